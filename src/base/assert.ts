@@ -1,0 +1,17 @@
+// Programmer errors: the only place that throws them. A failed assertion means that the
+// simulator itself is wrong, never that the user's input is (see errors.ts for that).
+
+/** Thrown by {@link assert}; the command line reports it with exit code 3. */
+export class AssertionError extends Error {
+  override name = 'AssertionError'
+}
+
+/** Stops the run when `condition` does not hold. `message` names the values involved. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new AssertionError(message)
+}
+
+/** Marks the end of an exhaustive `switch`: does not type-check while a case is missing. */
+export function unreachable(value: never): never {
+  throw new AssertionError(`unreachable: ${String(value)}`)
+}

@@ -1,0 +1,29 @@
+// What a run is configured with, in the words of the machine and of the kernel. The scenario
+// layer fills it in from a file and presets; every field is set, so nothing below has defaults.
+
+import type { MachineConfig } from '../machine/config.js'
+
+export const KERNEL_ERAS = ['linux-4.6', 'linux-6.x'] as const
+export type KernelEra = (typeof KERNEL_ERAS)[number]
+
+export interface KernelConfig {
+  era: KernelEra
+  /** tlb_single_page_flush_ceiling, pages. Linux: 33. */
+  flushCeilingPages: number
+  /** Use PCID (6.x only; 4.6 never does). */
+  pcid: boolean
+  /** Cycles a task may run while others wait on its CPU. */
+  timeSliceCycles: number
+  /** Idle CPUs poll need_resched instead of halting (idle=poll). */
+  idlePoll: boolean
+  /** Physical load offset of the kernel image, bytes, 2 MiB aligned. */
+  physBase: number
+}
+
+/** Everything that decides a run, besides the programs. A run is a function of this and of the ProgramImage. */
+export interface SimulationConfig {
+  name: string
+  machine: MachineConfig
+  kernel: KernelConfig
+  seed: number
+}

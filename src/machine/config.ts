@@ -1,0 +1,51 @@
+// A simulated machine: how many CPUs, which page-table geometry, how much memory, which TLBs
+// and what everything costs. Presets are in presets.ts; the meaning of prices in costs.ts.
+
+import type { Costs } from './costs.js'
+
+export const GEOMETRY_NAMES = ['x86-64', 'x86-64-la57', 'i386', 'i386-pae', 'granule-16k'] as const
+export type GeometryName = (typeof GEOMETRY_NAMES)[number]
+
+/** One set-associative array. `sets = entries / ways` need not be a power of two. */
+export interface TlbArrayConfig {
+  entries: number
+  ways: number
+}
+
+/**
+ * One TLB level. Every page size is cached in the array named for it; sizes that name the same
+ * array share it (each indexed by its own page number); a size without an array is not cached
+ * at this level.
+ */
+export interface TlbLevelConfig {
+  arrays: readonly TlbArrayConfig[]
+  /** Index into `arrays` for 4 KiB (base) pages, or -1. */
+  base: number
+  /** For 2 MiB (or 4 MiB) pages, or -1. */
+  large: number
+  /** For 1 GiB pages, or -1. */
+  giant: number
+}
+
+export interface TlbConfig {
+  l1i: TlbLevelConfig
+  l1d: TlbLevelConfig
+  stlb: TlbLevelConfig
+  /** Fully associative paging-structure caches, entries by the level of the entry that is cached; 0 disables. */
+  pagingCache: { pgd: number; p4d: number; pud: number; pmd: number }
+}
+
+export interface MachineConfig {
+  preset: string
+  cpus: number
+  /** CPUs are numbered socket by socket: socket = floor(cpu / (cpus / sockets)). */
+  sockets: number
+  geometry: GeometryName
+  /** Physical memory, bytes; a multiple of 4 MiB, at most 8 GiB. */
+  memoryBytes: number
+  /** MAXPHYADDR: bits at and above it are reserved in entries. 32..44. */
+  maxPhysAddrBits: number
+  vendor: 'intel' | 'amd'
+  tlb: TlbConfig
+  costs: Costs
+}

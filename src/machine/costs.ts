@@ -1,0 +1,64 @@
+// The price of everything, one named field each, in CPU cycles unless the name says otherwise.
+// Where a preset's value comes from is in presets.ts. How the prices combine: docs/cost-model.md.
+
+export interface Costs {
+  /** Core clock, GHz: converts cycles to the seconds of ftrace text. */
+  frequencyGhz: number
+  /** One access that hits the first-level TLB. */
+  access: number
+  /** Added when the first level misses and the second-level TLB hits. */
+  stlbHit: number
+  /** One step of a page walk: reading one entry whose table is cached. */
+  walkStep: number
+  /** Setting A or D bits in a walk (a locked read-modify-write). */
+  setAccessedDirty: number
+  /** System call entry and exit together. */
+  syscall: number
+  /** Page-fault exception entry, minor handling and exit, without zeroing or copying. */
+  pageFault: number
+  zeroPage: number
+  copyPage: number
+  /** Clearing, protecting or copying one page-table entry. */
+  ptePerPage: number
+  /** Freeing one page after a flush. */
+  freePage: number
+  /** VMA work of mmap, mprotect and madvise. */
+  vmaOperation: number
+  /** munmap's work beyond madvise's. */
+  munmapExtra: number
+  invlpg: number
+  /** MOV CR3 that flushes the non-global entries. */
+  fullFlush: number
+  /** Flush of everything, global entries included. */
+  fullFlushGlobal: number
+  /** MOV CR3 with bit 63 set: nothing is flushed. */
+  cr3NoFlush: number
+  /** Set-up of a flush request: descriptor, mask scan. */
+  flushSetup: number
+  /** Preparing call-function requests, once per shootdown. */
+  ipiPrepare: number
+  /** Sending to one target (ICR write), serial on the sender. */
+  ipiSend: number
+  /** From the send to the target's interrupt, same socket. */
+  ipiWire: number
+  /** Added per socket hop. */
+  ipiWireHop: number
+  irqEntry: number
+  irqExit: number
+  /** Call-function handler, fixed part. */
+  handler: number
+  /** Reading one target's completion line: same socket. */
+  ackTransfer: number
+  /** The same across sockets. */
+  ackTransferRemote: number
+  /** Leaving the halted idle state when an interrupt arrives. */
+  idleExit: number
+  /** Switching stacks and registers, run-queue work. */
+  contextSwitch: number
+  /** Waking a task. */
+  wakeUp: number
+  /** Uncontended lock and unlock of mmap_lock or a page-table lock. */
+  lock: number
+  /** Duplicating or tearing down task and mm structures (fork, exit). */
+  forkBase: number
+}
