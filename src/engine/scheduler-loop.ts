@@ -1,0 +1,56 @@
+// Runs a simulation in the calling thread, with the user side that the engine names.
+
+import { checkInvariants } from '../inspect/check.js'
+import type { RunSetup } from './protocol.js'
+import { ReferenceUserSide } from './reference.js'
+import { collectResult } from './result.js'
+import type { RunResult } from './result.js'
+import { openSharedState, stateLayout } from './shared-state.js'
+import type { SharedState } from './shared-state.js'
+import { Simulation } from './simulation.js'
+import { shutDownWorkers, ThreadedUserSide } from './threads.js'
+import { WindowedUserSide } from './windows.js'
+
+export const ENGINES = ['reference', 'inline', 'threads'] as const
+export type EngineName = (typeof ENGINES)[number]
+
+export interface OpenSimulation {
+  simulation: Simulation
+  shared: SharedState
+}
+
+/** Steps between two looks at the abort request. */
+const STEPS_PER_SLICE = 100_000
+
+/** Boots a simulation on the buffers of `setup`. */
+export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulation {
+  const { config, image } = setup
+  const { machine } = config
+  const shared = openSharedState(stateLayout(machine, image), setup.state)
+  const simulation = new Simulation(config, image, shared, setup.memory, kernelCpus => {
+    switch (engine) {
+      case 'reference':
+        return new ReferenceUserSide()
+      case 'inline':
+        return new WindowedUserSide(shared, machine.cpus, kernelCpus)
+      case 'threads':
+        return new ThreadedUserSide(shared, machine.cpus, kernelCpus, setup.shortestWorkerWindow)
+    }
+  }, {
+    trace: setup.trace,
+    untilCycle: setup.untilCycle,
+    ...(setup.check ? { check: (running: Simulation) => checkInvariants(running.kernel) } : {}),
+  })
+  return { simulation, shared }
+}
+
+/** The scheduler thread's work: to the end, then the workers are let go. */
+export function runThreaded(setup: RunSetup): RunResult {
+  const { simulation, shared } = openSimulation(setup, 'threads')
+  try {
+    while (simulation.run(STEPS_PER_SLICE) === 'running');
+    return collectResult(simulation, shared)
+  } finally {
+    shutDownWorkers(shared, setup.config.machine.cpus)
+  }
+}

@@ -1,0 +1,110 @@
+// Every word that threads share, besides physical memory: who writes it, who reads it, and under
+// which ordering. One SharedArrayBuffer; threads agree on its map by building the same layout.
+//
+//   region    one row per   written by                        read by             ordering
+//   core      CPU           whoever runs the CPU's window     the same            hand-over by doorbell/arrivals
+//   mailbox   CPU           scheduler                         the CPU's core      atomic posted/acked, hand-over
+//   window    CPU           scheduler (request), core (end)   both                doorbell, arrivals
+//   areas     address space scheduler                         cores of that mm    cores stand still (windows.ts)
+//   flags     flag          scheduler                         polling cores       atomic
+//   run       the run       scheduler, main (abort)           main, cores         atomic
+//
+// A core row is written by its worker during a window and by the scheduler otherwise, never by
+// both: the doorbell hands it over, the arrival counter hands it back (docs/memory-order.md).
+// A core row is exactly what a CPU must get back when it is put back to an earlier cycle.
+
+import { defineLayout, float64, int32 } from '../base/shared-layout.js'
+import type { SharedLayout } from '../base/shared-layout.js'
+import type { MachineConfig } from '../machine/config.js'
+import { mmuCounters, mmuWords } from '../machine/mmu.js'
+import type { ProgramImage } from '../kernel/abi.js'
+import { MM_SLOTS } from '../kernel/boot.js'
+import { REG_WORDS } from '../kernel/task.js'
+
+// Doubles of a core.
+/** The CPU's virtual time in user mode, cycles. */
+export const CORE_CLOCK = 0
+/** Progress inside the current instruction. */
+export const CORE_POSITION = 1
+/** Cycle at which the last completed action started; -1 when the core has just entered user mode. */
+export const CORE_LAST_START = 2
+export const CORE_ACCESSES = 3
+export const CORE_FAILED_LOADS = 4
+export const CORE_DOUBLES = 5
+
+// Words of a core: its task's registers, then
+export const CORE_AREA_SLOT = REG_WORDS
+export const CORE_WORDS = REG_WORDS + 1
+
+/** Doubles of an area row entry: first page and length in base pages. */
+export const AREA_DOUBLES = 2
+
+function regionsFor(machine: MachineConfig, areas: number, flags: number) {
+  return {
+    core: {
+      doc: 'private state of a CPU: clock, registers, TLBs, paging caches, counters',
+      rows: machine.cpus,
+      fields: {
+        doubles: float64(CORE_DOUBLES),
+        counters: float64(mmuCounters()),
+        words: int32(CORE_WORDS),
+        mmu: int32(mmuWords(machine)),
+      },
+    },
+    mailbox: {
+      doc: 'interrupts on their way to a CPU',
+      rows: machine.cpus,
+      fields: { nextInterrupt: float64(), posted: int32(), acked: int32() },
+    },
+    window: {
+      doc: 'request for a window and how it ended',
+      rows: machine.cpus,
+      fields: { limit: float64(), doorbell: int32(), end: int32() },
+    },
+    areas: {
+      doc: 'named areas of each address space',
+      rows: MM_SLOTS,
+      fields: { table: float64(Math.max(1, areas) * AREA_DOUBLES) },
+    },
+    flags: { doc: 'flags that programs spin on', fields: { raised: int32(Math.max(1, flags)) } },
+    run: {
+      doc: 'the run as a whole: arrivals of workers, abort request, progress',
+      fields: { arrivals: int32(), abort: int32(), progressCycle: float64(), progressEvents: float64() },
+    },
+  } as const
+}
+
+export type StateLayout = SharedLayout<ReturnType<typeof regionsFor>>
+
+/** The layout for a machine and an image; the same arguments give the same offsets in every thread. */
+export function stateLayout(machine: MachineConfig, image: ProgramImage): StateLayout {
+  return defineLayout(regionsFor(machine, image.areaNames.length, image.flagNames.length))
+}
+
+/** Views that a thread needs often. */
+export interface SharedState {
+  readonly layout: StateLayout
+  readonly buffer: SharedArrayBuffer
+  /** First word and length of each CPU's core row in `coreWords`, for checkpoints. */
+  readonly coreWords: Int32Array
+  readonly coreStrideWords: number
+  readonly areas: readonly Float64Array[]
+  readonly flags: Int32Array
+  readonly arrivals: Int32Array
+  readonly abort: Int32Array
+  readonly progress: Float64Array
+}
+
+export function openSharedState(layout: StateLayout, buffer: SharedArrayBuffer): SharedState {
+  return {
+    layout,
+    buffer,
+    coreWords: layout.words(buffer, 'core'),
+    coreStrideWords: layout.strideOf('core') / 4,
+    areas: Array.from({ length: layout.rowsOf('areas') }, (_, row) => layout.view(buffer, 'areas', 'table', row)),
+    flags: layout.view(buffer, 'flags', 'raised'),
+    arrivals: layout.view(buffer, 'run', 'arrivals'),
+    abort: layout.view(buffer, 'run', 'abort'),
+    progress: layout.view(buffer, 'run', 'progressCycle'),
+  }
+}

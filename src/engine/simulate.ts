@@ -1,0 +1,105 @@
+// The programmatic way in: one call runs a configured simulation on the engine of your choice and
+// gives events and counters. Every engine gives the same bytes.
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { EngineError } from '../base/errors.js'
+import type { ProgramImage } from '../kernel/abi.js'
+import type { SimulationConfig } from '../kernel/config.js'
+import { allocatePhysicalMemory } from '../machine/phys-mem.js'
+import { runCluster } from './cluster.js'
+import type { RunSetup } from './protocol.js'
+import { collectResult } from './result.js'
+import type { RunResult } from './result.js'
+import { openSimulation } from './scheduler-loop.js'
+import type { EngineName } from './scheduler-loop.js'
+import { openSharedState, stateLayout } from './shared-state.js'
+import type { Simulation } from './simulation.js'
+import { WORKER_WINDOW_CYCLES } from './threads.js'
+
+export interface SimulateOptions {
+  engine?: EngineName
+  /** Record events. Default true. */
+  trace?: boolean
+  /** Check the invariants after every step. */
+  check?: boolean
+  /** Stop before the first step at or after this cycle. */
+  untilCycle?: number
+  /** Stops the run; it then rejects with EngineError. */
+  signal?: AbortSignal
+  /** Called every now and then with the cycle that the run has reached. */
+  onProgress?: (cycle: number) => void
+  /** For tests of the threads engine: windows of fewer cycles stay in the scheduler. */
+  shortestWorkerWindow?: number
+  /** For tests: random host delays in workers, milliseconds. */
+  randomDelayMs?: number
+}
+
+/** A run that has ended, with the memory it left behind. */
+export interface FinishedRun {
+  result: RunResult
+  /** Simulated physical memory. */
+  memory: SharedArrayBuffer
+}
+
+const STEPS_PER_SLICE = 20_000
+const PROGRESS_MS = 100
+
+/** Runs `image` on `config`. Rejects with UserError (the configuration is impossible) or EngineError. */
+export async function simulate(
+  config: SimulationConfig, image: ProgramImage, options: SimulateOptions = {},
+): Promise<FinishedRun> {
+  const setup = prepareRun(config, image, options)
+  const engine = options.engine ?? 'threads'
+  const result = engine === 'threads' ? await runThreads(setup, options) : await runHere(setup, engine, options)
+  return { result, memory: setup.memory }
+}
+
+/** Runs here and keeps the simulation, for looking into it (dump, explain). */
+export async function simulateHere(
+  config: SimulationConfig, image: ProgramImage, options: SimulateOptions = {},
+): Promise<{ simulation: Simulation; memory: SharedArrayBuffer; result: RunResult }> {
+  const setup = prepareRun(config, image, options)
+  const { simulation, shared } = openSimulation(setup, options.engine === 'reference' ? 'reference' : 'inline')
+  await runSlices(simulation, options)
+  return { simulation, memory: setup.memory, result: collectResult(simulation, shared) }
+}
+
+function prepareRun(config: SimulationConfig, image: ProgramImage, options: SimulateOptions): RunSetup {
+  return {
+    config,
+    image,
+    state: stateLayout(config.machine, image).allocate(),
+    memory: allocatePhysicalMemory(config.machine.memoryBytes),
+    trace: options.trace ?? true,
+    check: options.check ?? false,
+    untilCycle: options.untilCycle ?? Infinity,
+    shortestWorkerWindow: options.shortestWorkerWindow ?? WORKER_WINDOW_CYCLES,
+    randomDelayMs: options.randomDelayMs ?? 0,
+  }
+}
+
+async function runHere(setup: RunSetup, engine: 'reference' | 'inline', options: SimulateOptions): Promise<RunResult> {
+  const { simulation, shared } = openSimulation(setup, engine)
+  await runSlices(simulation, options)
+  return collectResult(simulation, shared)
+}
+
+/** In slices, so that the event loop can deliver signals and show progress. */
+async function runSlices(simulation: Simulation, options: SimulateOptions): Promise<void> {
+  while (simulation.run(STEPS_PER_SLICE) === 'running') {
+    options.onProgress?.(simulation.cycle)
+    await nextTurn()
+    if (options.signal?.aborted === true) throw new EngineError('the run was interrupted')
+  }
+}
+
+async function runThreads(setup: RunSetup, options: SimulateOptions): Promise<RunResult> {
+  const { onProgress } = options
+  const shared = openSharedState(stateLayout(setup.config.machine, setup.image), setup.state)
+  const timer = onProgress === undefined ? undefined : setInterval(() => onProgress(shared.progress[0]), PROGRESS_MS)
+  try {
+    return await runCluster(setup, options.signal)
+  } finally {
+    clearInterval(timer)
+  }
+}

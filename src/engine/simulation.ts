@@ -1,0 +1,200 @@
+// The simulation's loop: picks the earliest next step in the total order (cycle, cpu), does it,
+// and goes on until nothing is left to do. The same loop drives every engine.
+
+import { assert } from '../base/assert.js'
+import { EngineError } from '../base/errors.js'
+import { bootKernel } from '../kernel/boot.js'
+import type { ProgramImage } from '../kernel/abi.js'
+import type { SimulationConfig } from '../kernel/config.js'
+import type { KernelCpu } from '../kernel/cpu.js'
+import type { KernelState } from '../kernel/state.js'
+import { emit } from '../kernel/state.js'
+import { systemCall } from '../kernel/syscalls.js'
+import { advanceKernel, describeCpu, enterKernel, interruptUser, nextKernelCycle } from '../kernel/timeline.js'
+import { generalProtection, pageFault } from '../kernel/traps.js'
+import { EVENT } from '../trace/events.js'
+import { TraceRecorder } from '../trace/recorder.js'
+import { END_ACCESS, END_GENERAL_PROTECTION, END_INTERRUPT, END_PAGE_FAULT, END_STEP, END_SYSCALL } from './core.js'
+import { SharedPlatform } from './platform.js'
+import type { SharedState } from './shared-state.js'
+import type { UserSide } from './user-side.js'
+
+export interface SimulationOptions {
+  /** Record events. */
+  trace: boolean
+  /** Stop before the first step at or after this cycle. */
+  untilCycle: number
+  /** Called after steps at which the kernel's state may have changed (invariants). */
+  check?: (simulation: Simulation) => void
+}
+
+/** How a simulation came to its end. */
+export type SimulationEnd = 'running' | 'finished' | 'until' | 'stalled'
+
+export class Simulation {
+  readonly kernel: KernelState
+  readonly platform: SharedPlatform
+  readonly trace: TraceRecorder
+  end: SimulationEnd = 'running'
+  /** Cycle of the last step. */
+  cycle = 0
+  /** Steps done. */
+  events = 0
+  readonly #user: UserSide & { attach(cores: SharedPlatform['cores']): void }
+  readonly #options: SimulationOptions
+  readonly #shared: SharedState
+
+  constructor(
+    config: SimulationConfig, image: ProgramImage, shared: SharedState, memory: SharedArrayBuffer,
+    makeUserSide: (kernelCpus: () => readonly KernelCpu[]) => UserSide & { attach(cores: SharedPlatform['cores']): void },
+    options: SimulationOptions,
+  ) {
+    this.#options = options
+    this.#shared = shared
+    this.trace = new TraceRecorder({ enabled: options.trace })
+    let cpus: readonly KernelCpu[] = []
+    this.#user = makeUserSide(() => cpus)
+    this.platform = new SharedPlatform(shared, memory, config, image, this.#user)
+    this.#user.attach(this.platform.cores)
+    this.kernel = bootKernel(config, image, this.platform, this.trace)
+    cpus = this.kernel.cpus
+  }
+
+  /** Does up to `steps` steps. Throws EngineError when main has asked to stop. */
+  run(steps: number): SimulationEnd {
+    const { kernel } = this
+    for (let i = 0; i < steps && this.end === 'running'; i++) {
+      this.#step()
+      this.events += 1
+      if ((this.events & 0x3ff) === 0) {
+        this.#report()
+        if (this.#nobodyCanSignal()) this.end = 'stalled'
+      }
+    }
+    if (this.end === 'until' || this.end === 'finished') this.#user.settle(kernel.cpus, this.#options.untilCycle)
+    this.#report()
+    return this.end
+  }
+
+  /** Why nothing moves: what every CPU does and what every sleeping task waits for. */
+  describeStall(): string[] {
+    const { cpus, tasks } = this.kernel
+    const sleeping = tasks.filter(task => task.state === 'S')
+    return [
+      ...cpus.filter(cpu => !cpu.isIdle).map(describeCpu),
+      ...sleeping.map(task => `${task.comm}-${task.pid} sleeps, waiting for ${task.sleepingOn}`),
+    ]
+  }
+
+  #step(): void {
+    const { kernel } = this
+    const { cpus } = kernel
+    this.#user.prepare(cpus)
+    let earliest = Infinity
+    let next: KernelCpu | undefined
+    for (const cpu of cpus) {
+      const cycle = cpu.inUserMode ? this.#user.cycleOf(cpu) : nextKernelCycle(cpu)
+      if (cycle >= earliest) continue
+      earliest = cycle
+      next = cpu
+    }
+    if (next === undefined) {
+      this.end = kernel.liveTasks > 0 ? 'stalled' : 'finished'
+      return
+    }
+    if (earliest >= this.#options.untilCycle) {
+      this.end = 'until'
+      return
+    }
+    if (!next.inUserMode) {
+      this.cycle = earliest
+      advanceKernel(kernel, next, earliest)
+      this.#options.check?.(this)
+    } else if (this.#user.reached(next)) {
+      this.cycle = earliest
+      this.#commitUser(next, earliest)
+      this.#options.check?.(this)
+    } else if (this.#nobodyCanSignal()) {
+      this.end = 'stalled'
+    }
+  }
+
+  /** The action of a CPU in user mode that stands at `cycle`. */
+  #commitUser(cpu: KernelCpu, cycle: number): void {
+    const { kernel } = this
+    const core = this.platform.cores[cpu.id]
+    this.#user.beforeCommit(cpu)
+    const task = cpu.current
+    const end = core.run(Infinity, true, true)
+    switch (end) {
+      case END_STEP:
+        if (core.mismatch !== undefined) this.#reportMismatch(cpu, cycle)
+        this.#user.committed(cpu)
+        return
+      case END_INTERRUPT:
+        this.platform.saveRegs(cpu, task)
+        interruptUser(kernel, cpu, cycle)
+        return
+      case END_SYSCALL: {
+        const instruction = core.takeSystemCall()
+        this.platform.saveRegs(cpu, task)
+        enterKernel(kernel, cpu, cycle, systemCall(kernel, task, instruction))
+        return
+      }
+      case END_PAGE_FAULT: {
+        this.platform.saveRegs(cpu, task)
+        const { errorCode, cycles } = core.mmu
+        enterKernel(kernel, cpu, cycle, pageFault(kernel, task, core.faultHi, core.faultLo, errorCode, cycles))
+        return
+      }
+      case END_GENERAL_PROTECTION:
+        this.platform.saveRegs(cpu, task)
+        enterKernel(kernel, cpu, cycle, generalProtection(kernel, task, core.faultHi, core.faultLo))
+        return
+      default:
+        assert(end !== END_ACCESS, `cpu${cpu.id}: a committed access still wants to write`)
+        assert(false, `cpu${cpu.id}: unknown end ${end}`)
+    }
+  }
+
+  #reportMismatch(cpu: KernelCpu, cycle: number): void {
+    const core = this.platform.cores[cpu.id]
+    const { mismatch } = core
+    core.mismatch = undefined
+    if (mismatch === undefined) return
+    const { instruction, gotHi, gotLo } = mismatch
+    const expected = instruction.expect ?? { hi: 0, lo: 0 }
+    const { source } = instruction
+    cpu.now = cycle
+    emit(this.kernel, cpu, EVENT.loadMismatch, source.line, source.column, gotHi, gotLo, expected.hi, expected.lo)
+    this.kernel.failures.push(
+      `line ${source.line}: ${cpu.current.comm} on cpu${cpu.id} at cycle ${cycle}: loaded ` +
+      `${hex(gotHi, gotLo)}, expected ${hex(expected.hi, expected.lo)}`)
+  }
+
+  /** Every program polls a flag, no timer runs and no CPU is at work: no flag can be raised any more. */
+  #nobodyCanSignal(): boolean {
+    const { cpus, tasks } = this.kernel
+    const isQuiet = cpus.every(cpu => cpu.inUserMode
+      ? this.platform.cores[cpu.id].instruction.op === 'spin' && cpu.timers.length + cpu.runQueue.length + cpu.interrupts.length === 0
+      : nextKernelCycle(cpu) === Infinity)
+    if (!isQuiet) return false
+    const isRaised = cpus.some(cpu => cpu.inUserMode && this.#polledFlagIsRaised(cpu))
+    return !isRaised && tasks.some(task => task.state !== 'Z')
+  }
+
+  #polledFlagIsRaised(cpu: KernelCpu): boolean {
+    const { instruction } = this.platform.cores[cpu.id]
+    return instruction.op === 'spin' && this.platform.isFlagRaised(instruction.flag)
+  }
+
+  #report(): void {
+    this.#shared.progress[0] = this.cycle
+    // Pairs with the store in the main thread when the run is interrupted or a worker died.
+    if (Atomics.load(this.#shared.abort, 0) !== 0) throw new EngineError('the run was stopped')
+  }
+}
+
+function hex(hi: number, lo: number): string {
+  return `0x${(hi >>> 0).toString(16).padStart(8, '0')}${(lo >>> 0).toString(16).padStart(8, '0')}`
+}

@@ -1,0 +1,181 @@
+// Windows: cores run ahead speculatively, the earliest event is committed, and cores that ran past
+// it and could see its effect are put back. The result is that of the reference engine, byte for
+// byte; docs/determinism.md has the argument. In short:
+//
+//   * A window only reads shared memory, so running it changes nothing that others can see.
+//   * The earliest of all known times, in the order (cycle, cpu), is certain: nothing can happen
+//     before it. It is the only thing that is committed.
+//   * Before a commit writes what cores can see (tables, areas, flags), every core that could see
+//     it stands exactly at the commit: it is put back to its checkpoint and re-run up to there.
+//     From then on its checkpoint lies behind the write, so a re-run never reads the future.
+//   * A new interrupt that arrives before the last action of a core puts that core back too.
+//
+//   state of a window        the core stands                       checkpoint
+//   END_NONE, fresh          at a certain place                    taken when it runs
+//   END_NONE, not fresh      at an uncertain place, re-evaluate    the old one stays good
+//   anything else            at the end of its window              at the start of its window
+//
+// How far windows reach is a matter of speed only.
+
+import { assert } from '../base/assert.js'
+import type { KernelCpu } from '../kernel/cpu.js'
+import type { Mm } from '../kernel/mm.js'
+import type { Core } from './core.js'
+import { END_ACCESS, END_DATA, END_LIMIT, END_NONE } from './core.js'
+import type { SharedState } from './shared-state.js'
+import type { UserSide } from './user-side.js'
+
+const SHORTEST_WINDOW_CYCLES = 256
+const LONGEST_WINDOW_CYCLES = 2 ** 22
+
+export class WindowedUserSide implements UserSide {
+  readonly #shared: SharedState
+  readonly #kernelCpus: () => readonly KernelCpu[]
+  protected cores: readonly Core[] = []
+  /** END_* of each CPU's window. */
+  protected readonly ends: Int32Array
+  /** 1: the next run starts at a certain place and takes a checkpoint there. */
+  readonly #fresh: Uint8Array
+  readonly #checkpoints: readonly Int32Array[]
+  /** Windows end here unless something ends them earlier. */
+  protected horizon = SHORTEST_WINDOW_CYCLES
+  #windowCycles = SHORTEST_WINDOW_CYCLES
+  #putBacksSinceHorizon = 0
+
+  constructor(shared: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[]) {
+    this.#shared = shared
+    this.#kernelCpus = kernelCpus
+    this.ends = new Int32Array(cpus)
+    this.#fresh = new Uint8Array(cpus)
+    this.#checkpoints = Array.from({ length: cpus }, () => new Int32Array(shared.coreStrideWords))
+  }
+
+  attach(cores: readonly Core[]): void {
+    this.cores = cores
+  }
+
+  prepare(cpus: readonly KernelCpu[]): void {
+    const waiting: number[] = []
+    for (const cpu of cpus) {
+      if (!cpu.inUserMode || this.ends[cpu.id] !== END_NONE) continue
+      if (this.#fresh[cpu.id] === 1) this.#takeCheckpoint(cpu.id)
+      waiting.push(cpu.id)
+    }
+    if (waiting.length > 0) this.runWindows(waiting)
+  }
+
+  cycleOf(cpu: KernelCpu): number {
+    return this.cores[cpu.id].clock
+  }
+
+  /** At a horizon every core that did not pass it is certain; all of them get the next window together. */
+  reached(cpu: KernelCpu): boolean {
+    if (this.ends[cpu.id] !== END_LIMIT) return true
+    const cycle = this.cores[cpu.id].clock
+    if (this.#putBacksSinceHorizon === 0) {
+      this.#windowCycles = Math.min(LONGEST_WINDOW_CYCLES, this.#windowCycles * 2)
+    } else {
+      this.#windowCycles = Math.max(SHORTEST_WINDOW_CYCLES, Math.floor(this.#windowCycles / 2))
+    }
+    this.#putBacksSinceHorizon = 0
+    this.horizon = cycle + this.#windowCycles
+    for (const other of this.#kernelCpus()) {
+      if (!other.inUserMode || this.ends[other.id] !== END_LIMIT) continue
+      const core = this.cores[other.id]
+      if (core.lastStart >= cycle || core.clock >= this.horizon) continue
+      this.ends[other.id] = END_NONE
+      this.#fresh[other.id] = 1
+    }
+    return false
+  }
+
+  beforeCommit(cpu: KernelCpu): void {
+    const end = this.ends[cpu.id]
+    if (end !== END_ACCESS && end !== END_DATA) return
+    const { mm } = cpu.current
+    assert(mm !== undefined, `cpu${cpu.id} is in user mode without an mm`)
+    cpu.now = this.cores[cpu.id].clock
+    this.beforeSharedWrite(cpu, mm)
+  }
+
+  committed(cpu: KernelCpu): void {
+    this.ends[cpu.id] = END_NONE
+    this.#fresh[cpu.id] = 1
+  }
+
+  enterUser(cpu: KernelCpu): void {
+    this.committed(cpu)
+    if (this.horizon <= cpu.now) this.horizon = cpu.now + this.#windowCycles
+  }
+
+  beforeSharedWrite(writer: KernelCpu, mm: Mm): void {
+    for (const cpu of this.#kernelCpus()) {
+      if (cpu.inUserMode && cpu !== writer && cpu.current.mm === mm) this.#standAt(cpu, writer)
+    }
+  }
+
+  beforeFlagWrite(writer: KernelCpu): void {
+    for (const cpu of this.#kernelCpus()) {
+      if (cpu.inUserMode && cpu !== writer) this.#standAt(cpu, writer)
+    }
+  }
+
+  interruptAt(target: KernelCpu, cycle: number): void {
+    const { id } = target
+    if (this.ends[id] === END_NONE) return
+    if (cycle <= this.cores[id].lastStart) {
+      this.#putBack(id)
+      this.ends[id] = END_NONE
+      return
+    }
+    // Nothing that was done is wrong, but the window may have to end elsewhere.
+    this.ends[id] = END_NONE
+    this.#fresh[id] = 0
+  }
+
+  settle(cpus: readonly KernelCpu[], cycle: number): void {
+    for (const cpu of cpus) {
+      if (!cpu.inUserMode || this.ends[cpu.id] === END_NONE) continue
+      if (this.cores[cpu.id].lastStart >= cycle) {
+        this.#putBack(cpu.id)
+        this.ends[cpu.id] = this.cores[cpu.id].run(cycle, false, false)
+      }
+    }
+  }
+
+  /** Runs the windows of these CPUs, each to this.horizon. */
+  protected runWindows(ids: readonly number[]): void {
+    for (const id of ids) this.ends[id] = this.cores[id].run(this.limitFor(id), false, false)
+  }
+
+  /** A core that enters user mode beyond the horizon still does at least its next action. */
+  protected limitFor(id: number): number {
+    return Math.max(this.horizon, this.cores[id].clock + 1)
+  }
+
+  /** Makes a core stand at the writer's commit: every action before it done, none after it. */
+  #standAt(cpu: KernelCpu, writer: KernelCpu): void {
+    const { id } = cpu
+    if (this.ends[id] === END_NONE && this.#fresh[id] === 1) return
+    const limit = writer.now + (id < writer.id ? 1 : 0)
+    const core = this.cores[id]
+    if (core.lastStart >= limit) this.#putBack(id)
+    if (core.clock < limit) {
+      const end = core.run(limit, false, false)
+      assert(end === END_LIMIT || core.clock >= limit, `cpu${id} met an event before cycle ${limit} when put back`)
+    }
+    this.ends[id] = END_NONE
+    this.#fresh[id] = 1
+  }
+
+  #takeCheckpoint(id: number): void {
+    const stride = this.#shared.coreStrideWords
+    this.#checkpoints[id].set(this.#shared.coreWords.subarray(id * stride, (id + 1) * stride))
+    this.#fresh[id] = 0
+  }
+
+  #putBack(id: number): void {
+    this.#shared.coreWords.set(this.#checkpoints[id], id * this.#shared.coreStrideWords)
+    this.#putBacksSinceHorizon += 1
+  }
+}

@@ -1,0 +1,108 @@
+// What the kernel keeps per CPU: the running task and its kernel stack, the run queue, interrupts
+// that are on their way, and the TLB state of both eras. The CPU's own machinery (TLB, registers,
+// clock in user mode) is machine/ and engine/core.ts.
+
+import type { CallRecord } from './ipi.js'
+import type { KernelFrame } from './kernel-op.js'
+import type { Mm } from './mm.js'
+import type { Task } from './task.js'
+
+/** cpu_tlbstate.state of Linux 4.6. */
+export const TLBSTATE_OK = 1
+export const TLBSTATE_LAZY = 2
+
+/** TLB_NR_DYN_ASIDS of Linux 6.x. */
+export const TLB_NR_DYN_ASIDS = 6
+
+/** cpu_tlbstate of Linux 4.6. */
+export interface TlbState46 {
+  state: typeof TLBSTATE_OK | typeof TLBSTATE_LAZY
+  activeMm: Mm
+}
+
+/** One slot of cpu_tlbstate.ctxs: which mm, flushed up to which generation. ctxId 0 is an empty slot. */
+export interface TlbContext {
+  ctxId: number
+  tlbGen: number
+}
+
+/** cpu_tlbstate of Linux 6.x. `loadedMm` undefined is LOADED_MM_SWITCHING. */
+export interface TlbState6x {
+  loadedMm: Mm | undefined
+  loadedMmAsid: number
+  nextAsid: number
+  readonly ctxs: readonly TlbContext[]
+  isLazy: boolean
+  invalidateOther: boolean
+}
+
+/** An interrupt on its way to a CPU, or waiting there until interrupts are enabled. */
+export interface PendingInterrupt {
+  arrival: number
+  vector: number
+}
+
+/** A sleep timer of this CPU. */
+export interface SleepTimer {
+  at: number
+  task: Task
+}
+
+export class KernelCpu {
+  readonly id: number
+  readonly socket: number
+  /** Virtual time while the CPU is in the kernel, cycles. */
+  now = 0
+  /** True while a program runs in user mode; its clock is then the core's. */
+  inUserMode = false
+  /** Kernel stack of the running task; empty in user mode. */
+  stack: KernelFrame[] = []
+  readonly idleTask: Task
+  current: Task
+  /** The task that was switched away from, until finishTaskSwitch. */
+  previous: Task | undefined
+  switchingTo: Task | undefined
+  /** rq->prev_mm: a borrowed mm whose reference finishTaskSwitch drops. */
+  droppedMm: Mm | undefined
+  readonly runQueue: Task[] = []
+  needResched = false
+  /** Depth of local_irq_disable sections. */
+  irqsOff = 0
+  /** In an interrupt handler. */
+  inInterrupt = false
+  preemptCount = 0
+  /** Cycle at which the running task's slice ends. */
+  sliceEnd = 0
+  readonly interrupts: PendingInterrupt[] = []
+  readonly timers: SleepTimer[] = []
+  /** call_single_queue: requests of other CPUs, oldest first. */
+  readonly callQueue: CallRecord[] = []
+  /** Name of the lock it spins on, for describeStall(). */
+  waitingFor = ''
+  readonly tlb46: TlbState46
+  readonly tlb6x: TlbState6x
+
+  constructor(id: number, socket: number, idleTask: Task, initMm: Mm) {
+    this.id = id
+    this.socket = socket
+    this.idleTask = idleTask
+    this.current = idleTask
+    this.tlb46 = { state: TLBSTATE_LAZY, activeMm: initMm }
+    this.tlb6x = {
+      loadedMm: initMm,
+      loadedMmAsid: 0,
+      nextAsid: 1,
+      ctxs: Array.from({ length: TLB_NR_DYN_ASIDS }, () => ({ ctxId: 0, tlbGen: 0 })),
+      isLazy: false,
+      invalidateOther: false,
+    }
+  }
+
+  get topFrame(): KernelFrame {
+    return this.stack[this.stack.length - 1]
+  }
+
+  get isIdle(): boolean {
+    return this.current === this.idleTask
+  }
+}

@@ -1,0 +1,54 @@
+// A set of CPUs as words of bits, like struct cpumask. Iteration is always in ascending order,
+// because the order in which interrupts are sent is part of a trace.
+
+/** A set of CPU numbers in [0, cpus). */
+export class CpuMask {
+  readonly #words: Uint32Array
+
+  constructor(cpus: number) {
+    this.#words = new Uint32Array(Math.ceil(cpus / 32))
+  }
+
+  has(cpu: number): boolean {
+    return ((this.#words[cpu >>> 5] >>> (cpu & 31)) & 1) === 1
+  }
+
+  set(cpu: number): void {
+    this.#words[cpu >>> 5] |= 1 << (cpu & 31)
+  }
+
+  clear(cpu: number): void {
+    this.#words[cpu >>> 5] &= ~(1 << (cpu & 31))
+  }
+
+  clearAll(): void {
+    this.#words.fill(0)
+  }
+
+  isEmpty(): boolean {
+    return this.#words.every(word => word === 0)
+  }
+
+  /** cpumask_any_but: is any CPU but `cpu` in the set? */
+  anyBut(cpu: number): boolean {
+    for (let i = 0; i < this.#words.length; i++) {
+      const word = i === cpu >>> 5 ? this.#words[i] & ~(1 << (cpu & 31)) : this.#words[i]
+      if (word !== 0) return true
+    }
+    return false
+  }
+
+  /** The members, ascending. */
+  toArray(): number[] {
+    const cpus: number[] = []
+    for (let cpu = 0; cpu < this.#words.length * 32; cpu++) if (this.has(cpu)) cpus.push(cpu)
+    return cpus
+  }
+
+  /** As the kernel prints masks: hexadecimal groups of 32 bits, highest first. */
+  toHex(): string {
+    const groups = [...this.#words].map(word => word.toString(16).padStart(8, '0')).reverse()
+    groups[0] = groups[0].replace(/^0+(?=.)/, '')
+    return groups.join(',')
+  }
+}

@@ -1,0 +1,198 @@
+// Page faults: find the area, judge the access, then demand-zero, copy-on-write, or nothing
+// (mm/memory.c, arch/x86/mm/fault.c). A list of early returns; the caller turns the result into a
+// signal.
+//
+// Simplified: 6.x takes a per-VMA lock for most faults; here every fault takes mmap_lock for
+// reading. Faults run in parallel either way; they wait only while a writer is at work.
+
+import { entryPfn, makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_PROTNONE,
+  PAGE_PSE, PAGE_RW, PAGE_USER } from '../machine/entry.js'
+import { LEVEL_PTE } from '../machine/geometry.js'
+import { EVENT } from '../trace/events.js'
+import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
+import type { KernelCpu } from './cpu.js'
+import { FRAME_USER } from './frames.js'
+import type { KernelOp } from './kernel-op.js'
+import type { Mm } from './mm.js'
+import { $slot, allocTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import type { KernelState } from './state.js'
+import { emit, vpnHi, vpnLo } from './state.js'
+import type { Vma } from './vma.js'
+import { pageTableLock } from './zap.js'
+
+export type FaultResult = 'done' | 'SIGSEGV' | 'SIGBUS' | 'oom'
+
+export interface FaultAccess {
+  write: boolean
+  exec: boolean
+}
+
+/** One leaf entry as two words. */
+interface LeafFlags {
+  lo: number
+  hi: number
+}
+
+/** handle_mm_fault() under mmap_lock. */
+export function* handleMmFault(
+  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess,
+): KernelOp<FaultResult> {
+  yield* mm.mmapLock.acquire(cpu, false)
+  const result = yield* faultLocked(k, cpu, mm, vpn, access)
+  mm.mmapLock.release(cpu, false)
+  return result
+}
+
+/** The same with mmap_lock held by the caller (MAP_POPULATE). */
+export function* faultLocked(
+  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess,
+): KernelOp<FaultResult> {
+  const vma = mm.vmas.find(vpn)
+  if (vma === undefined) return 'SIGSEGV'
+  if (access.write && (vma.prot & PROT_WRITE) === 0) return 'SIGSEGV'
+  if (access.exec && (vma.prot & PROT_EXEC) === 0) return 'SIGSEGV'
+  if (!access.write && !access.exec && (vma.prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return 'SIGSEGV'
+  const level = vma.huge ? hugeLevel(k.geometry) : LEVEL_PTE
+  const pages = pagesPerEntry(k.geometry, level)
+  const pageVpn = Math.floor(vpn / pages) * pages
+  if (!allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
+  const { pfn: table, slot } = $slot
+  const lo = k.mem.loadLo(table, slot)
+  if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) {
+    return yield* doAnonymousPage(k, cpu, mm, vma, pageVpn, level, table, slot, access)
+  }
+  if (access.write && (lo & PAGE_RW) === 0) return yield* doWpPage(k, cpu, mm, pageVpn, level, table, slot)
+  k.counters.spuriousFaults += 1
+  return 'done'
+}
+
+/** vm_page_prot of a private area: never writable by itself. `writable` adds RW and D (maybe_mkwrite, pte_mkdirty). */
+export function leafFlags(k: KernelState, prot: number, level: number, writable: boolean): LeafFlags {
+  const readable = (prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) !== 0
+  let lo = readable ? PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED : PAGE_PROTNONE | PAGE_ACCESSED
+  if (readable && writable && (prot & PROT_WRITE) !== 0) lo |= PAGE_RW | PAGE_DIRTY
+  if (level !== LEVEL_PTE) lo |= PAGE_PSE
+  const hi = (prot & PROT_EXEC) === 0 && k.geometry.entryBytes === 8 ? PAGE_NX_HI : 0
+  return { lo, hi }
+}
+
+/** Builds the entry for `pfn` from flags. */
+export function storeLeaf(
+  k: KernelState, cpu: KernelCpu, mm: Mm, table: number, slot: number, pfn: number, flags: LeafFlags,
+): void {
+  const shift = k.geometry.pageShift
+  setEntry(k, cpu, mm, table, slot, makeEntryLo(pfn, flags.lo, shift), makeEntryHi(pfn, flags.hi, shift))
+}
+
+/** do_anonymous_page(): the zero page for a read, a zeroed page for a write. */
+function* doAnonymousPage(
+  k: KernelState, cpu: KernelCpu, mm: Mm, vma: Vma, vpn: number, level: number, table: number, slot: number,
+  access: FaultAccess,
+): KernelOp<FaultResult> {
+  if (!access.write && level === LEVEL_PTE) {
+    storeLeaf(k, cpu, mm, table, slot, k.zeroPagePfn, leafFlags(k, vma.prot, level, false))
+    k.counters.zeroPageFaults += 1
+    yield k.costs.ptePerPage
+    return 'done'
+  }
+  const pages = pagesPerEntry(k.geometry, level)
+  const pfn = allocateUserPage(k, cpu, pages)
+  if (pfn < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'anonymous page') : 'SIGBUS'
+  zeroPages(k, pfn, pages)
+  yield pages * k.costs.zeroPage
+  const lock = pageTableLock(mm, table)
+  yield* lock.acquire(cpu, true)
+  const lo = k.mem.loadLo(table, slot)
+  const hi = k.mem.loadHi(table, slot)
+  if (lo === 0 && hi === 0) {
+    storeLeaf(k, cpu, mm, table, slot, pfn, leafFlags(k, vma.prot, level, access.write))
+    k.frames.mapcount[pfn] = 1
+    mm.rssPages += pages
+    k.counters.demandZero += 1
+    emit(k, cpu, EVENT.pageMap, vpnHi(k, vpn), vpnLo(k, vpn), pfn, k.frames.order[pfn])
+  } else {
+    // Another thread was faster; its page stays.
+    freeUserPage(k, cpu, pfn)
+  }
+  lock.release(cpu, true)
+  return 'done'
+}
+
+/** do_wp_page(): reuse by the sole owner, else copy. Old entry cleared, flushed everywhere, then the new one set. */
+function* doWpPage(
+  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, level: number, table: number, slot: number,
+): KernelOp<FaultResult> {
+  const g = k.geometry
+  const pages = pagesPerEntry(g, level)
+  const lock = pageTableLock(mm, table)
+  yield* lock.acquire(cpu, true)
+  const oldLo = k.mem.loadLo(table, slot)
+  const oldHi = k.mem.loadHi(table, slot)
+  const isStillReadOnly = (oldLo & PAGE_PRESENT) !== 0 && (oldLo & PAGE_RW) === 0
+  const old = entryPfn(oldLo, oldHi, g.pageShift)
+  if (!isStillReadOnly) {
+    k.counters.spuriousFaults += 1
+    lock.release(cpu, true)
+    return 'done'
+  }
+  if (old !== k.zeroPagePfn && k.frames.mapcount[old] === 1) {
+    setEntry(k, cpu, mm, table, slot, oldLo | PAGE_RW | PAGE_DIRTY | PAGE_ACCESSED, oldHi & ~SAVED_DIRTY_HI)
+    k.counters.cowReuses += 1
+    lock.release(cpu, true)
+    yield k.costs.ptePerPage
+    return 'done'
+  }
+  lock.release(cpu, true)
+  const copy = allocateUserPage(k, cpu, pages)
+  if (copy < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'copy-on-write page') : 'SIGBUS'
+  if (old === k.zeroPagePfn) zeroPages(k, copy, pages)
+  else k.mem.copyFrame(copy, old, pages)
+  yield pages * (old === k.zeroPagePfn ? k.costs.zeroPage : k.costs.copyPage)
+  yield* lock.acquire(cpu, true)
+  cpu.preemptCount += 1
+  if (k.mem.loadLo(table, slot) === oldLo && k.mem.loadHi(table, slot) === oldHi) {
+    setEntry(k, cpu, mm, table, slot, 0, 0)
+    yield k.costs.ptePerPage
+    yield* k.policy.flushPage(k, cpu, mm, vpn)
+    const exec = (oldHi & PAGE_NX_HI) === 0 && g.entryBytes === 8 ? PROT_EXEC : 0
+    const flags = leafFlags(k, PROT_READ | PROT_WRITE | exec, level, true)
+    storeLeaf(k, cpu, mm, table, slot, copy, flags)
+    k.frames.mapcount[copy] = 1
+    k.counters.cowCopies += 1
+    emit(k, cpu, EVENT.pageMap, vpnHi(k, vpn), vpnLo(k, vpn), copy, k.frames.order[copy])
+    if (old === k.zeroPagePfn) {
+      mm.rssPages += pages
+    } else {
+      k.frames.mapcount[old] -= 1
+      freeUserPage(k, cpu, old)
+    }
+  } else {
+    freeUserPage(k, cpu, copy)
+  }
+  cpu.preemptCount -= 1
+  lock.release(cpu, true)
+  return 'done'
+}
+
+/** _PAGE_SAVED_DIRTY (bit 58): the dirty state of an entry that was made read-only. */
+export const SAVED_DIRTY_HI = 1 << (58 - 32)
+
+function allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): number {
+  const pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
+  if (pfn >= 0) k.counters.pagesAllocated += pages
+  return pfn
+}
+
+function freeUserPage(k: KernelState, cpu: KernelCpu, pfn: number): void {
+  const pages = 1 << k.frames.order[pfn]
+  if (k.frames.put(cpu.id, pfn)) k.counters.pagesFreed += pages
+}
+
+function zeroPages(k: KernelState, pfn: number, pages: number): void {
+  for (let i = 0; i < pages; i++) k.mem.zeroFrame(pfn + i)
+}
+
+function outOfMemory(k: KernelState, cpu: KernelCpu, what: string): FaultResult {
+  emit(k, cpu, EVENT.oom, k.trace.intern(what))
+  return 'oom'
+}

@@ -1,0 +1,37 @@
+// What every era does around a flush request: tell the trace where it begins and ends, add up its
+// price, and invalidate single pages.
+
+import { EVENT } from '../trace/events.js'
+import type { KernelCpu } from './cpu.js'
+import type { KernelOp } from './kernel-op.js'
+import type { KernelState } from './state.js'
+import { emit, vpnHi, vpnLo } from './state.js'
+import { FLUSH_ALL } from './tlb-policy.js'
+import type { FlushTlbInfo } from './tlb-policy.js'
+
+/** Opens a request in the trace. */
+export function beginFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): void {
+  const all = info.end === FLUSH_ALL
+  const mm = info.mm === undefined ? -1 : info.mm.ctxId
+  const pages = all ? -1 : info.end - info.start
+  emit(k, cpu, EVENT.flushBegin, mm, vpnHi(k, info.start), vpnLo(k, info.start), pages, info.newTlbGen)
+}
+
+/** Closes it: `targets` CPUs were interrupted, the initiator spent the time since `begin`. */
+export function endFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, targets: number, begin: number): void {
+  const cycles = cpu.now - begin
+  k.counters.initiatorCycles += cycles
+  emit(k, cpu, EVENT.flushDone, info.mm === undefined ? -1 : info.mm.ctxId, targets, cycles)
+}
+
+/** INVLPG for `count` pages from `vpn` in steps of `stridePages`. */
+export function* invalidatePages(
+  k: KernelState, cpu: KernelCpu, vpn: number, count: number, stridePages: number,
+): KernelOp {
+  const mmu = k.platform.mmu(cpu.id)
+  for (let i = 0; i < count; i++) {
+    const at = vpn + i * stridePages
+    mmu.invlpg(vpnHi(k, at), vpnLo(k, at))
+  }
+  if (count > 0) yield count * k.costs.invlpg
+}

@@ -1,0 +1,174 @@
+// Physical frames: a buddy allocator with per-CPU lists of single frames in front of it, and one
+// row of counters per frame (struct page). A frame is handed out only after its reference count
+// fell to zero, and callers drop the last reference only after the flush: that order is
+// mmu-gather's business, this file only checks that nothing is freed twice.
+//
+// Simplified: one zone, no watermarks, no migration types; the lowest free block is taken first,
+// so that runs are reproducible and dumps readable.
+
+import { assert } from '../base/assert.js'
+
+export const MAX_ORDER = 10
+
+/** What a frame is used for. */
+export const FRAME_FREE = 0
+export const FRAME_RESERVED = 1
+export const FRAME_USER = 2
+export const FRAME_TABLE = 3
+export const FRAME_KERNEL = 4
+
+/** Single frames that move between a CPU's list and the buddy lists at a time (pcp batch). */
+const PER_CPU_BATCH = 16
+/** A CPU's list gives a batch back above this many frames (pcp high). */
+const PER_CPU_HIGH = 3 * PER_CPU_BATCH
+
+const NONE = -1
+
+export class Frames {
+  readonly count: number
+  /** Page::_refcount of each frame; a compound page counts on its first frame. */
+  readonly refcount: Int32Array
+  /** How many page-table entries map the frame (compound: its first frame). */
+  readonly mapcount: Int32Array
+  /** FRAME_* of each frame. */
+  readonly use: Uint8Array
+  /** Order of the block that starts here, for allocated and free blocks alike. */
+  readonly order: Uint8Array
+
+  readonly #next: Int32Array
+  readonly #previous: Int32Array
+  /** 1 where a free buddy block starts. */
+  readonly #freeHead: Uint8Array
+  readonly #heads = new Int32Array(MAX_ORDER + 1).fill(NONE)
+  readonly #perCpu: number[][]
+  #freeFrames = 0
+
+  constructor(count: number, cpus: number) {
+    this.count = count
+    this.refcount = new Int32Array(count)
+    this.mapcount = new Int32Array(count)
+    this.use = new Uint8Array(count).fill(FRAME_RESERVED)
+    this.order = new Uint8Array(count)
+    this.#next = new Int32Array(count)
+    this.#previous = new Int32Array(count)
+    this.#freeHead = new Uint8Array(count)
+    this.#perCpu = Array.from({ length: cpus }, () => [])
+  }
+
+  /** Frames that nobody holds, per-CPU lists included. */
+  get freeFrames(): number {
+    return this.#freeFrames
+  }
+
+  /** Hands [start, end) to the allocator (memblock_free_all), highest block first so that low blocks are used first. */
+  release(start: number, end: number): void {
+    let at = end
+    while (at > start) {
+      let order = 0
+      while (order < MAX_ORDER && at % (2 << order) === 0 && at - (2 << order) >= start) order++
+      at -= 1 << order
+      this.use.fill(FRAME_FREE, at, at + (1 << order))
+      this.#insert(at, order)
+      this.#freeFrames += 1 << order
+    }
+  }
+
+  /** alloc_pages(): the first frame of a block of 2^order frames with refcount 1, or -1 when memory is out. */
+  allocate(cpu: number, order: number, use: number): number {
+    const pfn = order === 0 ? this.#allocateSingle(cpu) : this.#takeBlock(order)
+    if (pfn === NONE) return NONE
+    assert(this.refcount[pfn] === 0, `frame ${pfn} handed out while referenced`)
+    this.refcount[pfn] = 1
+    this.mapcount[pfn] = 0
+    this.order[pfn] = order
+    this.use.fill(use, pfn, pfn + (1 << order))
+    this.#freeFrames -= 1 << order
+    return pfn
+  }
+
+  /** get_page(). */
+  get(pfn: number): void {
+    assert(this.refcount[pfn] > 0, `frame ${pfn} referenced while free`)
+    this.refcount[pfn] += 1
+  }
+
+  /** put_page(): true when this was the last reference and the block was freed. */
+  put(cpu: number, pfn: number): boolean {
+    assert(this.refcount[pfn] > 0, `frame ${pfn} freed twice`)
+    this.refcount[pfn] -= 1
+    if (this.refcount[pfn] > 0) return false
+    const order = this.order[pfn]
+    this.use.fill(FRAME_FREE, pfn, pfn + (1 << order))
+    this.#freeFrames += 1 << order
+    if (order > 0) {
+      this.#freeBlock(pfn, order)
+      return true
+    }
+    const list = this.#perCpu[cpu]
+    list.push(pfn)
+    if (list.length > PER_CPU_HIGH) for (const back of list.splice(0, PER_CPU_BATCH)) this.#freeBlock(back, 0)
+    return true
+  }
+
+  #allocateSingle(cpu: number): number {
+    const list = this.#perCpu[cpu]
+    if (list.length === 0) {
+      for (let i = 0; i < PER_CPU_BATCH; i++) {
+        const pfn = this.#takeBlock(0)
+        if (pfn === NONE) break
+        list.push(pfn)
+      }
+      list.reverse()
+    }
+    const pfn = list.pop()
+    if (pfn !== undefined) return pfn
+    // drain_all_pages(): other CPUs may still hold single frames.
+    for (const other of this.#perCpu) for (const back of other.splice(0)) this.#freeBlock(back, 0)
+    return this.#takeBlock(0)
+  }
+
+  #takeBlock(order: number): number {
+    let from = order
+    while (from <= MAX_ORDER && this.#heads[from] === NONE) from++
+    if (from > MAX_ORDER) return NONE
+    const pfn = this.#heads[from]
+    this.#remove(pfn, from)
+    while (from > order) {
+      from--
+      this.#insert(pfn + (1 << from), from)
+    }
+    return pfn
+  }
+
+  #freeBlock(start: number, startOrder: number): void {
+    let pfn = start
+    let order = startOrder
+    while (order < MAX_ORDER) {
+      const buddy = pfn ^ (1 << order)
+      if (buddy >= this.count || this.#freeHead[buddy] === 0 || this.order[buddy] !== order) break
+      this.#remove(buddy, order)
+      pfn = Math.min(pfn, buddy)
+      order++
+    }
+    this.#insert(pfn, order)
+  }
+
+  #insert(pfn: number, order: number): void {
+    const head = this.#heads[order]
+    this.#next[pfn] = head
+    this.#previous[pfn] = NONE
+    if (head !== NONE) this.#previous[head] = pfn
+    this.#heads[order] = pfn
+    this.#freeHead[pfn] = 1
+    this.order[pfn] = order
+  }
+
+  #remove(pfn: number, order: number): void {
+    const next = this.#next[pfn]
+    const previous = this.#previous[pfn]
+    if (previous === NONE) this.#heads[order] = next
+    else this.#next[previous] = next
+    if (next !== NONE) this.#previous[next] = previous
+    this.#freeHead[pfn] = 0
+  }
+}

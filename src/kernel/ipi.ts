@@ -1,0 +1,164 @@
+// Interrupts between CPUs: posting, delivery order, and smp_call_function (kernel/smp.c). A
+// sender puts a request on the target's list, kicks the target with an interrupt if the list was
+// empty, may do its own part meanwhile, and waits until every target has run its request.
+//
+//   sender                                target
+//   push(record); list was empty
+//     -> postInterrupt(now + wire)        interrupt taken at its arrival, interrupts on
+//   runs its own part                     pops all records, oldest first, runs each
+//   WAIT                                  completes the record -> sender continues
+//
+// In shared memory each CPU has a mailbox: the cycle at which its next interrupt arrives, how many
+// were posted and how many handled (engine/shared-state.ts). Its core stops there by itself.
+
+import { assert } from '../base/assert.js'
+import { CALLBACK_CALL_FUNCTION, CALLBACK_RESCHEDULE, EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE,
+  VECTOR_LOCAL_TIMER, VECTOR_RESCHEDULE } from '../trace/events.js'
+import { CpuMask } from './cpumask.js'
+import type { KernelCpu } from './cpu.js'
+import { WAIT, wakeFrame } from './kernel-op.js'
+import type { KernelFrame, KernelOp } from './kernel-op.js'
+import type { KernelState } from './state.js'
+import { emit } from './state.js'
+
+/** What a sender waits for. */
+interface Completion {
+  remaining: number
+  frame: KernelFrame | undefined
+}
+
+/** call_single_data: one request of one sender to one target. */
+export interface CallRecord {
+  readonly sender: KernelCpu
+  readonly func: (cpu: KernelCpu) => KernelOp
+  readonly completion: Completion
+}
+
+export interface CallOptions {
+  /** Linux 4.6: with two or more targets everyone gets an interrupt, even if its list was not empty. */
+  alwaysSend: boolean
+  /** The sender's own part, run while the targets work. */
+  runLocal?: () => KernelOp
+}
+
+/** smp_call_function_many(): runs `func` on every target (ascending, without the sender) and waits for all. */
+export function* smpCallMany(
+  k: KernelState, cpu: KernelCpu, targets: readonly number[], func: (cpu: KernelCpu) => KernelOp, options: CallOptions,
+): KernelOp {
+  assert(cpu.irqsOff === 0, `cpu${cpu.id} waits for a call with interrupts off`)
+  cpu.preemptCount += 1
+  const completion: Completion = { remaining: targets.length, frame: undefined }
+  if (targets.length > 0) yield k.costs.ipiPrepare
+  const send: number[] = []
+  for (const id of targets) {
+    const target = k.cpus[id]
+    emit(k, cpu, EVENT.csdQueueCpu, id)
+    if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
+    target.callQueue.push({ sender: cpu, func, completion })
+  }
+  yield* sendCallFunction(k, cpu, send)
+  if (options.runLocal !== undefined) {
+    cpu.irqsOff += 1
+    yield* options.runLocal()
+    cpu.irqsOff -= 1
+  }
+  if (completion.remaining > 0) {
+    completion.frame = cpu.topFrame
+    cpu.waitingFor = 'call-function targets'
+    yield WAIT
+    cpu.waitingFor = ''
+  }
+  let transfer = 0
+  for (const id of targets) transfer += ackCycles(k, cpu, k.cpus[id])
+  if (transfer > 0) yield transfer
+  cpu.preemptCount -= 1
+}
+
+/** A reschedule interrupt: the target looks at its run queue when it takes it. */
+export function smpSendReschedule(k: KernelState, cpu: KernelCpu, target: KernelCpu): void {
+  emit(k, cpu, EVENT.ipiSendCpu, target.id, k.trace.intern(CALLBACK_RESCHEDULE))
+  k.counters.ipisSent += 1
+  k.counters.rescheduleIpis += 1
+  postInterrupt(k, target, cpu.now + wireCycles(k, cpu, target), VECTOR_RESCHEDULE)
+}
+
+/** The cycle at which the next interrupt of this CPU comes, sleep timers and the time slice included. */
+export function nextInterruptCycle(cpu: KernelCpu): number {
+  let next = Infinity
+  for (const interrupt of cpu.interrupts) next = Math.min(next, interrupt.arrival)
+  if (cpu.timers.length > 0) next = Math.min(next, cpu.timers[0].at)
+  if (cpu.runQueue.length > 0 && !cpu.isIdle && !cpu.needResched) next = Math.min(next, cpu.sliceEnd)
+  return next
+}
+
+/** Tells the core of this CPU when to stop for an interrupt. To be called whenever the answer may have changed. */
+export function publishNextInterrupt(k: KernelState, cpu: KernelCpu): void {
+  k.platform.interruptAt(cpu, nextInterruptCycle(cpu))
+}
+
+/**
+ * Takes the interrupt that is due at `cycle`: the highest vector first, as the local APIC does.
+ * Arrivals of one vector that are due together are one interrupt (one IRR bit).
+ */
+export function takeInterrupt(cpu: KernelCpu, cycle: number): number {
+  let vector = -1
+  for (const interrupt of cpu.interrupts) {
+    if (interrupt.arrival <= cycle) vector = Math.max(vector, interrupt.vector)
+  }
+  if (vector < 0) return VECTOR_LOCAL_TIMER
+  for (let i = cpu.interrupts.length - 1; i >= 0; i--) {
+    const interrupt = cpu.interrupts[i]
+    if (interrupt.arrival <= cycle && interrupt.vector === vector) cpu.interrupts.splice(i, 1)
+  }
+  return vector
+}
+
+/** generic_smp_call_function_single_interrupt(): runs everything on this CPU's list, oldest first. */
+export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
+  for (const record of cpu.callQueue.splice(0)) {
+    yield k.costs.handler
+    yield* record.func(cpu)
+    k.platform.ackMailbox(cpu.id)
+    record.completion.remaining -= 1
+    const { frame } = record.completion
+    if (record.completion.remaining === 0 && frame !== undefined) {
+      // On another CPU nothing happens in the same cycle as its cause.
+      wakeFrame(frame, cpu.now + 1)
+    }
+  }
+}
+
+function* sendCallFunction(k: KernelState, cpu: KernelCpu, send: readonly number[]): KernelOp {
+  if (send.length === 0) return
+  const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
+  const callback = k.trace.intern(CALLBACK_CALL_FUNCTION)
+  if (send.length === 1) {
+    emit(k, cpu, EVENT.ipiSendCpu, send[0], callback)
+  } else {
+    const mask = new CpuMask(k.cpus.length)
+    for (const id of send) mask.set(id)
+    emit(k, cpu, EVENT.ipiSendCpumask, k.trace.intern(mask.toHex()), callback)
+  }
+  for (const id of send) {
+    k.counters.ipisSent += 1
+    k.counters.callFunctionIpis += 1
+    yield k.costs.ipiSend
+    postInterrupt(k, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
+  }
+}
+
+function postInterrupt(k: KernelState, target: KernelCpu, arrival: number, vector: number): void {
+  target.interrupts.push({ arrival, vector })
+  k.platform.postMailbox(target.id)
+  publishNextInterrupt(k, target)
+}
+
+/** From the send to the arrival: at least one cycle, so that no CPU is interrupted in the cycle of the cause. */
+function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
+  const hops = Math.abs(from.socket - to.socket)
+  return Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
+}
+
+function ackCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
+  return from.socket === to.socket ? k.costs.ackTransfer : k.costs.ackTransferRemote
+}

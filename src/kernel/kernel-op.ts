@@ -1,0 +1,43 @@
+// Kernel operations in virtual time. An operation is a generator function that reads like kernel
+// code and yields wherever time passes or something is waited for:
+//
+//   yield 150                 150 cycles pass on this CPU
+//   yield WAIT                blocked until somebody calls wakeFrame() for this frame
+//   yield HALT                the idle loop's HLT: until an interrupt arrives
+//   yield SWITCH_STACKS       continue on the kernel stack of `cpu.switchingTo`
+//
+// A CPU's kernel stack is an array of frames: the operation at the bottom, interrupt handlers
+// above it. Who resumes frames, and when, is the timeline's business (kernel/timeline.ts).
+
+/** Values above zero are cycles; the named values below are negative. */
+export type KernelOp<Result = void> = Generator<number, Result, void>
+
+export const WAIT = -1
+export const HALT = -2
+export const SWITCH_STACKS = -3
+
+/** One activation on a kernel stack. */
+export interface KernelFrame {
+  op: Generator<number, unknown, void>
+  /** Cycle at which the frame continues; Infinity while it waits. */
+  resumeAt: number
+  /** Spinning until wakeFrame(). */
+  waiting: boolean
+  /** In HALT: any interrupt lets it continue. */
+  halted: boolean
+  /** For interrupt handlers: when the interrupt was taken; -1 otherwise. */
+  interruptedAt: number
+  /** For interrupt handlers: the frame below was busy and loses the handler's time. */
+  stretchesBelow: boolean
+}
+
+export function newFrame(op: Generator<number, unknown, void>, resumeAt: number, interruptedAt = -1): KernelFrame {
+  return { op, resumeAt, waiting: false, halted: false, interruptedAt, stretchesBelow: false }
+}
+
+/** Lets a waiting frame continue at `cycle`; a second call can only make it later. */
+export function wakeFrame(frame: KernelFrame, cycle: number): void {
+  if (!frame.waiting) return
+  frame.waiting = false
+  frame.resumeAt = cycle
+}

@@ -1,0 +1,63 @@
+// struct mm_struct: one address space, its two reference counts and what the TLB code needs to
+// know about it.
+//
+//   mmUsers   tasks that share the address space. At 0 the user mappings are torn down (exit_mmap).
+//   mmCount   references to the structure; all users together hold one, every lazy CPU holds
+//             another. At 0 the root table is freed (mmdrop).
+
+import { assert } from '../base/assert.js'
+import { EVENT } from '../trace/events.js'
+import type { CpuMask } from './cpumask.js'
+import type { Lock } from './lock.js'
+import { freePgd } from './pgtable.js'
+import type { KernelState } from './state.js'
+import { emit } from './state.js'
+import type { KernelCpu } from './cpu.js'
+import type { VmaList } from './vma.js'
+
+export interface Mm {
+  /** context.ctx_id: unique, never reused. INIT_MM has 1. */
+  readonly ctxId: number
+  /** Row of the shared area table; reused after the mm is freed. -1 for INIT_MM. */
+  readonly slot: number
+  /** Frame of the root table. */
+  readonly pgdPfn: number
+  mmUsers: number
+  mmCount: number
+  readonly mmCpumask: CpuMask
+  /** context.tlb_gen (6.x): bumped by every flush request. */
+  tlbGen: number
+  /** Cycle after which the next flush may trim stale bits of mmCpumask (6.x). */
+  nextTrimCycle: number
+  readonly vmas: VmaList
+  readonly mmapLock: Lock
+  /** Page-table locks by table frame, made on demand. */
+  readonly pageTableLocks: Map<number, Lock>
+  /** Open gathers, for nesting (mm_tlb_flush_nested). */
+  gathersPending: number
+  /** User frames mapped (rss), base pages. */
+  rssPages: number
+  /** Page-table frames, the root included. */
+  tablePages: number
+  isFreed: boolean
+}
+
+/** mmgrab(): one more reference to the structure. */
+export function mmgrab(mm: Mm): void {
+  assert(!mm.isFreed, `mm ${mm.ctxId} grabbed after it was freed`)
+  mm.mmCount += 1
+}
+
+/** mmdrop(): frees the root table with the last reference. Runs on whichever task drops last. */
+export function mmdrop(k: KernelState, cpu: KernelCpu, mm: Mm): void {
+  assert(mm.mmCount > 0, `mm ${mm.ctxId} dropped below zero`)
+  mm.mmCount -= 1
+  if (mm.mmCount > 0) return
+  assert(mm !== k.initMm, 'init_mm dropped')
+  assert(mm.mmUsers === 0, `mm ${mm.ctxId} freed with users`)
+  mm.isFreed = true
+  freePgd(k, cpu, mm)
+  k.mms.delete(mm.ctxId)
+  k.freeMmSlots.push(mm.slot)
+  emit(k, cpu, EVENT.mmFree, mm.ctxId)
+}

@@ -1,0 +1,221 @@
+// mmap, munmap, mprotect and madvise (mm/mmap.c, mm/mprotect.c, mm/madvise.c). Each takes
+// mmap_lock, changes areas, then tables through a gather. Results are 0 or an address, or a
+// negative error number, as system calls return them.
+
+import { makeEntryHi, makeEntryLo, entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_NX_HI, PAGE_PCD,
+  PAGE_PRESENT, PAGE_PSE, PAGE_PWT, PAGE_RW, PAGE_USER } from '../machine/entry.js'
+import { LEVEL_PTE } from '../machine/geometry.js'
+import { ERRNO, PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
+import type { KernelCpu } from './cpu.js'
+import { faultLocked, leafFlags, SAVED_DIRTY_HI } from './fault.js'
+import type { KernelOp } from './kernel-op.js'
+import type { Mm } from './mm.js'
+import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
+import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
+import type { KernelState } from './state.js'
+import type { Vma } from './vma.js'
+import { freePgtables, zapRange } from './zap.js'
+
+export interface MmapRequest {
+  /** Wanted first page, or -1. */
+  at: number
+  /** Length in base pages. */
+  pages: number
+  prot: number
+  fixed: boolean
+  noReplace: boolean
+  populate: boolean
+  huge: boolean
+}
+
+/** mmap(MAP_PRIVATE | MAP_ANONYMOUS): the first page number of the mapping, or a negative error number. */
+export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapRequest): KernelOp<number> {
+  const unit = request.huge ? pagesPerHugePage(k.geometry) : 1
+  const pages = Math.ceil(request.pages / unit) * unit
+  if (pages <= 0 || (request.fixed && request.at % unit !== 0)) return -ERRNO.EINVAL
+  // Heuristic overcommit refuses what could never fit.
+  if (pages > k.frames.count) return -ERRNO.ENOMEM
+  if (request.huge && pages > k.frames.freeFrames) return -ERRNO.ENOMEM
+  yield* mm.mmapLock.acquire(cpu, true)
+  yield k.costs.vmaOperation
+  const start = chooseAddress(k, mm, request, pages, unit)
+  if (start >= 0) {
+    if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
+    mm.vmas.insert({ vmStart: start, vmEnd: start + pages, prot: request.prot, huge: request.huge })
+    if (request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request.prot)
+  }
+  mm.mmapLock.release(cpu, true)
+  return start
+}
+
+/** munmap(): everything in [start, end), whole huge pages only. */
+export function* munmap(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp<number> {
+  if (end <= start || end > k.layout.userEndVpn) return -ERRNO.EINVAL
+  const huge = pagesPerHugePage(k.geometry)
+  yield* mm.mmapLock.acquire(cpu, true)
+  yield k.costs.vmaOperation + k.costs.munmapExtra
+  const splitsHuge = mm.vmas.overlapping(start, end).some(vma => vma.huge && (start % huge !== 0 || end % huge !== 0))
+  if (splitsHuge) {
+    mm.mmapLock.release(cpu, true)
+    return -ERRNO.EINVAL
+  }
+  const removed = mm.vmas.remove(start, end)
+  // 6.x lets other readers in once the areas are gone; 4.6 keeps writing to the end.
+  const downgrade = k.config.kernel.era === 'linux-6.x'
+  if (downgrade) mm.mmapLock.downgrade(cpu)
+  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed)
+  mm.mmapLock.release(cpu, !downgrade)
+  return 0
+}
+
+/** mprotect(): new protection for [start, end), which must be mapped throughout. */
+export function* mprotect(
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, prot: number,
+): KernelOp<number> {
+  if (end <= start) return 0
+  yield* mm.mmapLock.acquire(cpu, true)
+  yield k.costs.vmaOperation
+  let result = 0
+  if (!mm.vmas.covers(start, end)) {
+    result = -ERRNO.ENOMEM
+  } else if (mm.vmas.overlapping(start, end).some(vma => vma.prot !== prot)) {
+    mm.vmas.setProt(start, end, prot)
+    yield* changeProtection(k, cpu, mm, start, end, prot)
+  }
+  mm.mmapLock.release(cpu, true)
+  return result
+}
+
+/** madvise(MADV_DONTNEED): drops the pages, keeps areas and tables. */
+export function* madviseDontneed(
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number,
+): KernelOp<number> {
+  if (end <= start) return 0
+  yield* mm.mmapLock.acquire(cpu, false)
+  yield k.costs.vmaOperation
+  const gather = gatherMmu(mm, false)
+  for (const vma of mm.vmas.overlapping(start, end)) {
+    gather.hugetlb ||= vma.huge
+    yield* zapRange(k, cpu, gather, Math.max(start, vma.vmStart), Math.min(end, vma.vmEnd))
+  }
+  yield* finishMmu(k, cpu, gather)
+  const covered = mm.vmas.covers(start, end)
+  mm.mmapLock.release(cpu, false)
+  return covered ? 0 : -ERRNO.ENOMEM
+}
+
+/** exit_mmap(): every area and every table, nobody uses the mm any more. */
+export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
+  const end = k.layout.userEndVpn
+  const gather = gatherMmu(mm, true)
+  const removed = mm.vmas.remove(0, end)
+  for (const vma of removed) yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+  if (removed.length > 0) {
+    freePgtables(k, cpu, gather, removed[0].vmStart, removed[removed.length - 1].vmEnd, 0, Infinity)
+  }
+  yield* finishMmu(k, cpu, gather)
+}
+
+function chooseAddress(k: KernelState, mm: Mm, request: MmapRequest, pages: number, unit: number): number {
+  const { at } = request
+  const fits = at >= 0 && at + pages <= k.layout.userEndVpn
+  if (request.noReplace || request.fixed) {
+    if (!fits) return -ERRNO.ENOMEM
+    if (request.noReplace && mm.vmas.overlapping(at, at + pages).length > 0) return -ERRNO.EEXIST
+    return at
+  }
+  if (fits && at > 0 && at % unit === 0 && mm.vmas.overlapping(at, at + pages).length === 0) return at
+  const start = mm.vmas.findGapTopDown(pages, k.layout.mmapBaseVpn, FIRST_USER_PAGE, unit)
+  return start < 0 ? -ERRNO.ENOMEM : start
+}
+
+/** mmap_min_addr, 64 KiB, in 4 KiB pages. */
+const FIRST_USER_PAGE = 16
+
+/** do_munmap() of a MAP_FIXED mapping: mmap_lock stays held for writing. */
+function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+  const removed = mm.vmas.remove(start, end)
+  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed)
+}
+
+/** unmap_region(): areas that were taken from the list lose their entries and tables. */
+function* unmapRegion(k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly Vma[]): KernelOp {
+  const gather = gatherMmu(mm, false)
+  const floor = mm.vmas.endBelow(removed[0].vmStart)
+  const ceiling = mm.vmas.startAbove(removed[removed.length - 1].vmEnd, Infinity)
+  for (const vma of removed) {
+    gather.hugetlb ||= vma.huge
+    yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+  }
+  for (const [i, vma] of removed.entries()) {
+    const next = i + 1 < removed.length ? removed[i + 1].vmStart : ceiling
+    freePgtables(k, cpu, gather, vma.vmStart, vma.vmEnd, floor, next)
+  }
+  yield* finishMmu(k, cpu, gather)
+}
+
+function* populate(
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, step: number, prot: number,
+): KernelOp {
+  const write = (prot & PROT_WRITE) !== 0
+  if ((prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return
+  for (let vpn = start; vpn < end; vpn += step) {
+    const result = yield* faultLocked(k, cpu, mm, vpn, { write, exec: false })
+    if (result !== 'done') return
+  }
+}
+
+/** change_protection(): rewrites present entries, then flushes what the era says must be flushed. */
+function* changeProtection(
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, prot: number,
+): KernelOp {
+  const coarse = k.config.kernel.era === 'linux-4.6'
+  const gather = gatherMmu(mm, false)
+  let changed = 0
+  forEachLeaf(k, mm, start, end, (vpn, level, pfn, slot, lo, hi) => {
+    const entry = modifiedEntry(k, level, lo, hi, prot)
+    changed += 1
+    if (entry.lo !== lo || entry.hi !== hi) setEntry(k, cpu, mm, pfn, slot, entry.lo, entry.hi)
+    if (coarse || !needsFlush(lo, hi, entry.lo, entry.hi)) return
+    gatherEntry(gather, vpn, pagesPerEntry(k.geometry, level))
+    gather.hugetlb ||= level !== LEVEL_PTE
+  })
+  if (changed > 0) yield changed * k.costs.ptePerPage
+  if (coarse && changed > 0) gatherEntry(gather, start, end - start)
+  // The whole sub-range counts in single pages (4.6 knows no stride).
+  if (coarse) gather.stridePages = 1
+  yield* finishMmu(k, cpu, gather)
+}
+
+/** pte_modify() and, in 6.x, the write upgrade of a page that only this mm owns. */
+function modifiedEntry(
+  k: KernelState, level: number, lo: number, hi: number, prot: number,
+): { lo: number; hi: number } {
+  const shift = k.geometry.pageShift
+  const page = entryPfn(lo, hi, shift)
+  const flags = leafFlags(k, prot, level, false)
+  const isDirty = (lo & PAGE_DIRTY) !== 0 || (hi & SAVED_DIRTY_HI) !== 0
+  const isOurs = page !== k.zeroPagePfn && k.frames.mapcount[page] === 1
+  const mayWrite = (prot & PROT_WRITE) !== 0 && isOurs && k.config.kernel.era === 'linux-6.x'
+  let newLo = makeEntryLo(page, flags.lo | (lo & PAGE_ACCESSED), shift)
+  let newHi = makeEntryHi(page, flags.hi, shift)
+  if (mayWrite) newLo |= PAGE_RW
+  // A dirty entry without write permission would mean a shadow stack to newer CPUs; 6.x parks the bit.
+  const parks = k.config.kernel.era === 'linux-6.x' && k.geometry.entryBytes === 8 && (newLo & PAGE_RW) === 0
+  if (isDirty && parks) newHi |= SAVED_DIRTY_HI
+  else if (isDirty) newLo |= PAGE_DIRTY
+  return { lo: newLo, hi: newHi }
+}
+
+/** pte_flags_need_flush() of 6.x; software bits and A do not matter, setting D does not either. */
+export function needsFlush(oldLo: number, oldHi: number, newLo: number, newHi: number): boolean {
+  if ((oldLo & PAGE_PRESENT) === 0) return false
+  const addressHi = 0xf_ffff
+  if (((oldLo ^ newLo) & ADDRESS_LO) !== 0 || ((oldHi ^ newHi) & addressHi) !== 0) return true
+  const cleared = oldLo & ~newLo & (PAGE_DIRTY | PAGE_PRESENT)
+  const differs = (oldLo ^ newLo) & (PAGE_RW | PAGE_USER | PAGE_PWT | PAGE_PCD | PAGE_PSE | PAGE_GLOBAL)
+  return cleared !== 0 || differs !== 0 || ((oldHi ^ newHi) & PAGE_NX_HI) !== 0
+}
+
+/** Address bits of the low word. */
+const ADDRESS_LO = ~0xfff

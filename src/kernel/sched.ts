@@ -1,0 +1,158 @@
+// The scheduler: one queue per CPU, time slices, sleeping and waking, placement.
+//
+// Simplified: round robin without weights and without wake-up preemption; a woken task goes to an
+// idle CPU it may run on, else to where it ran last. A task is preempted only on its way back to
+// user mode (a kernel without CONFIG_PREEMPT). The slice is a one-shot timer (like HRTICK), armed
+// only while others wait, so a lone task is never interrupted by ticks.
+
+import { EVENT } from '../trace/events.js'
+import { contextSwitch, finishTaskSwitch } from './context-switch.js'
+import type { KernelCpu } from './cpu.js'
+import { publishNextInterrupt, smpSendReschedule } from './ipi.js'
+import type { KernelOp } from './kernel-op.js'
+import { HALT } from './kernel-op.js'
+import type { KernelState } from './state.js'
+import { emit } from './state.js'
+import type { Task } from './task.js'
+
+/** schedule(): gives the CPU to the next task. Returns the CPU on which the caller continues. */
+export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
+  const prev = cpu.current
+  cpu.irqsOff += 1
+  const preemptCount = cpu.preemptCount
+  cpu.preemptCount = 2
+  cpu.needResched = false
+  if (!prev.isIdle && prev.state === 'R') cpu.runQueue.push(prev)
+  const next = cpu.runQueue.shift() ?? cpu.idleTask
+  let here = cpu
+  if (next === prev) {
+    startSlice(k, cpu)
+  } else {
+    next.cpu = cpu.id
+    here = yield* contextSwitch(k, cpu, prev, next)
+    startSlice(k, here)
+  }
+  here.preemptCount = preemptCount
+  here.irqsOff -= 1
+  publishNextInterrupt(k, here)
+  return here
+}
+
+/** ret_from_fork(): the first thing on a new task's stack. */
+export function* retFromFork(k: KernelState, task: Task): KernelOp {
+  const cpu = k.cpus[task.cpu]
+  finishTaskSwitch(k, cpu)
+  startSlice(k, cpu)
+  cpu.preemptCount = 0
+  cpu.irqsOff -= 1
+  publishNextInterrupt(k, cpu)
+}
+
+/** The idle task (do_idle): switches to whatever becomes runnable, else halts or polls. */
+export function* idleLoop(k: KernelState, cpu: KernelCpu): KernelOp {
+  cpu.preemptCount = 1
+  for (;;) {
+    while (cpu.runQueue.length > 0) yield* schedule(k, cpu)
+    cpu.needResched = false
+    yield HALT
+  }
+}
+
+/** Sleeps until somebody wakes the task; `reason` is for describeStall(). Returns the CPU it continues on. */
+export function* sleepOn(k: KernelState, cpu: KernelCpu, reason: string): KernelOp<KernelCpu> {
+  const task = cpu.current
+  if (task.wakePending || task.killedBy !== undefined) {
+    task.wakePending = false
+    return cpu
+  }
+  task.state = 'S'
+  task.sleepingOn = reason
+  const here = yield* schedule(k, cpu)
+  task.sleepingOn = ''
+  return here
+}
+
+/** Sleeps for `cycles`, on a timer of this CPU. */
+export function* sleepFor(k: KernelState, cpu: KernelCpu, cycles: number): KernelOp<KernelCpu> {
+  const task = cpu.current
+  const at = cpu.now + Math.max(1, cycles)
+  const index = cpu.timers.findIndex(timer => timer.at > at)
+  cpu.timers.splice(index < 0 ? cpu.timers.length : index, 0, { at, task })
+  return yield* sleepOn(k, cpu, `a timer at cycle ${at}`)
+}
+
+/** try_to_wake_up(): false when the task did not sleep (the wake-up is remembered). */
+export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
+  if (task.state !== 'S') {
+    if (task.state === 'R' && task !== cpu.current) task.wakePending = true
+    return false
+  }
+  // A sleep that is cut short leaves no timer behind.
+  for (const owner of k.cpus) {
+    const index = owner.timers.findIndex(timer => timer.task === task)
+    if (index >= 0) {
+      owner.timers.splice(index, 1)
+      publishNextInterrupt(k, owner)
+    }
+  }
+  task.state = 'R'
+  const target = k.cpus[selectCpu(k, task)]
+  if (target.id !== task.cpu) emit(k, cpu, EVENT.schedMigrateTask, task.commId, task.pid, task.cpu, target.id)
+  emit(k, cpu, EVENT.schedWakeup, task.commId, task.pid, target.id)
+  enqueue(k, cpu, target, task)
+  return true
+}
+
+/** wake_up_new_task(): puts a forked task on a queue. */
+export function wakeUpNew(k: KernelState, cpu: KernelCpu, task: Task): void {
+  const target = k.cpus[selectCpu(k, task)]
+  task.cpu = target.id
+  emit(k, cpu, EVENT.schedWakeupNew, task.commId, task.pid, target.id)
+  enqueue(k, cpu, target, task)
+}
+
+/** Fires the sleep timers that are due on this CPU and ends its slice if that is over. */
+export function runTimers(k: KernelState, cpu: KernelCpu): void {
+  while (cpu.timers.length > 0 && cpu.timers[0].at <= cpu.now) {
+    const timer = cpu.timers.shift()
+    if (timer !== undefined) wakeUp(k, cpu, timer.task)
+  }
+  if (cpu.runQueue.length > 0 && cpu.sliceEnd <= cpu.now) cpu.needResched = true
+}
+
+/** select_task_rq(): an idle CPU, the last one first; else the last one, else the shortest queue. */
+function selectCpu(k: KernelState, task: Task): number {
+  const isFree = (id: number): boolean => k.cpus[id].isIdle && k.cpus[id].runQueue.length === 0
+  if (task.mayRunOn(task.cpu) && isFree(task.cpu)) return task.cpu
+  const free = task.cpus.find(isFree)
+  if (free !== undefined) return free
+  let best = task.mayRunOn(task.cpu) ? task.cpu : task.cpus[0]
+  for (const id of task.cpus) if (k.cpus[id].runQueue.length < k.cpus[best].runQueue.length) best = id
+  return best
+}
+
+function enqueue(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task): void {
+  task.cpu = target.id
+  target.runQueue.push(task)
+  if (target.isIdle) {
+    target.needResched = true
+    if (target !== cpu && k.config.kernel.idlePoll) pollWake(target, cpu.now + 1)
+    else if (target !== cpu) smpSendReschedule(k, cpu, target)
+    return
+  }
+  // The slice of a task that ran alone may be over already: it ends in the next cycle then.
+  if (target.runQueue.length === 1 && target.sliceEnd <= cpu.now) target.sliceEnd = cpu.now + 1
+  publishNextInterrupt(k, target)
+}
+
+function startSlice(k: KernelState, cpu: KernelCpu): void {
+  cpu.sliceEnd = cpu.now + k.config.kernel.timeSliceCycles
+}
+
+/** TIF_POLLING_NRFLAG: a polling idle loop sees the flag by itself; no interrupt is sent. */
+function pollWake(target: KernelCpu, cycle: number): void {
+  const frame = target.stack[0]
+  if (frame === undefined || !frame.halted) return
+  frame.halted = false
+  frame.resumeAt = cycle
+}

@@ -1,0 +1,115 @@
+// The kernel's state in one record, and what it needs from the engine below it. Functions of the
+// kernel take this record as their first argument `k`. There are no threads in here: whoever
+// holds the record is the only one who runs the kernel.
+
+import type { Geometry } from '../machine/geometry.js'
+import type { Mmu } from '../machine/mmu.js'
+import type { PhysMem } from '../machine/phys-mem.js'
+import type { Costs } from '../machine/costs.js'
+import { packFlags } from '../trace/flags.js'
+import type { TraceRecorder } from '../trace/recorder.js'
+import type { ProgramImage } from './abi.js'
+import type { SimulationConfig } from './config.js'
+import type { KernelCounter } from './counters.js'
+import type { KernelCpu } from './cpu.js'
+import type { Frames } from './frames.js'
+import type { KernelLayout } from './layout.js'
+import type { Mm } from './mm.js'
+import type { Task } from './task.js'
+import type { TlbPolicy } from './tlb-policy.js'
+
+/** What the kernel asks of the CPU cores and of the engine that orders them. */
+export interface Platform {
+  readonly mem: PhysMem
+  mmu(cpu: number): Mmu
+  /**
+   * Page tables, areas or flags that programs of `mm` can see are about to change at the present
+   * cycle of `cpu`: every core that runs `mm` in user mode must stand exactly there.
+   */
+  beforeSharedWrite(cpu: KernelCpu, mm: Mm): void
+  /** The same for cores that poll flags. */
+  beforeFlagWrite(cpu: KernelCpu): void
+  /** The next interrupt of `target` comes at `cycle` (Infinity: none known). */
+  interruptAt(target: KernelCpu, cycle: number): void
+  /** Takes the registers of a core into the task, or gives them to the core. */
+  saveRegs(cpu: KernelCpu, task: Task): void
+  loadRegs(cpu: KernelCpu, task: Task): void
+  /** The running task continues its program in user mode at the CPU's present cycle. */
+  enterUser(cpu: KernelCpu): void
+  /** Defines an area of an address space: first page and length in base pages (0: undefined). */
+  setArea(mm: Mm, area: number, startVpn: number, pages: number): void
+  areaStart(mm: Mm, area: number): number
+  areaPages(mm: Mm, area: number): number
+  copyAreas(from: Mm, to: Mm): void
+  raiseFlag(flag: number): void
+  isFlagRaised(flag: number): boolean
+  /** An interrupt was posted to, or acknowledged by, a CPU: publishes it in the CPU's mailbox. */
+  postMailbox(target: number): void
+  ackMailbox(target: number): void
+}
+
+/** A barrier between tasks. */
+export interface Barrier {
+  name: string
+  tasks: number
+  arrived: Task[]
+}
+
+export interface KernelState {
+  readonly config: SimulationConfig
+  readonly costs: Costs
+  readonly geometry: Geometry
+  readonly layout: KernelLayout
+  readonly image: ProgramImage
+  readonly platform: Platform
+  readonly mem: PhysMem
+  readonly frames: Frames
+  readonly trace: TraceRecorder
+  readonly counters: Record<KernelCounter, number>
+  readonly policy: TlbPolicy
+  readonly initMm: Mm
+  /** swapper_pg_dir: pages per huge page, first kernel slot and the like are in pgtable.ts. */
+  readonly cpus: KernelCpu[]
+  readonly tasks: Task[]
+  readonly mms: Map<number, Mm>
+  readonly freeMmSlots: number[]
+  readonly barriers: Barrier[]
+  /** The shared page of zeroes. */
+  zeroPagePfn: number
+  nextPid: number
+  nextCtxId: number
+  /** User tasks that have not exited. */
+  liveTasks: number
+  /** Expectations inside programs that did not hold, in words. */
+  readonly failures: string[]
+}
+
+/** Records an event of `cpu` at its present cycle, with the flags and task that it has now. */
+export function emit(
+  k: KernelState, cpu: KernelCpu, kind: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0,
+): void {
+  if (!k.trace.enabled) return
+  const flags = packFlags({
+    irqsOff: cpu.irqsOff > 0,
+    needResched: cpu.needResched,
+    hardIrq: cpu.inInterrupt,
+    preemptDepth: cpu.preemptCount,
+  })
+  const task = cpu.current
+  k.trace.record(kind, cpu.now, cpu.id, task.pid, task.commId, flags, a, b, c, d, e, f)
+}
+
+/** Upper half of the address of page `vpn`. */
+export function vpnHi(k: KernelState, vpn: number): number {
+  return Math.floor(vpn / 2 ** (32 - k.geometry.pageShift)) | 0
+}
+
+/** Lower half of the address of page `vpn`. */
+export function vpnLo(k: KernelState, vpn: number): number {
+  return (vpn % 2 ** (32 - k.geometry.pageShift)) << k.geometry.pageShift
+}
+
+/** Page number of the address (hi, lo). */
+export function vpnOf(k: KernelState, hi: number, lo: number): number {
+  return (hi >>> 0) * 2 ** (32 - k.geometry.pageShift) + ((lo >>> 0) >>> k.geometry.pageShift)
+}

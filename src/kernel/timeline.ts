@@ -1,0 +1,157 @@
+// Virtual time on the kernel's side: when a CPU in the kernel does its next step, and doing it.
+// The engine calls these in the total order (cycle, cpu); nothing here looks at a host clock.
+//
+//   user mode --fault, syscall, interrupt--> frames on the kernel stack --empty--> user mode
+
+import { assert } from '../base/assert.js'
+import type { KernelCpu } from './cpu.js'
+import { doExit } from './fork.js'
+import { nextInterruptCycle, takeInterrupt } from './ipi.js'
+import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
+import type { KernelFrame, KernelOp } from './kernel-op.js'
+import { schedule } from './sched.js'
+import type { KernelState } from './state.js'
+import { handleInterrupt } from './traps.js'
+
+/** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
+export function nextKernelCycle(cpu: KernelCpu): number {
+  return Math.min(ownCycle(cpu), interruptCycle(cpu))
+}
+
+/** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
+export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): void {
+  assert(cycle >= cpu.now, `cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
+  cpu.now = cycle
+  if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
+  run(k, cpu)
+}
+
+/** A CPU in user mode enters the kernel at `cycle` to run `op`. */
+export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: KernelOp): void {
+  leaveUser(cpu, cycle)
+  cpu.stack.push(newFrame(op, cycle))
+  run(k, cpu)
+}
+
+/** A CPU in user mode takes the interrupt that is due at `cycle`. */
+export function interruptUser(k: KernelState, cpu: KernelCpu, cycle: number): void {
+  leaveUser(cpu, cycle)
+  pushInterrupt(k, cpu)
+  run(k, cpu)
+}
+
+/** What a CPU is doing and what it waits for, for stall reports. */
+export function describeCpu(cpu: KernelCpu): string {
+  const task = cpu.isIdle ? 'idle' : `${cpu.current.comm}-${cpu.current.pid}`
+  if (cpu.inUserMode) return `cpu${cpu.id}: ${task} in user mode`
+  const waiting = cpu.waitingFor === '' ? 'in the kernel' : `waits for ${cpu.waitingFor}`
+  return `cpu${cpu.id} cycle ${cpu.now}: ${task} ${cpu.isIdle ? '' : waiting}`.trimEnd()
+}
+
+function ownCycle(cpu: KernelCpu): number {
+  const frame = cpu.topFrame
+  if (frame.waiting || frame.halted) return Infinity
+  return Math.max(frame.resumeAt, cpu.now)
+}
+
+function interruptCycle(cpu: KernelCpu): number {
+  return cpu.irqsOff > 0 ? Infinity : Math.max(nextInterruptCycle(cpu), cpu.now)
+}
+
+function leaveUser(cpu: KernelCpu, cycle: number): void {
+  assert(cpu.inUserMode && cpu.stack.length === 0, `cpu${cpu.id} is not in user mode`)
+  cpu.inUserMode = false
+  cpu.now = cycle
+}
+
+function pushInterrupt(k: KernelState, cpu: KernelCpu): void {
+  const below = cpu.stack[cpu.stack.length - 1]
+  const wasHalted = below !== undefined && below.halted && !k.config.kernel.idlePoll
+  const vector = takeInterrupt(cpu, cpu.now)
+  const frame = newFrame(handleInterrupt(k, cpu, vector, wasHalted), cpu.now, cpu.now)
+  frame.stretchesBelow = below !== undefined && !below.waiting && !below.halted
+  cpu.stack.push(frame)
+}
+
+/** Continues the top frame until time has to pass. */
+function run(k: KernelState, cpu: KernelCpu): void {
+  for (;;) {
+    const frame = cpu.topFrame
+    const result = frame.op.next()
+    if (result.done === true) {
+      if (finishFrame(k, cpu, frame)) return
+      continue
+    }
+    const value = result.value
+    if (value > 0) {
+      assert(Number.isInteger(value), `a price of ${value} cycles is not whole`)
+      frame.resumeAt = cpu.now + value
+      return
+    }
+    switch (value) {
+      case 0:
+        continue
+      case WAIT:
+        frame.waiting = true
+        frame.resumeAt = Infinity
+        return
+      case HALT:
+        frame.halted = true
+        return
+      case SWITCH_STACKS:
+        switchStacks(k, cpu)
+        continue
+      default:
+        assert(false, `unknown step ${value}`)
+    }
+  }
+}
+
+/** True when time passes before the next step (or the CPU went to user mode). */
+function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolean {
+  cpu.stack.pop()
+  const below = cpu.stack[cpu.stack.length - 1]
+  if (below === undefined) return returnToUser(k, cpu)
+  if (frame.interruptedAt < 0) {
+    below.resumeAt = cpu.now
+    return false
+  }
+  if (below.halted) {
+    below.halted = false
+    below.resumeAt = cpu.now
+  } else if (frame.stretchesBelow) {
+    below.resumeAt = Math.max(cpu.now, below.resumeAt + cpu.now - frame.interruptedAt)
+  }
+  return true
+}
+
+/** exit_to_user_mode(): fatal signals, then need_resched, then the program. */
+function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
+  const task = cpu.current
+  assert(!task.isKernelThread, `${task.comm} has no user mode`)
+  if (task.killedBy !== undefined && task.outcome === 'running') {
+    cpu.stack.push(newFrame(doExit(k, cpu, task.killedBy), cpu.now))
+    return false
+  }
+  if (cpu.needResched) {
+    cpu.stack.push(newFrame(schedule(k, cpu), cpu.now))
+    return false
+  }
+  cpu.inUserMode = true
+  k.platform.enterUser(cpu)
+  return true
+}
+
+/** switch_to(): the kernel stack and the registers of the next task. */
+function switchStacks(k: KernelState, cpu: KernelCpu): void {
+  const next = cpu.switchingTo
+  assert(next !== undefined, `cpu${cpu.id} switches to nothing`)
+  const prev = cpu.current
+  prev.kernelStack = cpu.stack
+  k.platform.saveRegs(cpu, prev)
+  cpu.stack = next.kernelStack
+  cpu.current = next
+  cpu.previous = prev
+  cpu.switchingTo = undefined
+  k.platform.loadRegs(cpu, next)
+}

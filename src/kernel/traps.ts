@@ -1,0 +1,82 @@
+// The ways into the kernel that are not system calls: page faults, general protection, interrupts.
+
+import { EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE, VECTOR_LOCAL_TIMER,
+  VECTOR_RESCHEDULE } from '../trace/events.js'
+import type { KernelCpu } from './cpu.js'
+import { handleMmFault } from './fault.js'
+import { forceSignal } from './fork.js'
+import { flushCallQueue, publishNextInterrupt } from './ipi.js'
+import type { KernelOp } from './kernel-op.js'
+import { runTimers } from './sched.js'
+import type { KernelState } from './state.js'
+import { emit, vpnOf } from './state.js'
+import type { Task } from './task.js'
+import { REG_PC } from './task.js'
+
+/** Error-code bits of #PF (SDM vol. 3, 4.7). */
+const ERROR_WRITE = 1 << 1
+const ERROR_RESERVED = 1 << 3
+const ERROR_FETCH = 1 << 4
+
+/** Programs have no text; the ip that events show is this base plus four bytes an instruction. */
+const PROGRAM_TEXT = 0x400000
+
+const ENTRY_EVENTS: Readonly<Record<number, readonly [entry: number, exit: number]>> = {
+  [VECTOR_RESCHEDULE]: [EVENT.rescheduleEntry, EVENT.rescheduleExit],
+  [VECTOR_CALL_FUNCTION]: [EVENT.callFunctionEntry, EVENT.callFunctionExit],
+  [VECTOR_CALL_FUNCTION_SINGLE]: [EVENT.callFunctionSingleEntry, EVENT.callFunctionSingleExit],
+  [VECTOR_LOCAL_TIMER]: [EVENT.localTimerEntry, EVENT.localTimerExit],
+}
+
+/** #PF in user mode: `cycles` is what the failed walk cost, (hi, lo) is CR2. */
+export function* pageFault(
+  k: KernelState, task: Task, hi: number, lo: number, errorCode: number, cycles: number,
+): KernelOp {
+  const cpu = k.cpus[task.cpu]
+  yield cycles
+  cpu.irqsOff += 1
+  emit(k, cpu, EVENT.pageFaultUser, hi, lo, 0, PROGRAM_TEXT + 4 * task.regs[REG_PC], errorCode)
+  cpu.irqsOff -= 1
+  k.counters.pageFaults += 1
+  yield k.costs.pageFault
+  const { mm } = task
+  if (mm === undefined || (errorCode & ERROR_RESERVED) !== 0) {
+    yield* forceSignal(k, cpu, 'SIGSEGV', hi, lo)
+    return
+  }
+  const result = yield* handleMmFault(k, cpu, mm, vpnOf(k, hi, lo), {
+    write: (errorCode & ERROR_WRITE) !== 0,
+    exec: (errorCode & ERROR_FETCH) !== 0,
+  })
+  if (result === 'done') return
+  yield* forceSignal(k, cpu, result === 'oom' ? 'SIGKILL' : result, hi, lo)
+}
+
+/** #GP: a non-canonical address. */
+export function* generalProtection(k: KernelState, task: Task, hi: number, lo: number): KernelOp {
+  yield k.costs.pageFault
+  yield* forceSignal(k, k.cpus[task.cpu], 'SIGSEGV', hi, lo)
+}
+
+/** One interrupt, from entry to exit, with interrupts off. `wasHalted`: the CPU has to wake up first. */
+export function* handleInterrupt(k: KernelState, cpu: KernelCpu, vector: number, wasHalted: boolean): KernelOp {
+  const begin = cpu.now
+  cpu.irqsOff += 1
+  cpu.inInterrupt = true
+  if (wasHalted) yield k.costs.idleExit
+  yield k.costs.irqEntry
+  const [entry, exit] = ENTRY_EVENTS[vector]
+  emit(k, cpu, entry)
+  const isCall = vector === VECTOR_CALL_FUNCTION || vector === VECTOR_CALL_FUNCTION_SINGLE
+  if (isCall) yield* flushCallQueue(k, cpu)
+  if (vector === VECTOR_RESCHEDULE) {
+    if (cpu.runQueue.length > 0) cpu.needResched = true
+  }
+  runTimers(k, cpu)
+  emit(k, cpu, exit)
+  yield k.costs.irqExit
+  if (isCall) k.counters.responderCycles += cpu.now - begin
+  cpu.inInterrupt = false
+  cpu.irqsOff -= 1
+  publishNextInterrupt(k, cpu)
+}

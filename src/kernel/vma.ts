@@ -1,0 +1,141 @@
+// Virtual memory areas of one mm, ordered by address: find, insert, split, merge, and the search
+// for a free gap. Ranges are half-open page numbers [vmStart, vmEnd) in base pages. Page tables
+// are not touched here.
+
+/** Attributes of an area; areas merge only when all are equal. */
+export interface VmaAttributes {
+  /** PROT_* bits. */
+  prot: number
+  /** Backed by 2 MiB pages (VM_HUGETLB). */
+  huge: boolean
+}
+
+export interface Vma extends VmaAttributes {
+  vmStart: number
+  vmEnd: number
+}
+
+export class VmaList {
+  readonly #areas: Vma[] = []
+
+  /** Ascending, never overlapping. */
+  get areas(): readonly Vma[] {
+    return this.#areas
+  }
+
+  /** find_vma_intersection for one page: the area that holds `vpn`. */
+  find(vpn: number): Vma | undefined {
+    const index = this.#firstEndingAfter(vpn)
+    const area = this.#areas[index]
+    return area !== undefined && area.vmStart <= vpn ? area : undefined
+  }
+
+  /** The areas that intersect [start, end), ascending. */
+  overlapping(start: number, end: number): Vma[] {
+    const found: Vma[] = []
+    for (let i = this.#firstEndingAfter(start); i < this.#areas.length && this.#areas[i].vmStart < end; i++) {
+      found.push(this.#areas[i])
+    }
+    return found
+  }
+
+  /** Is every page of [start, end) inside some area? */
+  covers(start: number, end: number): boolean {
+    let at = start
+    for (const area of this.overlapping(start, end)) {
+      if (area.vmStart > at) return false
+      at = area.vmEnd
+    }
+    return at >= end
+  }
+
+  /** Adds an area into free space and merges it with equal neighbours (vma_merge). */
+  insert(area: Vma): void {
+    const index = this.#firstEndingAfter(area.vmStart)
+    this.#areas.splice(index, 0, area)
+    this.#mergeAround(index)
+  }
+
+  /** Splits areas so that `vpn` is not inside one (split_vma). */
+  splitAt(vpn: number): void {
+    const index = this.#firstEndingAfter(vpn)
+    const area = this.#areas[index]
+    if (area === undefined || area.vmStart >= vpn) return
+    this.#areas.splice(index + 1, 0, { ...area, vmStart: vpn })
+    area.vmEnd = vpn
+  }
+
+  /** Removes [start, end) and returns the removed parts. */
+  remove(start: number, end: number): Vma[] {
+    this.splitAt(start)
+    this.splitAt(end)
+    const first = this.#firstEndingAfter(start)
+    let last = first
+    while (last < this.#areas.length && this.#areas[last].vmStart < end) last++
+    return this.#areas.splice(first, last - first)
+  }
+
+  /** Gives [start, end) new protections, splitting and merging as needed. */
+  setProt(start: number, end: number, prot: number): void {
+    this.splitAt(start)
+    this.splitAt(end)
+    for (const area of this.overlapping(start, end)) area.prot = prot
+    for (let i = this.#areas.length - 1; i > 0; i--) this.#mergePair(i - 1)
+  }
+
+  /** End of the area below `vpn`, or 0 (the floor of free_pgtables). */
+  endBelow(vpn: number): number {
+    const index = this.#firstEndingAfter(vpn)
+    const area = this.#areas[index]
+    if (area !== undefined && area.vmStart < vpn) return vpn
+    return index > 0 ? this.#areas[index - 1].vmEnd : 0
+  }
+
+  /** Start of the area at or above `vpn`, or `limit` (the ceiling of free_pgtables). */
+  startAbove(vpn: number, limit: number): number {
+    const area = this.#areas[this.#firstEndingAfter(vpn)]
+    return area === undefined ? limit : Math.max(area.vmStart, vpn)
+  }
+
+  /**
+   * Highest gap of `pages` that ends at or below `top`, aligned to `align` pages
+   * (vm_unmapped_area, top down); -1 if there is none above `bottom`.
+   */
+  findGapTopDown(pages: number, top: number, bottom: number, align: number): number {
+    let end = top
+    for (let i = this.#areas.length - 1; i >= -1; i--) {
+      const below = i >= 0 ? this.#areas[i] : undefined
+      if (below !== undefined && below.vmStart >= end) continue
+      const floor = below === undefined ? bottom : Math.max(below.vmEnd, bottom)
+      const start = Math.floor((end - pages) / align) * align
+      if (start >= floor) return start
+      if (below === undefined) break
+      end = Math.min(end, below.vmStart)
+    }
+    return -1
+  }
+
+  #firstEndingAfter(vpn: number): number {
+    let low = 0
+    let high = this.#areas.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#areas[middle].vmEnd > vpn) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
+  #mergeAround(index: number): void {
+    if (index + 1 < this.#areas.length) this.#mergePair(index)
+    if (index > 0) this.#mergePair(index - 1)
+  }
+
+  #mergePair(index: number): void {
+    const left = this.#areas[index]
+    const right = this.#areas[index + 1]
+    if (left.vmEnd !== right.vmStart || left.prot !== right.prot || left.huge !== right.huge) return
+    left.vmEnd = right.vmEnd
+    this.#areas.splice(index + 1, 1)
+  }
+}

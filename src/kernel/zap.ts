@@ -1,0 +1,108 @@
+// Taking mappings away: clearing entries (zap_pte_range) and unhooking empty tables
+// (free_pgtables). Everything lands in a gather, which flushes before it frees.
+//
+// Simplified: the entries of one table are cleared at one instant and their price is paid
+// afterwards; Linux clears them one by one under the table's lock. No other CPU can tell,
+// because whoever needs the lock waits for the same total time.
+
+import { entryPfn, PAGE_PRESENT, PAGE_PROTNONE, PAGE_PSE } from '../machine/entry.js'
+import { LEVEL_PTE } from '../machine/geometry.js'
+import type { KernelCpu } from './cpu.js'
+import type { KernelOp } from './kernel-op.js'
+import { Lock } from './lock.js'
+import type { Mm } from './mm.js'
+import type { MmuGather } from './mmu-gather.js'
+import { flushMmu, gatherEntry, gatherPage, gatherTable } from './mmu-gather.js'
+import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import type { KernelState } from './state.js'
+
+/** unmap_page_range(): clears every entry of [start, end); full gathers are flushed on the way. */
+export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number): KernelOp {
+  const g = k.geometry
+  const regionPages = pagesPerEntry(g, hugeLevel(g))
+  let vpn = start
+  while (vpn < end) {
+    const regionEnd = Math.min(end, Math.floor(vpn / regionPages) * regionPages + regionPages)
+    const level = findLeaf(k, gather.mm, vpn)
+    if (level >= 0) {
+      const { pfn, slot } = $slot
+      const lock = pageTableLock(gather.mm, pfn)
+      yield* lock.acquire(cpu, true)
+      cpu.preemptCount += 1
+      const entries = level === LEVEL_PTE ? regionEnd - vpn : 1
+      const cleared = clearEntries(k, cpu, gather, level, pfn, slot, entries, vpn)
+      if (cleared.count > 0) yield cleared.count * k.costs.ptePerPage
+      cpu.preemptCount -= 1
+      lock.release(cpu, true)
+      if (cleared.full) yield* flushMmu(k, cpu, gather)
+    }
+    vpn = regionEnd
+  }
+}
+
+/** free_pgd_range(): unhooks the tables of [start, end) that lie wholly between `floor` and `ceiling`. */
+export function freePgtables(
+  k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number, floor: number, ceiling: number,
+): void {
+  const g = k.geometry
+  freeBelow(k, cpu, gather, g.topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)
+}
+
+/** The lock of a page-table page (pte_lockptr). */
+export function pageTableLock(mm: Mm, tablePfn: number): Lock {
+  let lock = mm.pageTableLocks.get(tablePfn)
+  if (lock === undefined) {
+    lock = new Lock(`page-table lock of frame ${tablePfn}`, 0)
+    mm.pageTableLocks.set(tablePfn, lock)
+  }
+  return lock
+}
+
+function clearEntries(
+  k: KernelState, cpu: KernelCpu, gather: MmuGather,
+  level: number, pfn: number, firstSlot: number, entries: number, firstVpn: number,
+): { count: number; full: boolean } {
+  const pages = pagesPerEntry(k.geometry, level)
+  let count = 0
+  let full = false
+  for (let i = 0; i < entries; i++) {
+    const slot = firstSlot + i
+    const lo = k.mem.loadLo(pfn, slot)
+    const hi = k.mem.loadHi(pfn, slot)
+    if (lo === 0 && hi === 0) continue
+    setEntry(k, cpu, gather.mm, pfn, slot, 0, 0)
+    count += 1
+    const vpn = level === LEVEL_PTE ? firstVpn + i : Math.floor(firstVpn / pages) * pages
+    gatherEntry(gather, vpn, pages)
+    if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) continue
+    const page = entryPfn(lo, hi, k.geometry.pageShift)
+    gather.mm.rssPages -= page === k.zeroPagePfn ? 0 : pages
+    if (page !== k.zeroPagePfn && gatherPage(gather, page)) full = true
+  }
+  return { count, full }
+}
+
+function freeBelow(
+  k: KernelState, cpu: KernelCpu, gather: MmuGather,
+  level: number, tablePfn: number, start: number, end: number, floor: number, ceiling: number,
+): void {
+  const g = k.geometry
+  const span = pagesPerEntry(g, level)
+  const child = childLevel(g, level)
+  for (let base = Math.floor(start / span) * span; base < end; base += span) {
+    const slot = (base / span) % 2 ** g.levels[level].bits
+    const lo = k.mem.loadLo(tablePfn, slot)
+    if ((lo & PAGE_PRESENT) === 0 || (g.levels[level].leaf && (lo & PAGE_PSE) !== 0)) continue
+    const table = entryPfn(lo, k.mem.loadHi(tablePfn, slot), g.pageShift)
+    if (child !== LEVEL_PTE) {
+      const from = Math.max(start, base)
+      const to = Math.min(end, base + span)
+      freeBelow(k, cpu, gather, child, table, from, to, floor, ceiling)
+    }
+    if (base < floor || base + span > ceiling) continue
+    // i386 PAE keeps the tables below its latched root entries until the mm is freed.
+    if (g.name === 'i386-pae' && level === g.topLevel) continue
+    setEntry(k, cpu, gather.mm, tablePfn, slot, 0, 0)
+    gatherTable(k, gather, table, base)
+  }
+}

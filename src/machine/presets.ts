@@ -1,0 +1,160 @@
+// Machines to start from: six columns of prices, each with its TLBs, and for every price where
+// it comes from. `source`: measured by somebody, the key is in docs/cost-model.md; `derived`:
+// computed from such numbers, the note says how; `assumed`: ours, to be fitted and then frozen.
+//
+// Simplified, for every machine: 44 physical address bits where servers have 46 to 52 (frame
+// numbers have 32 bits here); no hardware threads; prices do not depend on load.
+
+import type { MachineConfig } from './config.js'
+import type { Costs } from './costs.js'
+import { TLB_PRESETS } from './tlb-presets.js'
+
+export { TLB_PRESETS } from './tlb-presets.js'
+
+export type CostOrigin = 'source' | 'derived' | 'assumed'
+
+export interface CostSource {
+  unit: 'cycles' | 'GHz'
+  origin: CostOrigin
+  note: string
+}
+
+type MachinePreset = Omit<MachineConfig, 'preset'>
+
+/** One price of all machines, in the order of `MACHINES`, and where it comes from. */
+type CostRow = readonly [values: number | readonly number[], origin: CostOrigin, note: string]
+
+const MACHINES = ['ivb-laptop', 'hsw-2s', 'skl-2s', '8s-120c', 'milan', 'zen5-vm'] as const
+type MachineName = (typeof MACHINES)[number]
+
+const COSTS: Record<keyof Costs, CostRow> = {
+  frequencyGhz: [[2.6, 2.4, 2.3, 2.4, 2.45, 2.6], 'source', 'HANSEN, LATR, LUTO; the rest from specification sheets'],
+  access: [1, 'assumed', 'an access that hits is hidden by the pipeline: one cycle'],
+  stlbHit: [[7, 9, 9, 9, 7, 8], 'source', 'PMU, C&C'],
+  walkStep: [[11, 9, 9, 9, 9, 9], 'derived', 'HANSEN: 45 cycles a walk of about four steps; others assumed'],
+  setAccessedDirty: [20, 'assumed', 'a locked read-modify-write of a cached line'],
+  syscall: [[150, 150, 150, 150, 120, 290], 'assumed', 'entry and exit without page-table isolation'],
+  pageFault: [[1200, 1200, 1200, 1200, 1100, 2000], 'assumed', 'from memory [m:m]: 0.5 us on bare metal'],
+  zeroPage: [[300, 250, 200, 250, 200, 600], 'assumed', 'one 4 KiB page, cached'],
+  copyPage: [[450, 375, 300, 375, 300, 900], 'derived', '1.5 times zeroPage: reads as well as writes'],
+  ptePerPage: [[100, 100, 100, 100, 100, 210], 'assumed', 'half of what was measured in the guest'],
+  freePage: [[200, 200, 200, 200, 200, 380], 'assumed', 'half of what was measured in the guest'],
+  vmaOperation: [[400, 400, 400, 400, 400, 800], 'assumed', 'half of what was derived for the guest'],
+  munmapExtra: [[3000, 3000, 3000, 3000, 3000, 3500], 'assumed', 'scaled from the guest'],
+  invlpg: [[225, 225, 200, 225, 110, 124], 'source', 'INGO-B: slope of 1 to 4 pages, Intel 225, AMD 93'],
+  fullFlush: [[152, 152, 150, 152, 250, 730], 'source', 'INGO-B, cache hot'],
+  fullFlushGlobal: [[936, 936, 900, 936, 600, 900], 'source', 'INGO-B, cache hot'],
+  cr3NoFlush: [[110, 110, 110, 110, 180, 500], 'derived', 'RUSTOSDEV: 25 % below a flushing load'],
+  flushSetup: [[700, 700, 700, 900, 700, 700], 'derived', 'HANSEN: 1276 less tracer 335 less one invlpg 225'],
+  ipiPrepare: [300, 'assumed', 'call-function descriptors and the mask'],
+  ipiSend: [[150, 300, 200, 600, 200, 20000], 'derived', 'with ackTransfer fitted to LATR: 0.28 us a target, 0.66 on 8s'],
+  ipiWire: [[700, 900, 900, 1000, 900, 4000], 'derived', 'IPIBENCH: 1.24 us from call to handler'],
+  ipiWireHop: [[0, 600, 600, 1500, 500, 0], 'derived', 'LATR: 2.7 us across two sockets, 6.6 across eight'],
+  irqEntry: [[800, 800, 800, 800, 800, 2000], 'assumed', 'BARRELFISH [m:m]: about 800 cycles of trap'],
+  irqExit: [[200, 200, 200, 200, 200, 500], 'assumed', 'end of interrupt and IRET'],
+  handler: [[150, 150, 150, 150, 150, 300], 'assumed', 'call-function queue and flush function'],
+  ackTransfer: [[60, 100, 80, 100, 90, 150], 'derived', 'one cache line, fitted to LATR with ipiSend'],
+  ackTransferRemote: [[60, 600, 400, 1100, 400, 150], 'derived', 'one cache line across sockets, fitted to LATR'],
+  idleExit: [[2000, 2000, 2000, 2000, 2000, 20000], 'assumed', 'leaving C1, about 1 us; in a guest an entry by the host'],
+  contextSwitch: [[1000, 1000, 1000, 1000, 1000, 2000], 'assumed', 'LUTO: 1.2 us a switch with its system calls'],
+  wakeUp: [[600, 600, 600, 800, 600, 1200], 'assumed', 'run-queue lock, enqueue, preemption check'],
+  lock: [[40, 40, 40, 60, 40, 40], 'assumed', 'two locked operations on a line that is owned'],
+  forkBase: [[20000, 20000, 20000, 20000, 20000, 40000], 'assumed', 'task and mm structures without the page tables'],
+}
+
+/** Where one machine knows better than the row. */
+const OVERRIDES: Partial<Record<MachineName, Partial<Record<keyof Costs, readonly [CostOrigin, string]>>>> = {
+  'ivb-laptop': {
+    ipiWireHop: ['assumed', 'one socket: never charged'],
+    ackTransferRemote: ['assumed', 'one socket: never charged'],
+    cr3NoFlush: ['assumed', 'as Haswell; the measured kernel used no PCID'],
+  },
+  'skl-2s': { walkStep: ['derived', 'LUTO: 20 cycles a page and switch, two steps and more'] },
+  'milan': {
+    invlpg: ['assumed', 'between INGO-B (93, an old AMD) and the Zen 5 guest'],
+    fullFlush: ['assumed', 'between INGO-B (127, an old AMD) and the Zen 5 guest'],
+    fullFlushGlobal: ['source', 'INGO-B: 589 on an old AMD'],
+    ipiSend: ['assumed', 'as skl-2s'],
+  },
+  'zen5-vm': {
+    syscall: ['source', 'our measurement: getppid'],
+    pageFault: ['derived', 'our measurement: 3150 less zeroing and entry setting'],
+    zeroPage: ['assumed', 'part of the measured fault'],
+    ptePerPage: ['derived', 'our measurement: mprotect slope of the full flush, pages 34 to 64'],
+    freePage: ['derived', 'our measurement: madvise slope 717 less 210 less 124'],
+    vmaOperation: ['derived', 'our measurement: mprotect intercept 1790 less system call 290 less flushSetup 700'],
+    munmapExtra: ['derived', 'our measurement: munmap less madvise, one page'],
+    invlpg: ['derived', 'our measurement: slopes 334 less 210'],
+    fullFlush: ['derived', 'our measurement: intercepts 2521 less 1790'],
+    fullFlushGlobal: ['assumed', 'fullFlush and a quarter'],
+    cr3NoFlush: ['derived', 'RUSTOSDEV ratio on the measured full flush'],
+    ipiSend: ['derived', 'our measurement: 10 to 13 us a remote CPU, an exit to the host'],
+    ipiWire: ['assumed', 'part of the measured 10 to 13 us'],
+    ipiWireHop: ['assumed', 'one socket: never charged'],
+    ackTransfer: ['assumed', 'part of the measured 10 to 13 us'],
+    ackTransferRemote: ['assumed', 'one socket: never charged'],
+  },
+}
+
+const COST_NAMES = Object.keys(COSTS) as (keyof Costs)[]
+
+function costsOf(machine: MachineName): Costs {
+  const column = MACHINES.indexOf(machine)
+  const entries = COST_NAMES.map((name) => {
+    const values = COSTS[name][0]
+    return [name, typeof values === 'number' ? values : values[column]!] as const
+  })
+  return Object.fromEntries(entries) as unknown as Costs
+}
+
+interface MachineShape {
+  sockets: number
+  tlb: string
+  vendor?: 'amd'
+  maxPhysAddrBits?: number
+}
+
+const MEBIBYTE = 2 ** 20
+
+function machineOf(name: MachineName, shape: MachineShape): MachinePreset {
+  return {
+    cpus: Math.max(4, shape.sockets),
+    sockets: shape.sockets,
+    geometry: 'x86-64',
+    memoryBytes: 256 * MEBIBYTE,
+    maxPhysAddrBits: shape.maxPhysAddrBits ?? 44,
+    vendor: shape.vendor ?? 'intel',
+    tlb: TLB_PRESETS[shape.tlb]!,
+    costs: costsOf(name),
+  }
+}
+
+export const MACHINE_PRESETS: Record<string, MachinePreset> = {
+  /** Core i5-3320M: Linux 3.15's per-page flush measurements. */
+  'ivb-laptop': machineOf('ivb-laptop', { sockets: 1, tlb: 'ivybridge', maxPhysAddrBits: 36 }),
+  /** Two sockets of Haswell. */
+  'hsw-2s': machineOf('hsw-2s', { sockets: 2, tlb: 'haswell' }),
+  /** Skylake: the PCID measurements. */
+  'skl-2s': machineOf('skl-2s', { sockets: 2, tlb: 'skylake' }),
+  /** Eight sockets of 15 Ivy Bridge cores. */
+  '8s-120c': machineOf('8s-120c', { sockets: 8, tlb: 'ivybridge' }),
+  /** AMD Milan (Zen 3), the INVLPGB measurements. */
+  'milan': machineOf('milan', { sockets: 2, tlb: 'zen3', vendor: 'amd' }),
+  /** A guest on Zen 5 without interrupt virtualisation: an IPI costs an exit. */
+  'zen5-vm': machineOf('zen5-vm', { sockets: 1, tlb: 'zen5', vendor: 'amd' }),
+}
+
+/** For every preset and price: unit, origin and note, as reports print them. */
+export const COST_SOURCES: Record<string, Record<keyof Costs, CostSource>> = Object.fromEntries(
+  MACHINES.map((machine) => [machine, sourcesOf(machine)]),
+)
+
+function sourcesOf(machine: MachineName): Record<keyof Costs, CostSource> {
+  const entries = COST_NAMES.map((name) => {
+    const [, rowOrigin, rowNote] = COSTS[name]
+    const [origin, note] = OVERRIDES[machine]?.[name] ?? [rowOrigin, rowNote]
+    const source: CostSource = { unit: name === 'frequencyGhz' ? 'GHz' : 'cycles', origin, note }
+    return [name, source] as const
+  })
+  return Object.fromEntries(entries) as Record<keyof Costs, CostSource>
+}

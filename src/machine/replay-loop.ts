@@ -1,0 +1,173 @@
+// Runs recorded accesses through an MMU as fast as the host allows. Nearly all accesses go to the
+// page that is youngest in its first-level TLB set, and such a hit changes nothing but the lookup
+// counter: the youngest stays the youngest, and A, D and permissions were settled when the entry
+// was filled. So these hits are recognised here and counted in bulk, and everything else goes
+// through Mmu.translate(). The counts are those of translating every access.
+//
+// A record is two words (kernel/abi.ts, TraceRecords):
+//
+//   word 0  address bits 31:0        word 1  31..30 29..16 15..........0
+//                                            kind   size   address 47:32
+//
+// That holds only for pages that permit everything, with A and D set: the caller has mapped all
+// pages so, in one size. Not here: page tables, address-space switches (engine/replay.ts).
+
+import { assert } from '../base/assert.js'
+import type { MachineConfig, TlbLevelConfig } from './config.js'
+import { geometryOf } from './geometry.js'
+import {
+  CLASS_BASE, CLASS_LARGE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES,
+  COUNTER_STLB_LOOKUPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, ENTRY_WORDS, HEADER_WORDS, KEY_CLASS_SHIFT,
+  WORD_EMPTY_SET, WORD_LIVE, WORD_TAG, tlbLevelWords,
+} from './mmu-state.js'
+import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, TRANSLATED, type AccessKind, type Mmu } from './mmu.js'
+import { TlbArray, classShapes } from './tlb.js'
+
+const RECORD_WORDS = 2
+const KIND_SHIFT = 30
+const KIND_MASK = 3 << KIND_SHIFT
+const SIZE_SHIFT = 16
+const SIZE_MASK = 0x3fff
+const HI_MASK = 0xffff
+/** Access kinds of Mmu.translate by the kind of a record: fetch, load, store. */
+const ACCESS_OF_KIND: readonly AccessKind[] = [ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE]
+
+export class ReplayLoop {
+  private readonly mmu: Mmu
+  private readonly tlb: Int32Array
+  private readonly counters: Float64Array
+  private readonly cls: number
+  private readonly pageShift: number
+  /** The arrays for pages of this size; undefined where a level does not keep them. */
+  private readonly code: TlbArray | undefined
+  private readonly data: TlbArray | undefined
+  private readonly second: TlbArray | undefined
+
+  /** `largePages`: every page is of the geometry's second size. `words` and `counters` are the MMU's own views. */
+  constructor(machine: MachineConfig, mmu: Mmu, words: Int32Array, counters: Float64Array, largePages: boolean) {
+    const g = geometryOf(machine.geometry)
+    this.mmu = mmu
+    this.tlb = words
+    this.counters = counters
+    this.cls = largePages ? CLASS_LARGE : CLASS_BASE
+    const shape = classShapes(g)[this.cls]
+    assert(shape !== undefined && shape.shift < 32, `replay: ${g.name} has no pages of this size`)
+    this.pageShift = shape.shift
+    const { l1i, l1d, stlb } = machine.tlb
+    const dataOffset = HEADER_WORDS + tlbLevelWords(l1i)
+    this.code = arrayView(words, HEADER_WORDS, l1i, largePages)
+    this.data = arrayView(words, dataOffset, l1d, largePages)
+    this.second = arrayView(words, dataOffset + tlbLevelWords(l1d), stlb, largePages)
+  }
+
+  /** Translates records [from, to). The MMU's address space must not change meanwhile. */
+  run(records: Int32Array, from: number, to: number): void {
+    const tlb = this.tlb
+    const shift = this.pageShift
+    const upShift = 32 - shift
+    const pageBytes = 1 << shift
+    const insideMask = pageBytes - 1
+    const data = this.data
+    const masked = data !== undefined && isMasked(data)
+    const dataMask = masked ? data.mask : 0
+    const dataStart = masked ? data.offset : WORD_EMPTY_SET
+    const setWords = masked ? data.setWords : 0
+    const keyHi = (this.cls << KEY_CLASS_SHIFT) | tlb[WORD_TAG]!
+
+    // A fetch on the page of the fetch before it: kind, upper and lower page bits in one compare.
+    const codeMask = KIND_MASK | (HI_MASK & ~insideMask)
+    let codePage = 0
+    let codeTagged = KIND_MASK // the kind that no record has
+    let others = 0
+    let youngestData = 0
+    const end = to * RECORD_WORDS
+    for (let at = from * RECORD_WORDS; at < end; at += RECORD_WORDS) {
+      const lo = records[at]!
+      const tagged = records[at + 1]!
+      const hi = tagged & HI_MASK
+      const page = (lo >>> shift) | (hi << upShift)
+      const room = pageBytes - (lo & insideMask) - ((tagged >>> SIZE_SHIFT) & SIZE_MASK)
+      if (((page ^ codePage) | ((tagged ^ codeTagged) & codeMask) | (room >> 31)) === 0) continue
+      others++
+      if ((tagged & KIND_MASK) !== 0) {
+        const start = dataStart + (page & dataMask) * setWords
+        if (tlb[start] === page && tlb[start + ENTRY_KEY_HI] === ((hi >>> shift) | keyHi) && room >= 0) {
+          youngestData++
+          continue
+        }
+        if (room >= 0) this.lookUp(data, hi, lo, page, (hi >>> shift) | keyHi, tagged)
+        else this.lookUpAll(hi, lo, keyHi, tagged)
+      } else if (room >= 0) {
+        this.lookUp(this.code, hi, lo, page, (hi >>> shift) | keyHi, tagged)
+        if (this.code === undefined) continue
+        codePage = page
+        codeTagged = hi
+      } else {
+        this.lookUpAll(hi, lo, keyHi, tagged)
+        codeTagged = KIND_MASK
+      }
+    }
+    this.counters[COUNTER_L1I_LOOKUPS]! += to - from - others
+    this.counters[COUNTER_L1D_LOOKUPS]! += youngestData
+  }
+
+  /** One page: a hit anywhere in either level is dealt with here, a walk by the MMU. */
+  private lookUp(first: TlbArray | undefined, hi: number, lo: number, page: number, keyHi: number, tagged: number): void {
+    const tlb = this.tlb
+    const second = this.second
+    if (first !== undefined && second !== undefined) {
+      const pageHi = hi >>> this.pageShift
+      const isCode = (tagged & KIND_MASK) === 0
+      const start = first.startOf(pageHi, page)
+      for (let at = start, end = start + first.setWords; at < end; at += ENTRY_WORDS) {
+        if (tlb[at] !== page || tlb[at + ENTRY_KEY_HI] !== keyHi) continue
+        this.counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+        if (at !== start) first.moveToFront(start, at)
+        return
+      }
+      const secondStart = second.startOf(pageHi, page)
+      for (let at = secondStart, end = secondStart + second.setWords; at < end; at += ENTRY_WORDS) {
+        if (tlb[at] !== page || tlb[at + ENTRY_KEY_HI] !== keyHi) continue
+        this.counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+        this.counters[isCode ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
+        this.counters[COUNTER_STLB_LOOKUPS]! += 1
+        first.insert(start, page, keyHi, tlb[at + ENTRY_PFN]!, tlb[at + ENTRY_ATTR]!)
+        tlb[isCode ? WORD_LIVE : WORD_LIVE + 1]! |= 1 << this.cls
+        if (at !== secondStart) second.moveToFront(secondStart, at)
+        return
+      }
+    }
+    const status = this.mmu.translate(hi, lo, ACCESS_OF_KIND[tagged >>> KIND_SHIFT]!, true, true)
+    assert(status === TRANSLATED, 'replay: a page of the trace is not mapped')
+  }
+
+  /** Every page of an access that crosses into another, the lowest first. */
+  private lookUpAll(hi: number, lo: number, keyHi: number, tagged: number): void {
+    const array = (tagged & KIND_MASK) === 0 ? this.code : this.data
+    const shift = this.pageShift
+    const pageBytes = 1 << shift
+    let pageHi = hi
+    let pageLo = lo & -pageBytes
+    let rest = ((tagged >>> SIZE_SHIFT) & SIZE_MASK) + (lo & (pageBytes - 1))
+    for (; rest > 0; rest -= pageBytes) {
+      const page = (pageLo >>> shift) | (pageHi << (32 - shift))
+      this.lookUp(array, pageHi, pageLo, page, (pageHi >>> shift) | keyHi, tagged)
+      pageLo = (pageLo + pageBytes) | 0
+      if (pageLo === 0) pageHi++
+    }
+  }
+}
+
+function isMasked(array: TlbArray): boolean {
+  return array.mask !== 0 || array.sets === 1
+}
+
+/** The array for this page size among those of a level whose first one is at `offset`; undefined when there is none. */
+function arrayView(
+  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean,
+): TlbArray | undefined {
+  const index = largePages ? level.large : level.base
+  const config = level.arrays[index]
+  if (config === undefined) return undefined
+  return new TlbArray(words, offset + tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) }), config)
+}

@@ -1,0 +1,176 @@
+// The machine and kernel parts of a scenario: presets, then what the file changes, then what the
+// command line changes. The result has every field set (kernel/config.ts asks for that).
+
+import { UserError } from '../base/errors.js'
+import type { KernelConfig, SimulationConfig } from '../kernel/config.js'
+import { kernelLayout } from '../kernel/layout.js'
+import type { MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
+import { geometryOf } from '../machine/geometry.js'
+import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
+import { MAX_CYCLES } from './fields.js'
+import type { ScenarioOverrides } from './scenario.js'
+import {
+  DEFAULT_MACHINE, MAX_CPUS, type RawKernel, type RawMachine, type RawScenario, type RawTlb, type RawTlbLevel,
+} from './schema.js'
+import { suggestionLines } from './suggest.js'
+import { parseDuration, parseSize, parseTlbArray } from './values.js'
+import type { Path, YamlSource } from './yaml-source.js'
+
+export const DEFAULT_CPUS = 2
+const DEFAULT_MEMORY_BYTES = 256 * 2 ** 20
+const DEFAULT_PHYS_BASE = 0x100_0000
+const DEFAULT_FLUSH_CEILING_PAGES = 33
+const DEFAULT_TIME_SLICE = '3ms'
+const MEMORY_UNIT_BYTES = 4 * 2 ** 20
+const MAX_MEMORY_BYTES = 8 * 2 ** 30
+const PHYS_BASE_UNIT_BYTES = 2 * 2 ** 20
+
+export function compileConfig(
+  source: YamlSource, raw: RawScenario, name: string, overrides: ScenarioOverrides,
+): SimulationConfig {
+  const machine = compileMachine(source, raw, overrides)
+  const kernel = compileKernel(source, raw.kernel, machine, overrides)
+  checkMemory(source, raw, machine, kernel)
+  return { name, machine, kernel, seed: overrides.seed ?? raw.seed ?? 1 }
+}
+
+function compileMachine(source: YamlSource, raw: RawScenario, overrides: ScenarioOverrides): MachineConfig {
+  const options: RawMachine = typeof raw.machine === 'string' ? { preset: raw.machine } : raw.machine ?? {}
+  const preset = overrides.machine ?? options.preset ?? DEFAULT_MACHINE
+  const base = MACHINE_PRESETS[preset]
+  if (!base) {
+    throw new UserError(`unknown machine preset "${preset}"`, undefined,
+      suggestionLines(preset, Object.keys(MACHINE_PRESETS)))
+  }
+  if (raw.cpus !== undefined && options.cpus !== undefined && raw.cpus !== options.cpus) {
+    throw source.error(`cpus is ${raw.cpus} here and ${options.cpus} in machine`, ['cpus'], ['give it once'])
+  }
+  const cpus = overrides.cpus ?? raw.cpus ?? options.cpus ?? DEFAULT_CPUS
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS) {
+    throw new UserError(`a machine has 1 to ${MAX_CPUS} CPUs, not ${cpus}`)
+  }
+  const machine: MachineConfig = {
+    preset,
+    cpus,
+    sockets: compileSockets(source, options, base, cpus),
+    geometry: options.geometry ?? base.geometry,
+    memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseSize(options.memory),
+    maxPhysAddrBits: options.maxPhysAddrBits ?? base.maxPhysAddrBits,
+    vendor: options.vendor ?? base.vendor,
+    tlb: compileTlb(source, options.tlb, base.tlb),
+    costs: { ...base.costs, ...withoutUndefined(options.costs) },
+  }
+  if (!(machine.costs.frequencyGhz > 0)) {
+    throw source.error('the clock frequency must be positive', ['machine', 'costs', 'frequencyGhz'])
+  }
+  return machine
+}
+
+/** Unless the file says how many: as many sockets as the CPUs would fill in the preset, with the CPUs spread evenly. */
+function compileSockets(
+  source: YamlSource, options: RawMachine, base: { cpus: number; sockets: number }, cpus: number,
+): number {
+  if (options.sockets !== undefined) {
+    if (cpus % options.sockets !== 0) {
+      throw source.error(`${cpus} CPUs cannot be spread evenly over ${options.sockets} sockets`, ['machine', 'sockets'])
+    }
+    return options.sockets
+  }
+  const perSocket = Math.max(1, Math.floor(base.cpus / base.sockets))
+  return Math.min(base.sockets, Math.ceil(cpus / perSocket))
+}
+
+function compileTlb(source: YamlSource, raw: RawTlb | string | undefined, machineTlb: TlbConfig): TlbConfig {
+  if (raw === undefined) return machineTlb
+  if (typeof raw === 'string') return TLB_PRESETS[raw]!
+  const base = raw.preset === undefined ? machineTlb : TLB_PRESETS[raw.preset]!
+  const level = (key: 'l1i' | 'l1d' | 'stlb'): TlbLevelConfig => {
+    const given = raw[key]
+    return given === undefined ? base[key] : compileTlbLevel(source, given, ['machine', 'tlb', key])
+  }
+  return {
+    l1i: level('l1i'),
+    l1d: level('l1d'),
+    stlb: level('stlb'),
+    pagingCache: { ...base.pagingCache, ...withoutUndefined(raw.pagingCache) },
+  }
+}
+
+function compileTlbLevel(source: YamlSource, raw: RawTlbLevel, path: Path): TlbLevelConfig {
+  const arrays: { entries: number; ways: number }[] = []
+  const add = (text: number | string | undefined, at: Path): number => {
+    if (text === undefined) return -1
+    const array = parseTlbArray(text)
+    if (!array) throw source.error(`the ways do not divide the entries in "${text}"`, at, ['expected for example 64/4'])
+    return arrays.push(array) - 1
+  }
+  if (typeof raw !== 'object') {
+    const shared = add(raw, path)
+    return { arrays, base: shared, large: shared, giant: shared }
+  }
+  const base = add(raw.base, [...path, 'base'])
+  const large = add(raw.large, [...path, 'large'])
+  return { arrays, base, large, giant: add(raw.giant, [...path, 'giant']) }
+}
+
+function compileKernel(
+  source: YamlSource, raw: RawScenario['kernel'], machine: MachineConfig, overrides: ScenarioOverrides,
+): KernelConfig {
+  const options: RawKernel = typeof raw === 'string' ? { era: raw } : raw ?? {}
+  const era = overrides.era ?? options.era ?? 'linux-6.x'
+  const longMode = !machine.geometry.startsWith('i386')
+  if (options.pcid === true && era === 'linux-4.6') {
+    throw source.error('linux-4.6 never uses PCID', ['kernel', 'pcid'], ['remove the key, or use era: linux-6.x'])
+  }
+  if (options.pcid === true && !longMode) {
+    throw source.error(`PCID needs long mode, which ${machine.geometry} is not`, ['kernel', 'pcid'], ['remove the key'])
+  }
+  const timeSliceCycles = parseDuration(options.timeSlice ?? DEFAULT_TIME_SLICE, machine.costs.frequencyGhz)
+  if (timeSliceCycles < 1 || timeSliceCycles > MAX_CYCLES) {
+    throw source.error(`a time slice is 1 to ${MAX_CYCLES} cycles`, ['kernel', 'timeSlice'])
+  }
+  const physBase = options.physBase === undefined ? DEFAULT_PHYS_BASE : parseSize(options.physBase)
+  if (physBase % PHYS_BASE_UNIT_BYTES !== 0) {
+    throw source.error('physBase must be a multiple of 2M', ['kernel', 'physBase'])
+  }
+  return {
+    era,
+    flushCeilingPages: options.flushCeiling ?? DEFAULT_FLUSH_CEILING_PAGES,
+    pcid: options.pcid ?? (era === 'linux-6.x' && longMode),
+    timeSliceCycles,
+    idlePoll: options.idle === 'poll',
+    physBase,
+  }
+}
+
+function checkMemory(source: YamlSource, raw: RawScenario, machine: MachineConfig, kernel: KernelConfig): void {
+  const bytes = machine.memoryBytes
+  const given = typeof raw.machine === 'object' && raw.machine.memory !== undefined
+  const path: Path = given ? ['machine', 'memory'] : ['machine']
+  const fail = (message: string, detail: string): never => {
+    throw source.error(message, path, [detail])
+  }
+  if (bytes % MEMORY_UNIT_BYTES !== 0) fail('memory must be a multiple of 4M', `found ${bytes} bytes`)
+  if (bytes > MAX_MEMORY_BYTES) fail('a machine has at most 8G of memory', `found ${bytes} bytes`)
+  if (bytes > 2 ** machine.maxPhysAddrBits) {
+    fail(`${machine.maxPhysAddrBits} physical address bits cannot reach all of the memory`, `found ${bytes} bytes`)
+  }
+  const layout = kernelLayout(kernel.era, geometryOf(machine.geometry))
+  if (bytes > layout.directMapBytes) {
+    fail(`the direct map of ${machine.geometry} holds at most ${mib(layout.directMapBytes)}`, `found ${mib(bytes)}`)
+  }
+  const imageEnd = kernel.physBase + layout.textOffset + layout.textBytes + layout.dataBytes
+  if (bytes < imageEnd) {
+    const advice = 'use more memory or a smaller kernel.physBase'
+    fail(`${mib(bytes)} of memory does not hold the kernel image, which ends at ${mib(imageEnd)}`, advice)
+  }
+}
+
+function mib(bytes: number): string {
+  return `${bytes / 2 ** 20}M`
+}
+
+function withoutUndefined<Value>(values: Record<string, Value | undefined> | undefined): Record<string, Value> {
+  const given = Object.entries(values ?? {}).filter((entry): entry is [string, Value] => entry[1] !== undefined)
+  return Object.fromEntries(given)
+}

@@ -1,0 +1,392 @@
+// One program of a scenario as the flat instructions of kernel/abi.ts. Loops become a loop/end
+// pair, shorthands their full form, forked children programs of their own; every instruction
+// remembers its line.
+//
+// Not here: memory ranges (ranges.ts), names that need the whole scenario (names.ts).
+
+import {
+  MAX_LOOP_DEPTH, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+  type AccessKind, type ErrnoName, type Instruction, type LoopInstruction, type Program, type SourceLine,
+  type TraceRecords,
+} from '../kernel/abi.js'
+import { mappedAreas, userAddress, type AddressSpace, type VisibleAreas } from './address-space.js'
+import { MAX_COUNT, MAX_CYCLES } from './fields.js'
+import { FixedMappings, overlapError } from './fixed-mappings.js'
+import type { Names } from './names.js'
+import { compileRange, rangeOf, WORD_BYTES, type RangeContext, type RangeRules, type RawPlace } from './ranges.js'
+import type { RawFork, RawMmap, RawOperation, RawRange, RawRepeat, RawTouch } from './schema.js'
+import { hex64, parseDuration, parseSize, parseU64, toCycles, toU64 } from './values.js'
+import type { Path, YamlSource } from './yaml-source.js'
+
+/** What all programs of a scenario share while they are compiled. */
+export interface ProgramSet {
+  source: YamlSource
+  space: AddressSpace
+  names: Names
+  /** Decoded traces by their path as written. */
+  traces: ReadonlyMap<string, TraceRecords>
+  programs: Program[]
+  frequencyGhz: number
+  seed: number
+  /** Checks a `cpu`/`cpus` pair; undefined when neither is given. */
+  cpus: (raw: { cpu?: number | undefined; cpus?: number[] | undefined }, path: Path) => number[] | undefined
+}
+
+/** The task that will run a program. */
+export interface TaskContext {
+  comm: string
+  kernelThread: boolean
+  areas: VisibleAreas
+  fixed: FixedMappings
+  /** Traces that the address space needs, as indices. Children add to their ancestors' set. */
+  traceMappings: Set<number>
+  /** How many tasks run this program: more than one for a child forked in a loop. */
+  copies: number
+  whyUnknown: (area: string) => string | undefined
+}
+
+const PROT_BITS = {
+  none: PROT_NONE,
+  r: PROT_READ,
+  rw: PROT_READ | PROT_WRITE,
+  rx: PROT_READ | PROT_EXEC,
+  rwx: PROT_READ | PROT_WRITE | PROT_EXEC,
+} as const
+
+const KERNEL_THREAD_OPERATIONS = ['compute', 'sleep', 'wake', 'barrier', 'signal', 'mark', 'yield', 'repeat', 'exit']
+
+type Op<Key extends Exclude<RawOperation, string> extends infer Map ? keyof Map : never> =
+  NonNullable<Exclude<RawOperation, string>[Key]>
+
+/** Compiles `raw` and everything it forks into `set.programs`; the index of its program. */
+export function compileProgram(set: ProgramSet, task: TaskContext, raw: readonly RawOperation[], path: Path): number {
+  const index = set.programs.length
+  set.programs.push({ name: task.comm, code: [] }) // keeps the place; children come after their parent
+  const code = new ProgramCompiler(set, task, index).compile(raw, path)
+  set.programs[index] = { name: task.comm, code }
+  return index
+}
+
+class ProgramCompiler {
+  private readonly set: ProgramSet
+  private readonly task: TaskContext
+  private readonly index: number
+  private readonly code: Instruction[] = []
+  private readonly ranges: RangeContext
+  private depth = 0
+  /** How often the current operation runs: the product of the loops around it. */
+  private times = 1
+
+  constructor(set: ProgramSet, task: TaskContext, index: number) {
+    this.set = set
+    this.task = task
+    this.index = index
+    const { source, space, names } = set
+    this.ranges = { source, space, names, areas: task.areas, whyUnknown: task.whyUnknown }
+  }
+
+  compile(raw: readonly RawOperation[], path: Path): Instruction[] {
+    this.operations(raw, path)
+    const source = this.sourceLine([...path, raw.length - 1])
+    if (this.code.at(-1)?.op !== 'exit') this.code.push({ op: 'exit', source })
+    return this.code
+  }
+
+  private operations(raw: readonly RawOperation[], path: Path): void {
+    for (const [index, operation] of raw.entries()) this.operation(operation, [...path, index])
+  }
+
+  private operation(raw: RawOperation, path: Path): void {
+    const map: Exclude<RawOperation, string> = typeof raw === 'string' ? { [raw]: null } : raw
+    const key = Object.keys(map)[0] as keyof typeof map
+    const here = typeof raw === 'string' ? path : [...path, key]
+    if (this.task.kernelThread && !KERNEL_THREAD_OPERATIONS.includes(key)) {
+      throw this.set.source.error(`a kernel thread cannot ${key}: it has no address space of its own`, here,
+        [`expected one of: ${KERNEL_THREAD_OPERATIONS.join(', ')}`], 'key')
+    }
+    const source = this.sourceLine(path)
+    const { names, source: text } = this.set
+    switch (key) {
+      case 'touch': return this.touch(map.touch!, undefined, source, here)
+      case 'read': return this.touch(map.read!, 'read', source, here)
+      case 'write': return this.touch(map.write!, 'write', source, here)
+      case 'exec': return this.touch(map.exec!, 'exec', source, here)
+      case 'compute': return this.emit({ op: 'compute', cycles: this.cycles(map.compute!, here), source })
+      case 'spin': return this.emit({ op: 'spin', flag: names.spin(map.spin!, here), source })
+      case 'signal': return this.emit({ op: 'signal', flag: names.signal(map.signal!), source })
+      case 'store': return this.store(map.store!, source, here)
+      case 'load': return this.load(map.load!, source, here)
+      case 'mmap': return this.mmap(map.mmap!, source, here)
+      case 'munmap': return this.munmap(map.munmap!, source, here)
+      case 'mprotect': {
+        const { prot, expectError } = map.mprotect!
+        const where = compileRange(this.ranges, map.mprotect!, here, callRules(expectError))
+        return this.emit({ op: 'mprotect', where, prot: PROT_BITS[prot], source, ...expecting(expectError) })
+      }
+      case 'madvise': {
+        const { advice, expectError } = map.madvise!
+        const where = compileRange(this.ranges, map.madvise!, here, callRules(expectError))
+        return this.emit({ op: 'madvise', where, advice, source, ...expecting(expectError) })
+      }
+      case 'fork': return this.fork(map.fork!, source, here)
+      case 'repeat': return this.repeat(map.repeat!, source, here)
+      case 'sleep': return this.sleep(map.sleep!, source, here)
+      case 'wake': {
+        names.wake(map.wake!, here)
+        return this.emit({ op: 'wake', comm: map.wake!, source })
+      }
+      case 'barrier': {
+        const raw = typeof map.barrier === 'string' ? { name: map.barrier, tasks: undefined } : map.barrier!
+        const mention = { path: here, program: this.index, copies: this.task.copies }
+        return this.emit({ op: 'barrier', barrier: names.barrier(raw.name, raw.tasks, mention), source })
+      }
+      case 'mark': {
+        if (/[\n\r]/.test(map.mark!)) throw text.error('a mark is one line of text', here)
+        return this.emit({ op: 'mark', text: map.mark!, source })
+      }
+      case 'replay': return this.replay(map.replay!, source, here)
+      case 'wait':
+      case 'yield':
+      case 'exit': return this.emit({ op: key, source })
+    }
+  }
+
+  private emit(instruction: Instruction): void {
+    this.code.push(instruction)
+  }
+
+  private touch(raw: RawTouch, fixedAccess: AccessKind | undefined, source: SourceLine, path: Path): void {
+    const { space, source: text } = this.set
+    const options = typeof raw === 'object' ? raw : {}
+    const where = compileRange(this.ranges, raw, path, { kind: 'touch' })
+    const pattern = options.pattern ?? 'seq'
+    const stride = options.stride === undefined ? space.pageBytes : parseSize(options.stride)
+    if (stride < 1 || stride > MAX_COUNT) throw text.error('a stride is 1 byte to 2G - 1', [...path, 'stride'])
+    if (options.access !== undefined && options.write !== undefined) {
+      throw text.error('access and write exclude each other', [...path, 'write'],
+        ['"write: true" is short for "access: write"'])
+    }
+    const bytes = this.knownBytes(raw, where)
+    if (pattern === 'random' && bytes !== undefined && bytes < WORD_BYTES) {
+      throw text.error(`a random pattern needs a range of at least ${WORD_BYTES} bytes`, [...path, 'pattern'])
+    }
+    const access = fixedAccess ?? options.access ?? (options.write === true ? 'write' : 'read')
+    const count = this.touchCount(options, bytes, stride, path)
+    this.emit({ op: 'touch', where, access, pattern, stride, count, seed: options.seed ?? this.set.seed, source })
+  }
+
+  /** Length of a range in bytes where it does not depend on the run. */
+  private knownBytes(raw: RawPlace, where: { bytes: number; offset: number }): number | undefined {
+    if (where.bytes > 0) return where.bytes
+    const area = rangeOf(raw).area
+    const whole = area === undefined ? undefined : this.task.areas.exactBytes(area)
+    return whole === undefined ? undefined : whole - where.offset
+  }
+
+  private touchCount(
+    options: { count?: number | undefined; passes?: number | undefined }, bytes: number | undefined, stride: number,
+    path: Path,
+  ): number {
+    const { source } = this.set
+    if (options.passes === undefined) return options.count ?? 0
+    const at = [...path, 'passes']
+    if (options.count !== undefined) throw source.error('count and passes exclude each other', at, ['give one of them'])
+    if (bytes === undefined) {
+      throw source.error('passes needs a known length, and this area is mapped with different sizes', at,
+        ['give "pages" or "bytes"'])
+    }
+    const count = options.passes * Math.ceil(bytes / stride)
+    if (count > MAX_COUNT) {
+      throw source.error(`${count} accesses are too many for one operation`, at, ['put it into a repeat'])
+    }
+    return count
+  }
+
+  private store(raw: Op<'store'>, source: SourceLine, path: Path): void {
+    const where = compileRange(this.ranges, raw, path, { kind: 'word' })
+    this.emit({ op: 'store', where, value: this.word(raw.value, [...path, 'value']), source })
+  }
+
+  private load(raw: Op<'load'>, source: SourceLine, path: Path): void {
+    const where = compileRange(this.ranges, raw, path, { kind: 'word' })
+    const expect = typeof raw === 'object' ? raw.expect : undefined
+    const value = expect === undefined ? {} : { expect: this.word(expect, [...path, 'expect']) }
+    this.emit({ op: 'load', where, source, ...value })
+  }
+
+  private word(raw: number | string, path: Path): { hi: number; lo: number } {
+    const value = parseU64(raw)
+    if (value >> 64n !== 0n) throw this.set.source.error(`${hex64(value)} does not fit into 64 bits`, path)
+    return toU64(value)
+  }
+
+  private mmap(raw: RawMmap, source: SourceLine, path: Path): void {
+    const { space, names, source: text } = this.set
+    const bytes = space.mmapBytes(raw)
+    if (bytes === undefined) {
+      throw text.error('mmap needs its length exactly once', path, ['expected one of: pages, bytes, size'], 'key')
+    }
+    if (bytes === 0 && raw.expectError === undefined) throw text.error('the length is zero', path, [], 'key')
+    if (bytes > Number(space.userEnd) && raw.expectError === undefined) {
+      throw text.error(`${bytes} bytes do not fit into the user half`, path, [], 'key')
+    }
+    if (raw.fixed && raw.noReplace) {
+      throw text.error('fixed and noReplace exclude each other', [...path, 'noReplace'],
+        ['fixed replaces what is mapped there'])
+    }
+    if ((raw.fixed || raw.noReplace) && raw.at === undefined) {
+      throw text.error('a fixed mapping needs an address', [...path, raw.fixed ? 'fixed' : 'noReplace'],
+        ['add "at: <address>"'])
+    }
+    const at = raw.at === undefined ? {} : { at: toU64(this.mmapAddress(raw, raw.at, bytes, path)) }
+    if (raw.name !== undefined) this.task.areas.add(raw.name, bytes)
+    this.emit({
+      op: 'mmap',
+      area: raw.name === undefined ? -1 : names.area(raw.name),
+      ...at,
+      bytes,
+      prot: PROT_BITS[raw.prot ?? 'rw'],
+      fixed: raw.fixed ?? false,
+      noReplace: raw.noReplace ?? false,
+      populate: raw.populate ?? false,
+      huge: raw.huge ?? false,
+      source,
+      ...expecting(raw.expectError),
+    })
+  }
+
+  private mmapAddress(raw: RawMmap, text: number | string, bytes: number, path: Path): bigint {
+    const { space, source } = this.set
+    const at = [...path, 'at']
+    if (raw.expectError !== undefined) {
+      if (parseU64(text) >> 64n !== 0n) throw source.error(`${hex64(parseU64(text))} does not fit into 64 bits`, at)
+      return parseU64(text)
+    }
+    const start = userAddress(source, space, text, bytes, at)
+    const unit = raw.huge ? space.largePageBytes : space.pageBytes
+    if (start % BigInt(unit) !== 0n) {
+      throw source.error(`the address ${hex64(start)} is not aligned`, at, [
+        `expected a multiple of the page size, ${unit}`, `the nearest below is ${hex64(start - start % BigInt(unit))}`,
+      ])
+    }
+    if ((raw.fixed || raw.noReplace) && this.depth === 0) {
+      const noReplace = raw.noReplace === true
+      const mapping = { start, end: start + BigInt(bytes), area: raw.name, noReplace, path: at }
+      const earlier = this.task.fixed.add(mapping)
+      if (earlier) throw overlapError(source, mapping, earlier)
+    }
+    return start
+  }
+
+  private munmap(raw: Op<'munmap'>, source: SourceLine, path: Path): void {
+    const expectError = typeof raw === 'object' ? raw.expectError : undefined
+    const where = compileRange(this.ranges, raw, path, callRules(expectError))
+    const range: RawRange = rangeOf(raw)
+    if (this.depth > 0) {
+      this.task.fixed.forget()
+    } else if (range.area !== undefined) {
+      this.task.fixed.removeArea(range.area, where.offset, where.bytes)
+    } else {
+      const start = parseU64(range.at!) + BigInt(where.offset)
+      this.task.fixed.remove(start, start + BigInt(where.bytes))
+    }
+    this.emit({ op: 'munmap', where, source, ...expecting(expectError) })
+  }
+
+  private fork(raw: RawFork, source: SourceLine, path: Path): void {
+    const { names, space } = this.set
+    names.task(raw.name, [...path, 'name'])
+    const cpus = this.set.cpus(raw, path)
+    const parent = this.task
+    const child: TaskContext = {
+      ...parent,
+      comm: raw.name,
+      areas: parent.areas.forChild(),
+      fixed: this.depth === 0 ? new FixedMappings(parent.fixed.surviving) : new FixedMappings(),
+      copies: Math.min(MAX_COUNT, parent.copies * this.times),
+      whyUnknown: (area) => mappedAreas(space, raw.program).has(area)
+        ? 'it is mapped only after this operation' : parent.whyUnknown(area),
+    }
+    const at = this.code.length
+    this.emit({ op: 'fork', program: 0, comm: raw.name, source, ...(cpus ? { cpus } : {}) })
+    const program = compileProgram(this.set, child, raw.program, [...path, 'program'])
+    this.code[at] = { op: 'fork', program, comm: raw.name, source, ...(cpus ? { cpus } : {}) }
+  }
+
+  private repeat(raw: RawRepeat, source: SourceLine, path: Path): void {
+    if (this.depth === MAX_LOOP_DEPTH) {
+      throw this.set.source.error(`loops are nested more than ${MAX_LOOP_DEPTH} deep`, path, [], 'key')
+    }
+    const outerTimes = this.times
+    this.depth++
+    this.times = Math.min(MAX_COUNT, outerTimes * raw.times)
+    const loop = this.code.length
+    const instruction: LoopInstruction = { op: 'loop', times: raw.times, end: -1, source }
+    this.emit(instruction)
+    this.operations(raw.do, [...path, 'do'])
+    instruction.end = this.code.length
+    this.emit({ op: 'end', loop, source })
+    this.depth--
+    this.times = outerTimes
+  }
+
+  private sleep(raw: Op<'sleep'>, source: SourceLine, path: Path): void {
+    if (raw === 'forever') {
+      this.set.names.sleepForever(this.task.comm, path)
+      return this.emit({ op: 'sleep', cycles: 0, source })
+    }
+    if (typeof raw !== 'object') return this.emit({ op: 'sleep', cycles: this.cycles(raw, path), source })
+    const given = Object.entries(raw).filter(([, value]) => value !== undefined)
+    if (given.length !== 1) {
+      throw this.set.source.error('sleep needs its duration exactly once', path,
+        ['expected one of: cycles, ns, us, ms'], 'key')
+    }
+    const [unit, value] = given[0]!
+    const cycles = toCycles(value!, unit, this.set.frequencyGhz)
+    this.emit({ op: 'sleep', cycles: this.cycles(cycles, [...path, unit]), source })
+  }
+
+  /** A positive number of cycles. */
+  private cycles(raw: number | string, path: Path): number {
+    const cycles = parseDuration(raw, this.set.frequencyGhz)
+    if (cycles >= 1 && cycles <= MAX_CYCLES) return cycles
+    throw this.set.source.error(cycles < 1 ? 'the duration is less than one cycle' : 'the duration is too long', path,
+      [`expected 1 to ${MAX_CYCLES} cycles`])
+  }
+
+  private replay(raw: Op<'replay'>, source: SourceLine, path: Path): void {
+    const { source: text, space, names } = this.set
+    const options = typeof raw === 'string' ? { trace: raw } : raw
+    const records = this.set.traces.get(options.trace)!
+    const from = options.from ?? 0
+    if (from >= records.records) {
+      throw text.error(`the trace has ${records.records} records, so it has no record ${from}`, [...path, 'from'])
+    }
+    const count = options.count ?? records.records - from
+    if (from + count > records.records) {
+      throw text.error(`the trace has only ${records.records - from} records from ${from} on`, [...path, 'count'])
+    }
+    for (const { start, end } of records.ranges) {
+      const first = (BigInt(start.hi) << 32n) | BigInt(start.lo)
+      const bytes = Number(((BigInt(end.hi) << 32n) | BigInt(end.lo)) - first)
+      const complaint = space.complaint(first, bytes)
+      if (complaint !== undefined) throw text.error(`the trace does not fit this machine: ${complaint}`, path)
+    }
+    const trace = names.trace(options.trace, records)
+    this.task.traceMappings.add(trace)
+    this.emit({ op: 'replay', trace, from, count, source })
+  }
+
+  private sourceLine(path: Path): SourceLine {
+    const { line, column } = this.set.source.source.position(this.set.source.span(path).start)
+    return { line, column }
+  }
+}
+
+function callRules(expectError: ErrnoName | undefined): RangeRules {
+  return { kind: 'pages', mayFail: expectError !== undefined }
+}
+
+function expecting(expectError: ErrnoName | undefined): { expectError?: ErrnoName } {
+  return expectError === undefined ? {} : { expectError }
+}

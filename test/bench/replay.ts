@@ -1,0 +1,63 @@
+// Bench: replaying a real memory trace, in the geometries of its reference counts, against the
+// same replay in C. The long trace is used when it is there, else the excerpt in test/data.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseTlbOption } from '../../src/cli/tlb-option.js'
+import { replayTrace, type ReplayResult } from '../../src/engine/replay.js'
+import { loadTrace } from '../../src/scenario/trace-file.js'
+import { CBaseline } from './c-baseline.js'
+import { measure, type BenchRow, type BenchSuite } from './suite.js'
+
+const CASES = [
+  { name: 'G1', tlb: 'l1i=64/8,l1d=64/4,stlb=1536/12', largePages: false, flushEvery: 0 },
+  { name: 'G1, flushed every 100,000', tlb: 'l1i=64/8,l1d=64/4,stlb=1536/12', largePages: false, flushEvery: 100_000 },
+  { name: 'G3', tlb: 'l1i=16,l1d=16,stlb=64/4', largePages: false, flushEvery: 0 },
+  { name: 'G5, 2 MiB pages', tlb: 'l1i=8,l1d=32/4,stlb=512/8', largePages: true, flushEvery: 0 },
+] as const
+const PASSES = 11
+
+/** `root`: the project's folder. */
+export async function benchReplay(root: string): Promise<BenchSuite> {
+  const long = join(root, '..', 'shared', 'traces', 'pyjson-12m.trace.xz')
+  const file = existsSync(long) ? long : join(root, 'test', 'data', 'pyjson-200k.trace.xz')
+  const trace = await loadTrace(file)
+  const notes = [`${trace.records} records; decoding and page-table construction are not timed`]
+
+  const results = new Map<string, ReplayResult>()
+  const rows = await measure(CASES.map(({ name, tlb, largePages, flushEvery }) => {
+    const options = { tlb: parseTlbOption(tlb), largePages, flushEvery }
+    return {
+      name,
+      operations: trace.records,
+      unit: 'references',
+      run: (): number => {
+        const result = replayTrace(trace, options)
+        results.set(name, result)
+        return result.seconds * 1000
+      },
+    }
+  }), PASSES)
+
+  const c = CBaseline.build(join(root, 'test', 'bench', 'baseline.c'), trace)
+  if (!c) return { name: 'replay', notes: [...notes, 'C baseline: skipped (no gcc)'], rows }
+  const all: BenchRow[] = []
+  for (const [index, { name, tlb, largePages, flushEvery }] of CASES.entries()) {
+    const row = rows[index]!
+    // The C program does not flush.
+    if (flushEvery > 0) {
+      all.push(row)
+      continue
+    }
+    const baseline = c.run(parseTlbOption(tlb), largePages, PASSES)
+    const ours = results.get(name)!
+    for (const level of ['l1i', 'l1d', 'stlb'] as const) {
+      if (ours[level].misses !== baseline[level].misses || ours[level].lookups !== baseline[level].lookups) {
+        throw new Error(`bench ${name}: ${level} ${JSON.stringify(ours[level])}, in C ${JSON.stringify(baseline[level])}`)
+      }
+    }
+    all.push({ ...row, ratio: baseline.medianMs / row.medianMs, baseline: 'gcc -O3' })
+  }
+  c.remove()
+  return { name: 'replay', notes: [...notes, 'C baseline: gcc -O3, equal counts'], rows: all }
+}

@@ -1,0 +1,101 @@
+// Short ways to write programs as the kernel sees them, without a scenario file.
+
+import type {
+  AccessKind, AreaRef, Instruction, MmapInstruction, Program, ProgramImage, TouchInstruction, U64,
+} from '../../src/kernel/abi.js'
+import { PROT_READ, PROT_WRITE } from '../../src/kernel/abi.js'
+
+const source = { line: 1, column: 1 }
+const PAGE = 4096
+
+export const area = (index: number, offsetPages = 0, pages = 0): AreaRef =>
+  ({ area: index, address: { hi: 0, lo: 0 }, offset: offsetPages * PAGE, bytes: pages * PAGE })
+
+export const u64 = (value: bigint): U64 => ({ hi: Number(value >> 32n), lo: Number(value & 0xffff_ffffn) })
+
+export const mmap = (index: number, pages: number, options: Partial<MmapInstruction> = {}): Instruction => ({
+  op: 'mmap', source, area: index, bytes: pages * PAGE, prot: PROT_READ | PROT_WRITE, fixed: false, noReplace: false,
+  populate: false, huge: false, ...options,
+})
+export const touch = (where: AreaRef, access: AccessKind, options: Partial<TouchInstruction> = {}): Instruction => ({
+  op: 'touch', source, where, access, pattern: 'seq', stride: PAGE, count: 0, seed: 1, ...options,
+})
+export const munmap = (where: AreaRef): Instruction => ({ op: 'munmap', source, where })
+export const mprotect = (where: AreaRef, prot: number): Instruction => ({ op: 'mprotect', source, where, prot })
+export const dontneed = (where: AreaRef): Instruction => ({ op: 'madvise', source, where, advice: 'dontneed' })
+export const store = (where: AreaRef, value: bigint): Instruction =>
+  ({ op: 'store', source, where, value: u64(value) })
+export const load = (where: AreaRef, expect?: bigint): Instruction =>
+  ({ op: 'load', source, where, ...(expect === undefined ? {} : { expect: u64(expect) }) })
+export const compute = (cycles: number): Instruction => ({ op: 'compute', source, cycles })
+export const spin = (flag: number): Instruction => ({ op: 'spin', source, flag })
+export const signal = (flag: number): Instruction => ({ op: 'signal', source, flag })
+export const sleep = (cycles: number): Instruction => ({ op: 'sleep', source, cycles })
+export const barrier = (index: number): Instruction => ({ op: 'barrier', source, barrier: index })
+export const mark = (text: string): Instruction => ({ op: 'mark', source, text })
+export const fork = (program: number, comm: string, cpus?: number[]): Instruction =>
+  ({ op: 'fork', source, program, comm, ...(cpus === undefined ? {} : { cpus }) })
+export const wait = (): Instruction => ({ op: 'wait', source })
+export const giveWay = (): Instruction => ({ op: 'yield', source })
+
+/** Repeats a body; nested bodies are flattened with the right jump targets by {@link program}. */
+export interface Repeat {
+  times: number
+  body: readonly Step[]
+}
+export type Step = Instruction | Repeat
+export const repeat = (times: number, ...body: Step[]): Repeat => ({ times, body })
+
+export function program(name: string, ...steps: Step[]): Program {
+  const code: Instruction[] = []
+  flatten(steps, code)
+  code.push({ op: 'exit', source })
+  return { name, code }
+}
+
+function flatten(steps: readonly Step[], code: Instruction[]): void {
+  for (const step of steps) {
+    if ('op' in step) {
+      code.push(step)
+      continue
+    }
+    const loop = code.length
+    code.push({ op: 'loop', source, times: step.times, end: 0 })
+    flatten(step.body, code)
+    code[loop] = { op: 'loop', source, times: step.times, end: code.length }
+    code.push({ op: 'end', source, loop })
+  }
+}
+
+export interface ThreadSpec {
+  comm: string
+  program: Program
+  cpus?: number[]
+}
+export interface ProcessSpec {
+  threads: ThreadSpec[]
+  kernelThread?: boolean
+}
+
+/** An image of processes; `children` are programs that fork refers to, numbered from 0. */
+export function image(
+  processes: readonly ProcessSpec[],
+  options: { areas?: number; flags?: number; barriers?: number[]; children?: Program[] } = {},
+): ProgramImage {
+  const programs: Program[] = [...(options.children ?? [])]
+  return {
+    areaNames: Array.from({ length: options.areas ?? 8 }, (_, i) => `area${i}`),
+    flagNames: Array.from({ length: options.flags ?? 4 }, (_, i) => `flag${i}`),
+    barriers: (options.barriers ?? []).map((tasks, i) => ({ name: `barrier${i}`, tasks })),
+    traces: [],
+    processes: processes.map((spec, i) => ({
+      name: `process${i}`,
+      kernelThread: spec.kernelThread ?? false,
+      traceMappings: [],
+      threads: spec.threads.map(thread => ({
+        comm: thread.comm, cpus: thread.cpus ?? [], program: programs.push(thread.program) - 1,
+      })),
+    })),
+    programs,
+  }
+}

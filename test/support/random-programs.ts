@@ -1,0 +1,119 @@
+// Random small simulations for property tests: a few processes with a few threads each, doing
+// everything that programs can do to memory and to each other. Programs that run into SIGSEGV are
+// welcome; programs that wait for each other are built so that they end.
+
+import fc from 'fast-check'
+import { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from '../../src/kernel/abi.js'
+import type { AccessKind, Program, ProgramImage } from '../../src/kernel/abi.js'
+import type { SimulationConfig } from '../../src/kernel/config.js'
+import { testConfig } from './machines.js'
+import { area, compute, dontneed, fork, giveWay, image, load, mmap, mprotect, munmap, program, repeat, signal,
+  sleep, spin, store, touch, wait } from './programs.js'
+import type { ProcessSpec, Step } from './programs.js'
+
+export interface RandomRun {
+  config: SimulationConfig
+  image: ProgramImage
+}
+
+const AREAS = 4
+const CHILDREN = 2
+
+const areaIndex = fc.integer({ min: 0, max: AREAS - 1 })
+const access = fc.constantFrom<AccessKind>('read', 'write', 'write', 'read', 'exec')
+const prot = fc.constantFrom(PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE | PROT_EXEC)
+const allProt = PROT_READ | PROT_WRITE | PROT_EXEC
+
+const mapStep: fc.Arbitrary<Step> = fc.record({
+  index: areaIndex, pages: fc.integer({ min: 1, max: 48 }), populate: fc.boolean(), huge: fc.integer({ min: 0, max: 9 }),
+}).map(({ index, pages, populate, huge }) =>
+  huge === 0 ? mmap(index, 512, { huge: true, prot: allProt }) : mmap(index, pages, { populate, prot: allProt }))
+
+const touchStep: fc.Arbitrary<Step> = fc.record({
+  index: areaIndex, access, pattern: fc.constantFrom<'seq' | 'random'>('seq', 'random'),
+  stride: fc.constantFrom(64, 4096, 4096, 8192), count: fc.integer({ min: 1, max: 400 }),
+  seed: fc.integer({ min: 0, max: 1000 }),
+}).map(({ index, ...rest }) => touch(area(index), rest.access, rest))
+
+const part = fc.record({ index: areaIndex, offset: fc.integer({ min: 0, max: 3 }), pages: fc.integer({ min: 1, max: 40 }) })
+
+const memoryStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: touchStep },
+  { weight: 2, arbitrary: mapStep },
+  { weight: 2, arbitrary: part.map(p => munmap(area(p.index, p.offset, p.pages))) },
+  { weight: 1, arbitrary: fc.tuple(part, prot).map(([p, to]) => mprotect(area(p.index, p.offset, p.pages), to)) },
+  { weight: 2, arbitrary: part.map(p => dontneed(area(p.index, p.offset, p.pages))) },
+  { weight: 2, arbitrary: fc.tuple(areaIndex, fc.bigInt(0n, 255n)).map(([i, v]) => store(area(i), v)) },
+  { weight: 1, arbitrary: areaIndex.map(i => load(area(i))) },
+  { weight: 2, arbitrary: fc.integer({ min: 1, max: 3000 }).map(compute) },
+  { weight: 1, arbitrary: fc.integer({ min: 1, max: 3000 }).map(sleep) },
+  { weight: 1, arbitrary: fc.constant(giveWay()) },
+)
+
+const body = fc.array(fc.oneof(
+  { weight: 8, arbitrary: memoryStep },
+  { weight: 1, arbitrary: fc.tuple(fc.integer({ min: 2, max: 5 }), fc.array(memoryStep, { minLength: 1, maxLength: 4 }))
+    .map(([times, steps]) => repeat(times, ...steps)) },
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: CHILDREN - 1 }).map(child => fork(child, `child${child}`)) },
+), { minLength: 2, maxLength: 12 })
+
+const mapAll: Step[] = Array.from({ length: AREAS }, (_, i) => mmap(i, 40, { prot: allProt }))
+
+const children: fc.Arbitrary<Program[]> = fc.array(
+  fc.array(memoryStep, { minLength: 1, maxLength: 6 }), { minLength: CHILDREN, maxLength: CHILDREN },
+).map(bodies => bodies.map((steps, i) => program(`child${i}`, ...steps)))
+
+const cpuSet = (cpus: number): fc.Arbitrary<number[]> =>
+  fc.uniqueArray(fc.integer({ min: 0, max: cpus - 1 }), { minLength: 0, maxLength: cpus })
+
+/** One process: the first thread maps and raises a flag, the others poll it, then everybody works. */
+function process(cpus: number, index: number): fc.Arbitrary<ProcessSpec> {
+  return fc.array(fc.record({ steps: body, cpus: cpuSet(cpus), late: fc.boolean() }), { minLength: 1, maxLength: 3 })
+    .map(threads => ({
+      threads: threads.map((thread, i) => ({
+        comm: `p${index}t${i}`,
+        cpus: thread.cpus,
+        program: program(`p${index}t${i}`,
+          ...(i === 0 ? [...mapAll, signal(index)] : [spin(index)]), ...thread.steps, ...(thread.late ? [wait()] : [])),
+      })),
+    }))
+}
+
+const kernelThread = (cpus: number): fc.Arbitrary<ProcessSpec> => fc.record({
+  cycles: fc.integer({ min: 10, max: 5000 }), pause: fc.integer({ min: 10, max: 5000 }),
+  times: fc.integer({ min: 1, max: 6 }), cpus: cpuSet(cpus),
+}).map(spec => ({
+  kernelThread: true,
+  threads: [{
+    comm: 'kworker', cpus: spec.cpus,
+    program: program('kworker', repeat(spec.times, compute(spec.cycles), sleep(spec.pause))),
+  }],
+}))
+
+/** A whole random run. */
+export const randomRun: fc.Arbitrary<RandomRun> = fc.integer({ min: 1, max: 5 }).chain(cpus => fc.record({
+  processes: fc.integer({ min: 1, max: 3 }).chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
+  worker: fc.option(kernelThread(cpus), { nil: undefined }),
+  children,
+  era: fc.constantFrom<'linux-4.6' | 'linux-6.x'>('linux-4.6', 'linux-6.x', 'linux-6.x'),
+  pcid: fc.boolean(),
+  timeSliceCycles: fc.integer({ min: 500, max: 20_000 }),
+  idlePoll: fc.boolean(),
+  sockets: fc.constantFrom(1, 1, 2),
+  geometry: fc.constantFrom<SimulationConfig['machine']['geometry']>(
+    'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
+  ceiling: fc.constantFrom(33, 33, 4, 0),
+}).map(spec => {
+  const geometry = spec.era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
+  const is64 = geometry.startsWith('x86-64')
+  return {
+    config: testConfig(
+      { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 48 * 2 ** 20 },
+      { era: spec.era, pcid: spec.pcid && is64 && spec.era === 'linux-6.x', timeSliceCycles: spec.timeSliceCycles,
+        idlePoll: spec.idlePoll, flushCeilingPages: spec.ceiling }),
+    image: image(
+      [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
+      { areas: AREAS, flags: 4, children: spec.children }),
+  }
+}))
+

@@ -1,0 +1,21 @@
+// Entry of the scheduler's thread: boots the kernel and runs the simulation to its end while the
+// main thread stays free for signals, progress and workers that die.
+
+import { parentPort } from 'node:worker_threads'
+import { expose, transfer } from 'comlink'
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
+import { assert } from '../src/base/assert.js'
+import type { RunSetup, SchedulerControl } from '../src/engine/protocol.js'
+import type { RunResult } from '../src/engine/result.js'
+import { runThreaded } from '../src/engine/scheduler-loop.js'
+import { traceBuffers } from '../src/trace/recorder.js'
+
+const control: SchedulerControl = {
+  run(setup: RunSetup): RunResult {
+    const result = runThreaded(setup)
+    return transfer(result, traceBuffers(result.trace))
+  },
+}
+
+assert(parentPort !== null, 'workers/scheduler.ts runs only as a worker')
+expose(control, nodeEndpoint(parentPort))
