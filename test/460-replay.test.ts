@@ -255,6 +255,13 @@ describe.skipIf(!existsSync(REFERENCE))('the reference trace of 12 million recor
 })
 
 describe('the TLBs of a replay as a person types them', () => {
+  test('a preset by its name, and the nearest one for a misspelt name', () => {
+    expect(parseTlbOption('skylake').stlb.arrays[0]).toEqual({ entries: 1536, ways: 12 })
+    expect(() => parseTlbOption('skilake')).toThrow(expect.objectContaining({
+      details: expect.arrayContaining(['did you mean "skylake"?']) as unknown,
+    }) as Error)
+  })
+
   test('entries alone are fully associative, and a level that is not mentioned keeps its default', () => {
     const tlb = parseTlbOption('l1d=16')
     expect(tlb.l1d.arrays).toEqual([{ entries: 16, ways: 16 }])
@@ -270,7 +277,7 @@ describe('the TLBs of a replay as a person types them', () => {
     ['l2=64/4', '--tlb: "l2=64/4": expected l1i=, l1d=, stlb='],
     ['l1d=64/4,', '--tlb: "": expected l1i=, l1d=, stlb='],
     ['l1d=64/4,l1d=32', '--tlb: "l1d=32": l1d is given twice'],
-    ['pentium', '--tlb: no preset is named "pentium"'],
+    ['pentum', '--tlb: no preset is named "pentum"'],
   ])('%s', (text, message) => {
     expect(() => parseTlbOption(text)).toThrow(UserError)
     expect(() => parseTlbOption(text)).toThrow(message)

@@ -8,13 +8,34 @@ import { randomRun } from './support/random-programs.js'
 
 const RUNS = Number(process.env['FUZZ_RUNS'] ?? 200)
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
+const TIMEOUT = { timeout: 3_600_000 }
 
-describe('random programs', () => {
-  test(`the inline engine gives the bytes of the reference engine (${RUNS} programs)`, { timeout: 3_600_000 }, async () => {
+/** Hands every window to a worker, however short. */
+const EVERY_WINDOW_IN_A_WORKER = 0
+
+describe(`${RUNS} random programs`, () => {
+  test('the inline engine gives the bytes of the reference engine', TIMEOUT, async () => {
     await fc.assert(fc.asyncProperty(randomRun, async run => {
       const reference = await fingerprint(run, { engine: 'reference' })
-      const inline = await fingerprint(run, { engine: 'inline' })
-      expect(inline).toEqual(reference)
+      expect(await fingerprint(run, { engine: 'inline' })).toEqual(reference)
     }), { numRuns: RUNS, seed: SEED })
+  })
+
+  test('the threads engine gives the bytes of the reference engine, every window in a worker', TIMEOUT, async () => {
+    await fc.assert(fc.asyncProperty(randomRun, async run => {
+      const reference = await fingerprint(run, { engine: 'reference' })
+      const threads = await fingerprint(run, { engine: 'threads', shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER })
+      expect(threads).toEqual(reference)
+    }), { numRuns: RUNS, seed: SEED + 1 })
+  })
+
+  test('random host delays inside workers change nothing', TIMEOUT, async () => {
+    await fc.assert(fc.asyncProperty(randomRun, async run => {
+      const inline = await fingerprint(run, { engine: 'inline' })
+      const delayed = await fingerprint(run, {
+        engine: 'threads', shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER, randomDelayMs: 0.5,
+      })
+      expect(delayed).toEqual(inline)
+    }), { numRuns: Math.ceil(RUNS / 10), seed: SEED + 2 })
   })
 })

@@ -25,13 +25,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   kernel: ['machine', 'trace', 'base'],
   inspect: ['kernel', 'machine', 'base'],
   scenario: [
-    'kernel/abi', 'kernel/config', 'kernel/counters', 'machine/config', 'machine/costs', 'machine/presets', 'base',
+    'kernel/abi', 'kernel/config', 'kernel/counters', 'kernel/layout', 'machine/config', 'machine/costs',
+    'machine/geometry', 'machine/presets', 'base',
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
   study: ['engine', 'scenario', 'trace', 'base'],
   cli: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base', 'index'],
   index: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base'],
-  workers: ['engine', 'study'],
+  workers: ['engine', 'study', 'base'],
 }
 /** Layers that another may know by type only. */
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { engine: ['scenario'] }

@@ -5,22 +5,14 @@ import { parentPort } from 'node:worker_threads'
 import { expose } from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import { assert } from '../src/base/assert.js'
-import { Core } from '../src/engine/core.js'
+import { attachCpu } from '../src/engine/cpu-thread.js'
 import type { CpuControl, RunSetup } from '../src/engine/protocol.js'
-import { openSharedState, stateLayout } from '../src/engine/shared-state.js'
-import { serveWindows } from '../src/engine/threads.js'
-import { geometryOf } from '../src/machine/geometry.js'
-import { PhysMem } from '../src/machine/phys-mem.js'
 
 let serveLoop: (() => void) | undefined
 
 const control: CpuControl = {
   boot(setup: RunSetup, id: number): void {
-    const { machine } = setup.config
-    const state = openSharedState(stateLayout(machine, setup.image), setup.state)
-    const mem = new PhysMem(new Int32Array(setup.memory), geometryOf(machine.geometry))
-    const core = new Core(state, id, machine, mem, setup.image)
-    serveLoop = () => serveWindows(state, id, core, { randomDelayMs: setup.randomDelayMs })
+    serveLoop = attachCpu(setup, id)
   },
   serve(): void {
     assert(serveLoop !== undefined, 'serve() before boot()')

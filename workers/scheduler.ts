@@ -7,13 +7,12 @@ import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import { assert } from '../src/base/assert.js'
 import type { RunSetup, SchedulerControl } from '../src/engine/protocol.js'
 import type { RunResult } from '../src/engine/result.js'
-import { runThreaded } from '../src/engine/scheduler-loop.js'
-import { traceBuffers } from '../src/trace/recorder.js'
+import { resultBuffers, runThreaded } from '../src/engine/scheduler-loop.js'
 
 const control: SchedulerControl = {
   run(setup: RunSetup): RunResult {
     const result = runThreaded(setup)
-    return transfer(result, traceBuffers(result.trace))
+    return transfer(result, resultBuffers(result))
   },
 }
 

@@ -5,6 +5,7 @@
 import { UserError } from '../base/errors.js'
 import type { TlbArrayConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
 import { TLB_PRESETS } from '../machine/presets.js'
+import { suggestionLines } from '../scenario/suggest.js'
 
 /** Geometry G1 of the reference trace. */
 export const DEFAULT_TLB_TEXT = 'l1i=64/8,l1d=64/4,stlb=1536/12'
@@ -21,10 +22,9 @@ export function parseTlbOption(text: string): TlbConfig {
 type Parts = Partial<Record<LevelName, TlbArrayConfig>>
 
 function presetOf(name: string): TlbConfig {
-  const presets: Readonly<Record<string, TlbConfig>> = TLB_PRESETS
-  if (Object.hasOwn(presets, name)) return presets[name]!
+  if (Object.hasOwn(TLB_PRESETS, name)) return TLB_PRESETS[name]!
   throw new UserError(`--tlb: no preset is named "${name}"`, undefined,
-    [`presets: ${Object.keys(presets).join(', ')}`, `or sizes and ways, such as ${DEFAULT_TLB_TEXT}`])
+    [...suggestionLines(name, Object.keys(TLB_PRESETS)), `or entries/ways, such as ${DEFAULT_TLB_TEXT}`])
 }
 
 function parseParts(text: string): Parts {

@@ -67,11 +67,12 @@ async function drive(setup: RunSetup, threads: readonly Thread[]): Promise<RunRe
   // Each serves until the scheduler rings its doorbell for the last time.
   const served = controls.map(control => control.serve())
   const scheduler: Remote<SchedulerControl> = wrap<SchedulerControl>(nodeEndpoint(threads[cpus].worker))
-  const result = await scheduler.run(setup).catch((error: unknown) => {
+  try {
+    const [result] = await Promise.all([scheduler.run(setup), ...served])
+    return result
+  } catch (error) {
     throw revive(error)
-  })
-  await Promise.all(served)
-  return result
+  }
 }
 
 /** Comlink sends errors as plain Errors: gives the known kinds their class back. */

@@ -53,13 +53,23 @@ const ACCESS_CODE: Readonly<Record<AccessKind, 0 | 1 | 2>> = {
 /** Access kind by the top two bits of a trace record: fetch, load, store. */
 const RECORD_ACCESS = [ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE] as const
 
+export interface LoadMismatch {
+  instruction: LoadInstruction
+  /** Address. */
+  hi: number
+  lo: number
+  /** What was there. */
+  gotHi: number
+  gotLo: number
+}
+
 export class Core {
   readonly mmu: Mmu
   /** Address of the access that faulted or wants to write; valid after such an end. */
   faultHi = 0
   faultLo = 0
   /** A load that did not return what its program expects; taken by the scheduler after a commit. */
-  mismatch: { instruction: LoadInstruction; gotHi: number; gotLo: number } | undefined
+  mismatch: LoadMismatch | undefined
 
   readonly #image: ProgramImage
   readonly #mem: PhysMem
@@ -307,7 +317,7 @@ export class Core {
       const gotHi = this.#mem.loadWord(this.mmu.pfn, inPage + 4)
       if (gotLo !== (instruction.expect.lo | 0) || gotHi !== (instruction.expect.hi | 0)) {
         doubles[CORE_FAILED_LOADS] += 1
-        this.mismatch = { instruction, gotHi, gotLo }
+        this.mismatch = { instruction, hi, lo, gotHi, gotLo }
       }
     }
     doubles[CORE_LAST_START] = doubles[CORE_CLOCK]

@@ -61,7 +61,8 @@ export interface ReplayResult {
 
 /** Records between two calls of `onProgress`. */
 const STRETCH_RECORDS = 1 << 22
-const PRESET = 'skylake'
+/** Prices and the width of physical addresses come from here; no count depends on them. */
+const PRESET = 'skl-2s'
 
 /** Replays `trace`, alone or in turns with `options.other`. */
 export function replayTrace(trace: TraceRecords, options: ReplayOptions): ReplayResult {
@@ -110,10 +111,12 @@ class ReplayCpu {
     this.traces = traces
     this.options = options
     this.untilFlush = options.flushEvery > 0 ? options.flushEvery : Infinity
-    const preset: MachineConfig = MACHINE_PRESETS[PRESET]
+    const preset = MACHINE_PRESETS[PRESET]!
     const g = geometryOf(preset.geometry)
     const tables = buildReplayTables(g, traces, options.largePages ? LEVEL_PMD : LEVEL_PTE)
-    const machine: MachineConfig = { ...preset, cpus: 1, sockets: 1, memoryBytes: tables.memoryBytes, tlb: options.tlb }
+    const machine: MachineConfig = {
+      ...preset, preset: PRESET, cpus: 1, sockets: 1, memoryBytes: tables.memoryBytes, tlb: options.tlb,
+    }
     const words = new Int32Array(mmuWords(machine))
     this.counters = new Float64Array(mmuCounters())
     this.mmu = new Mmu(machine, tables.mem, words, this.counters)

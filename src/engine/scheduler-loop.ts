@@ -1,5 +1,6 @@
 // Runs a simulation in the calling thread, with the user side that the engine names.
 
+import { traceBuffers } from '../trace/recorder.js'
 import { checkInvariants } from '../inspect/check.js'
 import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
@@ -42,6 +43,11 @@ export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulat
     ...(setup.check ? { check: (running: Simulation) => checkInvariants(running.kernel) } : {}),
   })
   return { simulation, shared }
+}
+
+/** What of a result can be moved to another thread instead of copied. */
+export function resultBuffers(result: RunResult): ArrayBuffer[] {
+  return traceBuffers(result.trace)
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */

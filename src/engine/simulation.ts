@@ -9,6 +9,7 @@ import type { SimulationConfig } from '../kernel/config.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { KernelState } from '../kernel/state.js'
 import { emit } from '../kernel/state.js'
+import { nextInterruptCycle } from '../kernel/ipi.js'
 import { systemCall } from '../kernel/syscalls.js'
 import { advanceKernel, describeCpu, enterKernel, interruptUser, nextKernelCycle } from '../kernel/timeline.js'
 import { generalProtection, pageFault } from '../kernel/traps.js'
@@ -40,13 +41,13 @@ export class Simulation {
   cycle = 0
   /** Steps done. */
   events = 0
-  readonly #user: UserSide & { attach(cores: SharedPlatform['cores']): void }
+  readonly #user: UserSide
   readonly #options: SimulationOptions
   readonly #shared: SharedState
 
   constructor(
     config: SimulationConfig, image: ProgramImage, shared: SharedState, memory: SharedArrayBuffer,
-    makeUserSide: (kernelCpus: () => readonly KernelCpu[]) => UserSide & { attach(cores: SharedPlatform['cores']): void },
+    makeUserSide: (kernelCpus: () => readonly KernelCpu[]) => UserSide,
     options: SimulationOptions,
   ) {
     this.#options = options
@@ -162,11 +163,11 @@ export class Simulation {
     const { mismatch } = core
     core.mismatch = undefined
     if (mismatch === undefined) return
-    const { instruction, gotHi, gotLo } = mismatch
+    const { instruction, hi, lo, gotHi, gotLo } = mismatch
     const expected = instruction.expect ?? { hi: 0, lo: 0 }
     const { source } = instruction
     cpu.now = cycle
-    emit(this.kernel, cpu, EVENT.loadMismatch, source.line, source.column, gotHi, gotLo, expected.hi, expected.lo)
+    emit(this.kernel, cpu, EVENT.loadMismatch, hi, lo, gotHi, gotLo, expected.hi, expected.lo)
     this.kernel.failures.push(
       `line ${source.line}: ${cpu.current.comm} on cpu${cpu.id} at cycle ${cycle}: loaded ` +
       `${hex(gotHi, gotLo)}, expected ${hex(expected.hi, expected.lo)}`)
@@ -176,7 +177,7 @@ export class Simulation {
   #nobodyCanSignal(): boolean {
     const { cpus, tasks } = this.kernel
     const isQuiet = cpus.every(cpu => cpu.inUserMode
-      ? this.platform.cores[cpu.id].instruction.op === 'spin' && cpu.timers.length + cpu.runQueue.length + cpu.interrupts.length === 0
+      ? this.platform.cores[cpu.id].instruction.op === 'spin' && nextInterruptCycle(cpu) === Infinity
       : nextKernelCycle(cpu) === Infinity)
     if (!isQuiet) return false
     const isRaised = cpus.some(cpu => cpu.inUserMode && this.#polledFlagIsRaised(cpu))

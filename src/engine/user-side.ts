@@ -6,9 +6,12 @@
 //   threads     the same, long windows in one worker_thread per CPU           (threads.ts)
 
 import type { KernelCpu } from '../kernel/cpu.js'
+import type { Core } from './core.js'
 import type { CoreHooks } from './platform.js'
 
 export interface UserSide extends CoreHooks {
+  /** Called once, before the kernel boots. */
+  attach(cores: readonly Core[]): void
   /** Makes sure that {@link cycleOf} is known for every CPU in user mode. */
   prepare(cpus: readonly KernelCpu[]): void
   /** Cycle of the CPU's next action that the loop must know of; it may be a mere horizon. */

@@ -122,7 +122,7 @@ export class WindowedUserSide implements UserSide {
 
   interruptAt(target: KernelCpu, cycle: number): void {
     const { id } = target
-    if (this.ends[id] === END_NONE) return
+    if (this.ends[id] === END_NONE && this.#fresh[id] === 1) return
     if (cycle <= this.cores[id].lastStart) {
       this.#putBack(id)
       this.ends[id] = END_NONE

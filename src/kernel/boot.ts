@@ -53,7 +53,8 @@ export function bootKernel(
     counters: counters as Record<KernelCounter, number>,
     policy: POLICIES[config.kernel.era],
     initMm,
-    cpus: Array.from({ length: cpus }, (_, id) => new KernelCpu(id, Math.floor(id / perSocket), idleTask(id, trace), initMm)),
+    cpus: Array.from({ length: cpus }, (_, id) => (
+      new KernelCpu(id, Math.floor(id / perSocket), idleTask(id, trace), initMm))),
     tasks: [],
     mms: new Map([[initMm.ctxId, initMm]]),
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),
@@ -79,6 +80,9 @@ export function bootKernel(
 function checkConfig(config: SimulationConfig): void {
   if (config.kernel.era === 'linux-4.6' && config.machine.geometry === 'x86-64-la57') {
     throw new UserError('linux-4.6 has no five-level page tables: use geometry x86-64, or era linux-6.x')
+  }
+  if (config.kernel.pcid && !config.machine.geometry.startsWith('x86-64')) {
+    throw new UserError(`${config.machine.geometry} has no PCID: set kernel.pcid to false`)
   }
   if (config.kernel.era === 'linux-4.6' && config.kernel.pcid) {
     throw new UserError('linux-4.6 does not use PCID: set kernel.pcid to false, or era linux-6.x')

@@ -89,9 +89,15 @@ function* doAnonymousPage(
   k: KernelState, cpu: KernelCpu, mm: Mm, vma: Vma, vpn: number, level: number, table: number, slot: number,
   access: FaultAccess,
 ): KernelOp<FaultResult> {
+  const lock = pageTableLock(mm, table)
   if (!access.write && level === LEVEL_PTE) {
-    storeLeaf(k, cpu, mm, table, slot, k.zeroPagePfn, leafFlags(k, vma.prot, level, false))
-    k.counters.zeroPageFaults += 1
+    yield* lock.acquire(cpu, true)
+    // Under the lock: the entry may be empty only for the moment, in the middle of a copy-on-write.
+    if (isEmpty(k, table, slot)) {
+      storeLeaf(k, cpu, mm, table, slot, k.zeroPagePfn, leafFlags(k, vma.prot, level, false))
+      k.counters.zeroPageFaults += 1
+    }
+    lock.release(cpu, true)
     yield k.costs.ptePerPage
     return 'done'
   }
@@ -100,11 +106,8 @@ function* doAnonymousPage(
   if (pfn < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'anonymous page') : 'SIGBUS'
   zeroPages(k, pfn, pages)
   yield pages * k.costs.zeroPage
-  const lock = pageTableLock(mm, table)
   yield* lock.acquire(cpu, true)
-  const lo = k.mem.loadLo(table, slot)
-  const hi = k.mem.loadHi(table, slot)
-  if (lo === 0 && hi === 0) {
+  if (isEmpty(k, table, slot)) {
     storeLeaf(k, cpu, mm, table, slot, pfn, leafFlags(k, vma.prot, level, access.write))
     k.frames.mapcount[pfn] = 1
     mm.rssPages += pages
@@ -190,6 +193,10 @@ function freeUserPage(k: KernelState, cpu: KernelCpu, pfn: number): void {
 
 function zeroPages(k: KernelState, pfn: number, pages: number): void {
   for (let i = 0; i < pages; i++) k.mem.zeroFrame(pfn + i)
+}
+
+function isEmpty(k: KernelState, table: number, slot: number): boolean {
+  return k.mem.loadLo(table, slot) === 0 && k.mem.loadHi(table, slot) === 0
 }
 
 function outOfMemory(k: KernelState, cpu: KernelCpu, what: string): FaultResult {

@@ -9,6 +9,11 @@ import { emit, vpnHi, vpnLo } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
 import type { FlushTlbInfo } from './tlb-policy.js'
 
+/** Stale bits of mmCpumask are trimmed by a flush at most once in this time: one second (6.x). */
+export function trimPeriodCycles(k: KernelState): number {
+  return k.costs.frequencyGhz * 1e9
+}
+
 /** Opens a request in the trace. */
 export function beginFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): void {
   const all = info.end === FLUSH_ALL

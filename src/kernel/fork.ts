@@ -9,10 +9,13 @@ import { SAVED_DIRTY_HI } from './fault.js'
 import { newFrame } from './kernel-op.js'
 import type { KernelOp } from './kernel-op.js'
 import { Lock } from './lock.js'
+import { trimPeriodCycles } from './flush-request.js'
 import { exitMmap } from './mmap.js'
 import type { Mm } from './mm.js'
 import { mmdrop, mmgrab } from './mm.js'
-import { $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, preallocatePmds, setEntry } from './pgtable.js'
+import {
+  $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, preallocatePmds, setEntry,
+} from './pgtable.js'
 import { retFromFork, schedule, wakeUp, wakeUpNew } from './sched.js'
 import { smpSendReschedule } from './ipi.js'
 import type { KernelState } from './state.js'
@@ -28,6 +31,7 @@ export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
   if (slot === undefined) return undefined
   const pgdPfn = allocPgd(k, cpu)
   const mm = pgdPfn < 0 ? undefined : makeMm(k, slot, k.nextCtxId++, pgdPfn)
+  if (mm !== undefined) mm.nextTrimCycle = cpu.now + trimPeriodCycles(k)
   if (mm === undefined || !preallocatePmds(k, cpu, mm)) {
     if (mm !== undefined) freePgd(k, cpu, mm)
     k.freeMmSlots.push(slot)

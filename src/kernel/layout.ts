@@ -54,9 +54,9 @@ export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
       // 47-bit addresses, halves split at bit 46; no published kernel layout is claimed.
       return {
         ...common,
-        pageOffset: 0x4000_0000_0000n,
-        startMap: 0x7fff_8000_0000n,
-        vmemmap: 0x7000_0000_0000n,
+        pageOffset: 0xffff_c000_0000_0000n,
+        startMap: 0xffff_ffff_8000_0000n,
+        vmemmap: 0xffff_f000_0000_0000n,
         userEndVpn: 2 ** 32 - 1,
         mmapBaseVpn: 2 ** 32 - 2 ** 17,
         addressBits: 64,

@@ -34,6 +34,10 @@ export class Lock {
     return this.#writer || this.#readers > 0
   }
 
+  get isHeldForWriting(): boolean {
+    return this.#writer
+  }
+
   *acquire(cpu: KernelCpu, exclusive: boolean): KernelOp {
     if (this.#cycles > 0) yield this.#cycles
     const free = exclusive ? !this.isHeld : !this.#writer

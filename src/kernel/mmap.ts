@@ -51,11 +51,9 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
 /** munmap(): everything in [start, end), whole huge pages only. */
 export function* munmap(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp<number> {
   if (end <= start || end > k.layout.userEndVpn) return -ERRNO.EINVAL
-  const huge = pagesPerHugePage(k.geometry)
   yield* mm.mmapLock.acquire(cpu, true)
   yield k.costs.vmaOperation + k.costs.munmapExtra
-  const splitsHuge = mm.vmas.overlapping(start, end).some(vma => vma.huge && (start % huge !== 0 || end % huge !== 0))
-  if (splitsHuge) {
+  if (splitsHugePage(k, mm, start, end)) {
     mm.mmapLock.release(cpu, true)
     return -ERRNO.EINVAL
   }
@@ -76,7 +74,9 @@ export function* mprotect(
   yield* mm.mmapLock.acquire(cpu, true)
   yield k.costs.vmaOperation
   let result = 0
-  if (!mm.vmas.covers(start, end)) {
+  if (splitsHugePage(k, mm, start, end)) {
+    result = -ERRNO.EINVAL
+  } else if (!mm.vmas.covers(start, end)) {
     result = -ERRNO.ENOMEM
   } else if (mm.vmas.overlapping(start, end).some(vma => vma.prot !== prot)) {
     mm.vmas.setProt(start, end, prot)
@@ -93,6 +93,10 @@ export function* madviseDontneed(
   if (end <= start) return 0
   yield* mm.mmapLock.acquire(cpu, false)
   yield k.costs.vmaOperation
+  if (splitsHugePage(k, mm, start, end)) {
+    mm.mmapLock.release(cpu, false)
+    return -ERRNO.EINVAL
+  }
   const gather = gatherMmu(mm, false)
   for (const vma of mm.vmas.overlapping(start, end)) {
     gather.hugetlb ||= vma.huge
@@ -114,6 +118,13 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
     freePgtables(k, cpu, gather, removed[0].vmStart, removed[removed.length - 1].vmEnd, 0, Infinity)
   }
   yield* finishMmu(k, cpu, gather)
+}
+
+/** Huge areas can only be changed in whole huge pages. */
+function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boolean {
+  const unit = pagesPerHugePage(k.geometry)
+  return mm.vmas.overlapping(start, end).some(vma => vma.huge &&
+    (Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0))
 }
 
 function chooseAddress(k: KernelState, mm: Mm, request: MmapRequest, pages: number, unit: number): number {

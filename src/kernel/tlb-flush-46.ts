@@ -91,9 +91,9 @@ function* switchMm(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm): KernelOp
 function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp {
   cpu.preemptCount += 1
   const begin = cpu.now
-  yield k.costs.flushSetup
   const info = requestFor(cpu, mm, range.start, range.end, range.freedTables)
   beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
   const task = cpu.current
   let wholeMm = true
   if (task.activeMm === mm && task.mm === undefined) {
@@ -124,9 +124,9 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
 function* flushPage(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): KernelOp {
   cpu.preemptCount += 1
   const begin = cpu.now
-  yield k.costs.flushSetup
   const info = requestFor(cpu, mm, vpn, vpn + 1, false)
   beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
   const task = cpu.current
   if (task.activeMm === mm) {
     if (task.mm === undefined) {

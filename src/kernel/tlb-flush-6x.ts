@@ -20,7 +20,7 @@ import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOO
   TLB_REMOTE_SHOOTDOWN, TLB_REMOTE_WRONG_CPU } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
 import { TLB_NR_DYN_ASIDS } from './cpu.js'
-import { beginFlush, endFlush, invalidatePages } from './flush-request.js'
+import { beginFlush, endFlush, invalidatePages, trimPeriodCycles } from './flush-request.js'
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
@@ -31,8 +31,6 @@ import type { FlushRange, FlushTlbInfo, TlbPolicy } from './tlb-policy.js'
 
 /** Pages of a full flush as tlb_flush prints them. */
 const ALL_PAGES = -1
-/** How long stale bits of mmCpumask may stay while the mm is flushed: one second. */
-const TRIM_SECONDS = 1
 
 export const linux6x: TlbPolicy = {
   name: 'linux-6.x',
@@ -140,7 +138,6 @@ function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
 function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp {
   cpu.preemptCount += 1
   const begin = cpu.now
-  yield k.costs.flushSetup
   mm.tlbGen += 1
   const info: FlushTlbInfo = {
     mm, start: range.start, end: range.end, stridePages: range.stridePages, freedTables: range.freedTables,
@@ -151,6 +148,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
     info.end = FLUSH_ALL
   }
   beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
   let targets = 0
   if (mm.mmCpumask.anyBut(cpu.id)) {
     info.trimCpumask = shouldTrim(k, cpu, mm)
@@ -166,7 +164,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
 
 function shouldTrim(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
   if (cpu.now <= mm.nextTrimCycle) return false
-  mm.nextTrimCycle = cpu.now + TRIM_SECONDS * k.costs.frequencyGhz * 1e9
+  mm.nextTrimCycle = cpu.now + trimPeriodCycles(k)
   return true
 }
 

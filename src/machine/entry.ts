@@ -145,7 +145,7 @@ export const pudLeaf = pmdLeaf
 
 /** Not what a kernel writes for a page table: huge, NX, read-only and soft bits all count. */
 export const pmdBad = (lo: number, hi: number): boolean =>
-  (lo & PAGE_FLAGS_LO & ~(PAGE_USER | PAGE_ACCESSED)) !== (PAGE_PRESENT | PAGE_RW | PAGE_DIRTY) || entryFlagsHi(hi) !== 0
+  (lo & PAGE_FLAGS_LO & ~(PAGE_USER | PAGE_ACCESSED)) !== (BASE_TABLE & ~PAGE_ACCESSED) || entryFlagsHi(hi) !== 0
 /** Linux 4.6: only U may differ, so A must be set. */
 export const pmdBadLinux46 = (lo: number, hi: number): boolean =>
   (lo & PAGE_FLAGS_LO & ~PAGE_USER) !== BASE_TABLE || entryFlagsHi(hi) !== 0

@@ -92,6 +92,36 @@ export function classesByLevel(g: Geometry): readonly number[] {
   return g.levels.map((_, level) => leafLevels.indexOf(level))
 }
 
+/** Page numbers of one size class: `number = address >> shift`, upper bits cut to the translated ones. */
+export interface ClassShape {
+  shift: number
+  /** Bits of the lower and of the upper half of the page number that exist: the repeated sign is not part of it. */
+  loMask: number
+  hiMask: number
+  /** Low bits of a base-page number that count pages inside one page of this class. */
+  insideMask: number
+  /** Level of the leaf. */
+  level: number
+}
+
+/** The classes of a geometry, base first; a class that it lacks is undefined. */
+export function classShapes(g: Geometry): readonly (ClassShape | undefined)[] {
+  const classes = classesByLevel(g)
+  return [0, 1, 2].map((cls) => {
+    const level = classes.indexOf(cls)
+    if (level < 0) return undefined
+    const shift = g.levels[level]!.shift
+    const numberBits = g.vaBits - shift
+    return {
+      shift,
+      loMask: numberBits < 32 ? 2 ** numberBits - 1 : -1,
+      hiMask: numberBits > 32 ? 2 ** (numberBits - 32) - 1 : 0,
+      insideMask: (1 << (shift - g.pageShift)) - 1,
+      level,
+    }
+  })
+}
+
 /**
  * Paging-cache entries by level. Names folded into one table share one cache, as large as the largest of theirs.
  * The pte level has none, nor has the pgd of PAE, whose four entries are latched in registers.

@@ -198,7 +198,7 @@ export class Mmu {
 
   /** INVPCID: 0 one page of one PCID, 1 one PCID, 2 everything with globals, 3 everything else. */
   invpcid(type: number, pcid: number, hi: number, lo: number): void {
-    assert(type >= INVPCID_ADDRESS && type <= INVPCID_ALL, `invpcid type ${type}`)
+    assert(type >= INVPCID_ADDRESS && type <= INVPCID_ALL, 'invpcid: unknown type')
     const tag = KEY_VALID | (pcid << KEY_PCID_SHIFT)
     if (type === INVPCID_ALL_GLOBAL) {
       this.clearAll()
@@ -427,7 +427,6 @@ export class Mmu {
     this.stlb.clear()
     this.pagingCache.clear()
   }
-
 }
 
 function globalTag(keyHi: number): number {

@@ -72,14 +72,14 @@ export class PhysMem {
 
   /** Only installed frames can be zeroed and copied. */
   zeroFrame(pfn: number): void {
-    assert(pfn < this.frames, `zeroFrame: pfn ${pfn} of ${this.frames}`)
+    assert(pfn < this.frames, 'zeroFrame: beyond installed memory')
     const start = this.wordOf(pfn)
     this.words.fill(0, start, start + (1 << this.frameWordShift))
   }
 
   /** Copies `count` whole frames; the two ranges do not overlap. */
   copyFrame(to: number, from: number, count = 1): void {
-    assert(to + count <= this.frames && from + count <= this.frames, `copyFrame: pfn ${from} to ${to}, ${count}`)
+    assert(to + count <= this.frames && from + count <= this.frames, 'copyFrame: beyond installed memory')
     const start = this.wordOf(from)
     this.words.copyWithin(this.wordOf(to), start, start + count * (1 << this.frameWordShift))
   }

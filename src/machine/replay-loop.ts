@@ -67,18 +67,22 @@ export class ReplayLoop {
     const upShift = 32 - shift
     const pageBytes = 1 << shift
     const insideMask = pageBytes - 1
-    const data = this.data
-    const masked = data !== undefined && isMasked(data)
-    const dataMask = masked ? data.mask : 0
-    const dataStart = masked ? data.offset : WORD_EMPTY_SET
-    const setWords = masked ? data.setWords : 0
+    const { code, data } = this
+    // A level that does not keep these pages, or divides to find a set, shows an empty set here.
+    const codeMask = isMasked(code) ? code.mask : 0
+    const codeStart = isMasked(code) ? code.offset : WORD_EMPTY_SET
+    const codeSetWords = isMasked(code) ? code.setWords : 0
+    const dataMask = isMasked(data) ? data.mask : 0
+    const dataStart = isMasked(data) ? data.offset : WORD_EMPTY_SET
+    const dataSetWords = isMasked(data) ? data.setWords : 0
     const keyHi = (this.cls << KEY_CLASS_SHIFT) | tlb[WORD_TAG]!
 
     // A fetch on the page of the fetch before it: kind, upper and lower page bits in one compare.
-    const codeMask = KIND_MASK | (HI_MASK & ~insideMask)
-    let codePage = 0
-    let codeTagged = KIND_MASK // the kind that no record has
+    const sameMask = KIND_MASK | (HI_MASK & ~insideMask)
+    let lastPage = 0
+    let lastTagged = KIND_MASK // the kind that no record has
     let others = 0
+    let youngestCode = 0
     let youngestData = 0
     const end = to * RECORD_WORDS
     for (let at = from * RECORD_WORDS; at < end; at += RECORD_WORDS) {
@@ -87,27 +91,22 @@ export class ReplayLoop {
       const hi = tagged & HI_MASK
       const page = (lo >>> shift) | (hi << upShift)
       const room = pageBytes - (lo & insideMask) - ((tagged >>> SIZE_SHIFT) & SIZE_MASK)
-      if (((page ^ codePage) | ((tagged ^ codeTagged) & codeMask) | (room >> 31)) === 0) continue
+      if (((page ^ lastPage) | ((tagged ^ lastTagged) & sameMask) | (room >> 31)) === 0) continue
       others++
       if ((tagged & KIND_MASK) !== 0) {
-        const start = dataStart + (page & dataMask) * setWords
-        if (tlb[start] === page && tlb[start + ENTRY_KEY_HI] === ((hi >>> shift) | keyHi) && room >= 0) {
-          youngestData++
-          continue
-        }
-        if (room >= 0) this.lookUp(data, hi, lo, page, (hi >>> shift) | keyHi, tagged)
-        else this.lookUpAll(hi, lo, keyHi, tagged)
-      } else if (room >= 0) {
-        this.lookUp(this.code, hi, lo, page, (hi >>> shift) | keyHi, tagged)
-        if (this.code === undefined) continue
-        codePage = page
-        codeTagged = hi
-      } else {
-        this.lookUpAll(hi, lo, keyHi, tagged)
-        codeTagged = KIND_MASK
+        const start = dataStart + (page & dataMask) * dataSetWords
+        if (tlb[start] === page && tlb[start + ENTRY_KEY_HI] === ((hi >>> shift) | keyHi) && room >= 0) youngestData++
+        else this.lookUpAll(data, hi, lo, keyHi, tagged)
+        continue
       }
+      const start = codeStart + (page & codeMask) * codeSetWords
+      if (tlb[start] === page && tlb[start + ENTRY_KEY_HI] === ((hi >>> shift) | keyHi) && room >= 0) youngestCode++
+      else this.lookUpAll(code, hi, lo, keyHi, tagged)
+      // Now the youngest of its set, if the level keeps it and the fetch ended in it.
+      lastPage = page
+      lastTagged = code !== undefined && room >= 0 ? hi : KIND_MASK
     }
-    this.counters[COUNTER_L1I_LOOKUPS]! += to - from - others
+    this.counters[COUNTER_L1I_LOOKUPS]! += to - from - others + youngestCode
     this.counters[COUNTER_L1D_LOOKUPS]! += youngestData
   }
 
@@ -141,9 +140,8 @@ export class ReplayLoop {
     assert(status === TRANSLATED, 'replay: a page of the trace is not mapped')
   }
 
-  /** Every page of an access that crosses into another, the lowest first. */
-  private lookUpAll(hi: number, lo: number, keyHi: number, tagged: number): void {
-    const array = (tagged & KIND_MASK) === 0 ? this.code : this.data
+  /** Every page of one access, the lowest first. */
+  private lookUpAll(first: TlbArray | undefined, hi: number, lo: number, keyHi: number, tagged: number): void {
     const shift = this.pageShift
     const pageBytes = 1 << shift
     let pageHi = hi
@@ -151,15 +149,15 @@ export class ReplayLoop {
     let rest = ((tagged >>> SIZE_SHIFT) & SIZE_MASK) + (lo & (pageBytes - 1))
     for (; rest > 0; rest -= pageBytes) {
       const page = (pageLo >>> shift) | (pageHi << (32 - shift))
-      this.lookUp(array, pageHi, pageLo, page, (pageHi >>> shift) | keyHi, tagged)
+      this.lookUp(first, pageHi, pageLo, page, (pageHi >>> shift) | keyHi, tagged)
       pageLo = (pageLo + pageBytes) | 0
       if (pageLo === 0) pageHi++
     }
   }
 }
 
-function isMasked(array: TlbArray): boolean {
-  return array.mask !== 0 || array.sets === 1
+function isMasked(array: TlbArray | undefined): array is TlbArray {
+  return array !== undefined && (array.mask !== 0 || array.sets === 1)
 }
 
 /** The array for this page size among those of a level whose first one is at `offset`; undefined when there is none. */

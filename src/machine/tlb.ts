@@ -8,10 +8,13 @@
 import type { TlbArrayConfig, TlbLevelConfig } from './config.js'
 import { bitsFrom, type Geometry } from './geometry.js'
 import {
-  CLASS_BASE, CLASS_GIANT, classesByLevel, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN, ENTRY_WORDS,
+  CLASS_BASE, CLASS_GIANT, classShapes, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN, ENTRY_WORDS,
   KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_VALID, LIVE_GLOBAL, WORD_EMPTY_SET, WORD_LIVE,
+  type ClassShape,
 } from './mmu-state.js'
 import { assert } from '../base/assert.js'
+
+export { classShapes, type ClassShape } from './mmu-state.js'
 
 /** One array. `start` below is the first word of a set, `at` the first word of an entry. */
 export class TlbArray {
@@ -124,34 +127,6 @@ function liveBits(keyHi: number): number {
   return (1 << ((keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT)) | ((keyHi & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
 }
 
-/** Page numbers of one size class: `number = address >> shift`, upper bits cut to the translated ones. */
-export interface ClassShape {
-  shift: number
-  /** Bits of the upper half of the page number that exist. */
-  hiMask: number
-  /** Low bits of a base-page number that count pages inside one page of this class. */
-  insideMask: number
-  /** Level of the leaf. */
-  level: number
-}
-
-/** The classes of a geometry, base first; a class that it lacks is undefined. */
-export function classShapes(g: Geometry): readonly (ClassShape | undefined)[] {
-  const classes = classesByLevel(g)
-  return [0, 1, 2].map((cls) => {
-    const level = classes.indexOf(cls)
-    if (level < 0) return undefined
-    const shift = g.levels[level]!.shift
-    const numberBits = g.vaBits - shift
-    return {
-      shift,
-      hiMask: numberBits > 32 ? 2 ** (numberBits - 32) - 1 : 0,
-      insideMask: (1 << (shift - g.pageShift)) - 1,
-      level,
-    }
-  })
-}
-
 /** One TLB level: up to three size classes over its arrays. */
 export class TlbLevel {
   /** The array that holds base pages, or an array that never hits. */
@@ -198,7 +173,7 @@ export class TlbLevel {
     const array = this.byClass[cls]
     const shape = this.shapes[cls]
     if (array === undefined || shape === undefined) return -1
-    const pageLo = bitsFrom(hi, lo, shape.shift) | 0
+    const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
     const pageHi = (hi >>> shape.shift) & shape.hiMask
     const start = array.startOf(pageHi, pageLo)
     const at = array.find(start, pageLo, pageHi | (cls << KEY_CLASS_SHIFT) | tag)
@@ -219,7 +194,7 @@ export class TlbLevel {
     const array = this.byClass[cls]
     const shape = this.shapes[cls]
     if (array === undefined || shape === undefined) return
-    const pageLo = bitsFrom(hi, lo, shape.shift) | 0
+    const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
     const pageHi = (hi >>> shape.shift) & shape.hiMask
     const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
     array.insert(array.startOf(pageHi, pageLo), pageLo, keyHi, pfn, attr)
@@ -233,7 +208,7 @@ export class TlbLevel {
       const array = this.byClass[cls]
       const shape = this.shapes[cls]
       if (array === undefined || shape === undefined) continue
-      const pageLo = bitsFrom(hi, lo, shape.shift) | 0
+      const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
       const pageHi = (hi >>> shape.shift) & shape.hiMask
       const start = array.startOf(pageHi, pageLo)
       const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag

@@ -118,7 +118,7 @@ export class Walker {
     this.paeReservedHi = ~(2 ** (m.maxPhysAddrBits - 32) - 1)
   }
 
-  /** Walks without side effects. `startAtRoot`: the paging caches are not asked. */
+  /** Looks up the address in the tables, without side effects. Returns a WALK_* status. */
   walk(hi: number, lo: number): number {
     const words = this.words
     const mem = this.mem
@@ -235,7 +235,7 @@ export class Walker {
     return -1
   }
 
-  /** PS is always honoured with 8-byte entries, and needs CR4.PSE with 4-byte ones. In the top levels it is reserved. */
+  /** PS is always honoured in 8-byte entries and needs CR4.PSE in 4-byte ones. */
   private mapsPages(level: number, controls: number): boolean {
     return this.leafAbove[level] === 1 && (this.nxExists || (controls & CONTROL_PSE) !== 0)
   }

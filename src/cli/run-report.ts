@@ -1,0 +1,52 @@
+// A run and everything that is said about it, whoever says it: the summary for people
+// (run-summary.ts) and the JSON object (run-json.ts) are made from the same report.
+
+import type { EngineName } from '../engine/scheduler-loop.js'
+import type { RunResult } from '../engine/result.js'
+import { runFacts } from '../engine/run-facts.js'
+import { checkExpectations } from '../scenario/expect.js'
+import type { ExpectationResult } from '../scenario/expect.js'
+import type { Scenario } from '../scenario/scenario.js'
+import { summarizeShootdowns } from '../trace/summary.js'
+import type { Shootdown } from '../trace/summary.js'
+import type { SourcePosition } from '../base/errors.js'
+
+/** A fact inside a program that did not hold: a load with another value, a call with another result. */
+export interface ProgramFailure {
+  position: SourcePosition
+  text: string
+}
+
+export interface RunReport {
+  scenario: Scenario
+  engine: EngineName
+  result: RunResult
+  shootdowns: readonly Shootdown[]
+  /** Undefined when the run was stopped before its end: then they mean nothing yet. */
+  expectations: readonly ExpectationResult[] | undefined
+  failures: readonly ProgramFailure[]
+  /** Nothing failed and nothing is stuck. */
+  ok: boolean
+  /** The command that gives this run again. */
+  command: string
+}
+
+export function reportOf(scenario: Scenario, engine: EngineName, result: RunResult, command: string): RunReport {
+  const { expectations: expected, config } = scenario
+  const expectations = result.end === 'until'
+    ? undefined
+    : checkExpectations(expected, runFacts(result, config.kernel.era, expected))
+  const failures = result.failures.map((text) => locate(text, scenario))
+  const ok = result.end !== 'stalled' && failures.length === 0 && (expectations ?? []).every((one) => one.ok)
+  return {
+    scenario, engine, result, shootdowns: summarizeShootdowns(result.trace), expectations, failures, ok, command,
+  }
+}
+
+/** The kernel knows the line; the column is that of the first instruction on it that can fail. */
+function locate(failure: string, { file, image }: Scenario): ProgramFailure {
+  const [, line, text] = /^line (\d+): ([^]*)$/.exec(failure) ?? [undefined, '1', failure]
+  const source = image.programs.flatMap(({ code }) => code)
+    .find((one) => one.source.line === Number(line) && (one.op === 'load' || one.expectError !== undefined))?.source
+  return { position: { file, line: Number(line), column: source?.column ?? 1 }, text: text! }
+}

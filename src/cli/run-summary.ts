@@ -1,0 +1,152 @@
+// What a person sees after `shootdown run`: the question, the machine, who ended how, the
+// shootdowns, the TLBs, the counters, what was expected, and what to look for. Pure: a report
+// in, text out.
+
+import type { SourcePosition } from '../base/errors.js'
+import { formatBytes } from '../base/units.js'
+import type { SimulationEnd } from '../engine/simulation.js'
+import { CORE_COUNTERS, KERNEL_COUNTERS } from '../kernel/counters.js'
+import type { CoreCounter, CounterName } from '../kernel/counters.js'
+import { shootdownLines } from './run-shootdowns.js'
+import type { RunReport } from './run-report.js'
+import { counted, grouped, microseconds, percentOf, tableLines } from './text-table.js'
+import type { Column, Style } from './text-table.js'
+
+const ROWS_MAX = 16
+/** Totals that stand in other parts of the summary. */
+const SHOWN_ELSEWHERE: ReadonlySet<CounterName> = new Set<CounterName>([
+  'initiatorCycles', 'responderCycles', 'nr_tlb_remote_flush', 'nr_tlb_remote_flush_received',
+  'nr_tlb_local_flush_all', 'nr_tlb_local_flush_one',
+])
+
+/** `trace` is where the trace went, if anywhere. */
+export function formatSummary(report: RunReport, style: Style, trace: string | undefined): string {
+  const { scenario, result, shootdowns } = report
+  const { kernel, machine } = scenario.config
+  const section = (title: string, lines: readonly string[]): string[] =>
+    lines.length === 0 ? [] : ['', style('bold', title), ...lines]
+  const { frequencyGhz } = machine.costs
+  const lines = [
+    style('bold', `${scenario.name}${scenario.question === undefined ? '' : `: ${scenario.question}`}`),
+    ...headLines(report, style),
+    ...section('Tasks', taskLines(report, style)),
+    ...section('Shootdowns', shootdownLines(shootdowns, {
+      trace: result.trace, era: kernel.era, frequencyGhz, responderCycles: result.counters.responderCycles,
+    })),
+    ...section('TLBs', tlbLines(report)),
+    ...section('Counters', counterLines(report)),
+    ...section('Expectations', expectationLines(report, style)),
+    ...section('What to look for', scenario.lookFor.flatMap((text) => bullet(text))),
+    '',
+    ...closingLines(report, style, trace),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function headLines({ scenario, engine, result }: RunReport, style: Style): string[] {
+  const { machine, kernel, seed } = scenario.config
+  const { cpus, sockets, costs: { frequencyGhz } } = machine
+  const threads = engine === 'threads' ? 'threads, each CPU in its own worker_thread' : `${engine}, one host thread`
+  return [
+    `  scenario  ${scenario.file}`,
+    `  machine   ${machine.preset}: ${counted(cpus, 'CPU')}, ${counted(sockets, 'socket')}, ${frequencyGhz} GHz, `
+      + `${machine.geometry}, ${formatBytes(machine.memoryBytes)} of memory`,
+    `  kernel    ${kernel.era}${kernel.pcid ? ', PCID' : ''}, flush ceiling ${counted(kernel.flushCeilingPages, 'page')}`,
+    `  engine    ${threads}; seed ${seed}`,
+    `  end       ${endText(result.end, style)} at cycle ${grouped(result.cycle)} = `
+      + microseconds(result.cycle, frequencyGhz),
+    ...result.stall.map((line) => `            ${line}`),
+  ]
+}
+
+function endText(end: SimulationEnd, style: Style): string {
+  switch (end) {
+    case 'finished': return 'every task has ended,'
+    case 'until': return 'stopped, as --until asked,'
+    default: return style('red', `${end.toUpperCase()}: nothing can move any more,`)
+  }
+}
+
+function taskLines({ result: { tasks } }: RunReport, style: Style): string[] {
+  const columns: Column[] = [
+    { title: 'pid', align: 'right' }, { title: 'name', align: 'left' }, { title: 'outcome', align: 'left' },
+  ]
+  const rows = tasks.slice(0, ROWS_MAX).map(({ pid, comm, outcome }) => [String(pid), comm, outcome])
+  const [titles, ...lines] = tableLines(columns, rows).map((line) => `  ${line}`)
+  const coloured = lines.map((line, index) => tasks[index]!.outcome.startsWith('SIG') ? style('yellow', line) : line)
+  return [titles!, ...coloured, ...moreLines(tasks.length, 'task')]
+}
+
+function tlbLines({ result: { cpus, counters } }: RunReport): string[] {
+  const columns: Column[] = [
+    { title: 'cpu', align: 'left' },
+    ...['accesses', 'L1D lookups', 'misses', 'rate', 'L1I lookups', 'misses', 'STLB lookups', 'walks', 'rate', 'steps']
+      .map((title): Column => ({ title, align: 'right' })),
+  ]
+  const row = (name: string, of: Record<CoreCounter, number>): string[] => [
+    name, grouped(of.accesses),
+    grouped(of.l1dLookups), grouped(of.l1dMisses), percentOf(of.l1dMisses, of.l1dLookups),
+    grouped(of.l1iLookups), grouped(of.l1iMisses),
+    grouped(of.stlbLookups), grouped(of.stlbMisses), percentOf(of.stlbMisses, of.stlbLookups), grouped(of.walkSteps),
+  ]
+  const rows = cpus.slice(0, ROWS_MAX).map((cpu, id) => row(String(id), cpu))
+  if (cpus.length > 1) rows.push(row('all', counters))
+  return [...tableLines(columns, rows).map((line) => `  ${line}`), ...moreLines(cpus.length, 'CPU')]
+}
+
+function moreLines(count: number, noun: string): string[] {
+  return count > ROWS_MAX ? [`  and ${counted(count - ROWS_MAX, noun)} more (--json has all)`] : []
+}
+
+/** Those that counted anything. */
+function counterLines({ result: { counters } }: RunReport): string[] {
+  const words: Readonly<Record<string, string>> = { ...KERNEL_COUNTERS, failedLoads: CORE_COUNTERS.failedLoads }
+  const names = (Object.keys(words) as CounterName[]).filter((name) => counters[name] > 0 && !SHOWN_ELSEWHERE.has(name))
+  const width = Math.max(0, ...names.map((name) => name.length))
+  const numbers = Math.max(0, ...names.map((name) => grouped(counters[name]).length))
+  return names.map((name) =>
+    `  ${name.padEnd(width)}  ${grouped(counters[name]).padStart(numbers)}  ${words[name]}`)
+}
+
+function expectationLines({ scenario, expectations, failures }: RunReport, style: Style): string[] {
+  const failed = failures.map(({ position, text }) => expectationLine(false, position, text, style))
+  if (expectations === undefined) {
+    const count = scenario.expectations.length
+    return count === 0 ? failed : [...failed, `  ${counted(count, 'expectation')} not checked: the run was stopped early`]
+  }
+  return [...failed, ...expectations.map(({ ok, position, text }) => expectationLine(ok, position, text, style))]
+}
+
+function expectationLine(ok: boolean, position: SourcePosition, text: string, style: Style): string {
+  const { file, line, column } = position
+  return `  ${ok ? style('green', 'ok    ') : style('red', 'FAILED')}  ${file}:${line}:${column}  ${text}`
+}
+
+const TEXT_COLUMNS = 100
+
+function bullet(text: string): string[] {
+  const lines: string[] = []
+  let line = '  -'
+  for (const word of text.split(/\s+/)) {
+    if (line.length + 1 + word.length > TEXT_COLUMNS) {
+      lines.push(line)
+      line = '   '
+    }
+    line += ` ${word}`
+  }
+  return [...lines, line]
+}
+
+function closingLines({ ok, command, result, expectations, failures }: RunReport, style: Style, trace: string | undefined): string[] {
+  const failed = failures.length + (expectations ?? []).filter((one) => !one.ok).length
+  const what = [
+    ...(result.end === 'stalled' ? ['the run stalled'] : []),
+    ...(failed > 0 ? [`${counted(failed, 'expectation')} failed`] : []),
+  ].join(', ')
+  return [
+    ...(ok ? [] : [style('red', `FAILED: ${what}; this run again: ${command}`)]),
+    trace === undefined
+      ? `To see all ${counted(result.trace.length, 'event')}: --trace out.txt (or out.ftrace)`
+      : `Trace of ${counted(result.trace.length, 'event')}: ${trace}`,
+  ]
+}

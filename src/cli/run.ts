@@ -1,0 +1,155 @@
+// `shootdown run FILE...`: runs scenarios one after the other. Every file and the place of the trace
+// are checked before anything runs, so that a mistake costs no time and leaves nothing behind.
+
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { EngineError, UserError } from '../base/errors.js'
+import { EVENT_FIELDS } from '../engine/run-facts.js'
+import { ENGINES, type EngineName } from '../engine/scheduler-loop.js'
+import { simulate } from '../engine/simulate.js'
+import { loadScenario } from '../scenario/parse.js'
+import type { Scenario } from '../scenario/scenario.js'
+import { MAX_CPUS } from '../scenario/schema.js'
+import { loadTrace } from '../scenario/trace-file.js'
+import { EXIT_DIFFERENT } from './errors.js'
+import { interruptible } from './interrupt.js'
+import { Progress } from './progress.js'
+import { writeRunJson } from './run-json.js'
+import { reportOf } from './run-report.js'
+import { formatSummary } from './run-summary.js'
+import { openTraceTarget, STANDARD_OUTPUT, type TraceTarget } from './run-trace.js'
+import { grouped, styleFor } from './text-table.js'
+
+/** Work that is over sooner shows no progress, milliseconds. */
+const QUIET_MS = 1000
+const DEFAULT_ENGINE: EngineName = 'threads'
+
+interface Flags {
+  trace?: string
+  json?: boolean
+  engine: EngineName
+  seed?: number
+  cpus?: number
+  check?: boolean
+  until?: number
+}
+
+/** The sub-command, to be added to the program. */
+export function runCommand(): Command {
+  return new Command('run')
+    .description('run scenarios and say what happened')
+    .argument('<file...>', 'scenario files (docs/scenario-reference.md)')
+    .option('--trace <file>', 'write the trace: .txt or .trace canonical text, .ftrace as a real kernel prints it, '
+      + '- canonical text to standard output')
+    .option('--json', 'print one JSON object a scenario, and nothing else')
+    .addOption(new Option('--engine <name>', 'all give the same answer: one worker_thread a CPU, one thread, or naive')
+      .choices(ENGINES).default(DEFAULT_ENGINE))
+    .option('--seed <n>', 'seed, instead of that of the scenario', integer(0, 2 ** 32 - 1))
+    .option('--cpus <n>', 'number of CPUs, instead of that of the scenario', integer(1, MAX_CPUS))
+    .option('--check', 'check the invariants after every step (slow)')
+    .option('--until <cycle>', 'stop before the first step at or after this cycle', integer(1, Number.MAX_SAFE_INTEGER))
+    .action(runFiles)
+}
+
+async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
+  if (flags.trace !== undefined && files.length > 1) {
+    throw new UserError(`--trace is for one scenario, but there are ${files.length}`)
+  }
+  if (flags.trace === STANDARD_OUTPUT && flags.json) {
+    throw new UserError('--trace - and --json both want standard output', undefined, ['give --trace a file'])
+  }
+  const progress = new Progress()
+  let now = 'while reading scenarios'
+  await interruptible(() => now, async ({ signal }) => {
+    try {
+      const target = flags.trace === undefined ? undefined : openTraceTarget(flags.trace)
+      const scenarios = await loadAll(files, flags, progress)
+      for (const scenario of scenarios) {
+        if (signal.aborted) return
+        now = `while running ${scenario.file}: it has no result${target ? ', and no trace is written' : ''}`
+        await runOne(scenario, flags, target, progress, signal)
+      }
+    } finally {
+      progress.done()
+    }
+  })
+}
+
+async function loadAll(files: readonly string[], flags: Flags, progress: Progress): Promise<Scenario[]> {
+  const overrides = {
+    events: EVENT_FIELDS,
+    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+    ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
+  }
+  const show = onTerminal(progress)
+  const scenarios: Scenario[] = []
+  for (const file of files) {
+    scenarios.push(await loadScenario(file, overrides, (path) => loadTrace(path, ({ records }) => {
+      show(() => `reading ${path}: ${grouped(records)} records`)
+    })))
+  }
+  return scenarios
+}
+
+async function runOne(
+  scenario: Scenario, flags: Flags, target: TraceTarget | undefined, progress: Progress, signal: AbortSignal,
+): Promise<void> {
+  const { engine } = flags
+  const command = commandFor(scenario.file, flags)
+  const show = onTerminal(progress)
+  try {
+    const { result } = await simulate(scenario.config, scenario.image, {
+      engine, signal,
+      check: flags.check ?? false,
+      untilCycle: flags.until ?? Infinity,
+      onProgress: (cycle) => show(() => `running ${scenario.file}: cycle ${grouped(cycle)}`),
+    })
+    progress.done()
+    const report = reportOf(scenario, engine, result, command)
+    await target?.save(result.trace, scenario.config, signal)
+    // The trace has standard output for itself.
+    const stream = target?.path === STANDARD_OUTPUT ? process.stderr : process.stdout
+    if (flags.json) writeRunJson(report, (piece) => stream.write(piece))
+    else stream.write(formatSummary(report, styleFor(stream), target?.path))
+    if (!report.ok) process.exitCode = EXIT_DIFFERENT
+  } catch (error) {
+    progress.done()
+    if (!(error instanceof UserError) && !signal.aborted) process.stderr.write(`${failureHead(error)}: ${command}\n`)
+    throw error
+  }
+}
+
+function failureHead(error: unknown): string {
+  return error instanceof EngineError ? 'the run could not be completed' : 'the simulator failed; this run again'
+}
+
+/** On a terminal, and only when it takes a while. */
+function onTerminal(progress: Progress): (text: () => string) => void {
+  const startMs = performance.now()
+  return (text) => {
+    if (process.stderr.isTTY && performance.now() - startMs > QUIET_MS) progress.update(text)
+  }
+}
+
+/** What to type for the same run. */
+function commandFor(file: string, { engine, seed, cpus, check, until }: Flags): string {
+  const options: readonly (readonly [string, number | undefined])[] = [['seed', seed], ['cpus', cpus], ['until', until]]
+  return [
+    'shootdown run', shellWord(file), `--engine ${engine}`,
+    ...options.flatMap(([name, value]) => (value === undefined ? [] : [`--${name} ${value}`])),
+    ...(check ? ['--check'] : []),
+  ].join(' ')
+}
+
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
+function integer(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || value < low || value > high) {
+      throw new InvalidArgumentError(`expected a whole number from ${low} to ${high}`)
+    }
+    return value
+  }
+}

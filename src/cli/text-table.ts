@@ -1,0 +1,49 @@
+// Plain text for people: padded columns, grouped numbers, colour only where somebody looks at it.
+// Every host prints the same, whatever its locale.
+
+import { styleText } from 'node:util'
+
+export type Format = 'bold' | 'dim' | 'red' | 'green' | 'yellow'
+/** Puts a format on text, or leaves it alone. */
+export type Style = (format: Format, text: string) => string
+
+/** Colour on a terminal; plain in files, in pipes and with NO_COLOR. */
+export function styleFor(stream: NodeJS.WriteStream): Style {
+  const hasColour = stream.isTTY === true && (process.env['NO_COLOR'] ?? '') === ''
+  return hasColour ? (format, text) => styleText(format, text) : (_format, text) => text
+}
+
+export interface Column {
+  title: string
+  /** Numbers stand to the right of their column. */
+  align: 'left' | 'right'
+}
+
+/** A line of titles and one line a row, two spaces between columns. */
+export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+  const widths = columns.map(({ title }, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)))
+  const line = (cells: readonly string[]): string => columns
+    .map(({ align }, at) => align === 'right' ? (cells[at] ?? '').padStart(widths[at]!) : (cells[at] ?? '').padEnd(widths[at]!))
+    .join('  ').trimEnd()
+  return [line(columns.map(({ title }) => title)), ...rows.map(line)]
+}
+
+/** 12,000,000. */
+export function grouped(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+/** `1 page`, `3 pages`. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** Microseconds of virtual time, two decimals. */
+export function microseconds(cycles: number, frequencyGhz: number): string {
+  return `${(cycles / (frequencyGhz * 1000)).toFixed(2)} us`
+}
+
+/** `part` of `whole` in percent, or `-` of nothing. */
+export function percentOf(part: number, whole: number): string {
+  return whole === 0 ? '-' : `${((part / whole) * 100).toFixed(2)} %`
+}

@@ -1,0 +1,148 @@
+// Invariants of one CPU's row, cheap enough for every step: I2 and I12 (the root), I3, I6, I9,
+// I13, I15, I16, I17, I24, I25, I26, I27 (kernel-behaviour.md section 8). They read the kernel's
+// rows, the root and the PCID, none of which a program changes, so it does not matter how far
+// cores have run ahead. What the caches hold is in check-tlb.ts.
+
+import type { KernelCpu } from '../kernel/cpu.js'
+import { TLB_NR_DYN_ASIDS, TLBSTATE_OK } from '../kernel/cpu.js'
+import { FRAME_TABLE } from '../kernel/frames.js'
+import type { KernelState } from '../kernel/state.js'
+import { violated } from './violation.js'
+
+/** CALL_FUNCTION_SINGLE and CALL_FUNCTION on x86 (kernel-behaviour.md 6.1). */
+const CALL_FUNCTION_VECTORS: readonly number[] = [251, 252]
+
+/** Checks the row of one CPU. */
+export function checkCpu(k: KernelState, cpu: KernelCpu, cycle?: number): void {
+  checkRunning(k, cpu, cycle)
+  checkRoot(k, cpu, cycle)
+  if (k.config.kernel.era === 'linux-4.6') checkState46(k, cpu, cycle)
+  else checkState6x(k, cpu, cycle)
+  if (cpu.callQueue.length > 0) checkCallQueue(k, cpu, cycle)
+}
+
+/** I3, I6, I26, I27: the running task, its mm, and what it may wait for. */
+function checkRunning(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  const { current } = cpu
+  const { mm, activeMm } = current
+  if (activeMm === undefined) violated(k, 'I3', { cpu, mm, cycle }, 'runs without an active mm')
+  if (activeMm.isFreed) violated(k, 'I3', { cpu, mm: activeMm, cycle }, 'runs on an mm that is freed')
+  if (mm !== undefined && mm !== activeMm) {
+    violated(k, 'I3', { cpu, mm, cycle }, `its active mm is ${activeMm.ctxId}, not its own`)
+  }
+  if (cpu.inUserMode) {
+    if (mm === undefined) violated(k, 'I16', { cpu, mm: activeMm, cycle }, 'runs user code without an mm')
+    if (!mm.mmCpumask.has(cpu.id)) {
+      violated(k, 'I6', { cpu, mm, cycle }, `runs user code, but mm_cpumask ${mm.mmCpumask.toHex()} is without its bit`)
+    }
+    if (cpu.irqsOff !== 0 || cpu.preemptCount !== 0 || cpu.inInterrupt) {
+      violated(k, 'I26', { cpu, mm, cycle },
+        `runs user code with interrupts off ${cpu.irqsOff} deep, preemption off ${cpu.preemptCount} deep`)
+    }
+    return
+  }
+  const top = cpu.stack[cpu.stack.length - 1]
+  if (top === undefined || !top.waiting) return
+  if (cpu.inInterrupt) {
+    violated(k, 'I27', { cpu, mm: activeMm, cycle }, `an interrupt handler waits for ${cpu.waitingFor}`)
+  }
+  if (cpu.irqsOff > 0) {
+    violated(k, 'I26', { cpu, mm: activeMm, cycle }, `waits for ${cpu.waitingFor} with interrupts off`)
+  }
+}
+
+/** I2, I12: CR3 names a live table, and the one that the kernel's rows say. */
+function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  const mmu = k.platform.mmu(cpu.id)
+  const root = mmu.rootPfn
+  if (k.frames.use[root] !== FRAME_TABLE || k.frames.refcount[root]! <= 0) {
+    violated(k, 'I2', { cpu, cycle }, `CR3 names frame ${root}, which is no page table any more`)
+  }
+  if (cpu.irqsOff > 0) return
+  const { mm, pcid } = k.policy.loadedRoot(k, cpu)
+  if (root !== mm.pgdPfn) {
+    violated(k, 'I12', { cpu, mm, cycle }, `CR3 names frame ${root}, the mm's root is frame ${mm.pgdPfn}`)
+  }
+  // 32-bit machines have no PCID, whatever the kernel asks for.
+  if (k.geometry.canonical && mmu.pcid !== pcid) {
+    violated(k, 'I12', { cpu, mm, cycle }, `CR3 has PCID ${mmu.pcid}, the mm's is ${pcid}`)
+  }
+}
+
+/** I15, I16, I17 of Linux 4.6. */
+function checkState46(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  const { state, activeMm } = cpu.tlb46
+  if (activeMm.isFreed) violated(k, 'I3', { cpu, mm: activeMm, cycle }, 'the mm in cpu_tlbstate is freed')
+  const isOk = state === TLBSTATE_OK
+  if (isOk && !activeMm.mmCpumask.has(cpu.id)) {
+    violated(k, 'I17', { cpu, mm: activeMm, cycle },
+      `TLB state OK, but mm_cpumask ${activeMm.mmCpumask.toHex()} is without its bit`)
+  }
+  if (cpu.irqsOff > 0) return
+  const { mm } = cpu.current
+  if (mm === undefined && isOk) {
+    violated(k, 'I15', { cpu, mm: activeMm, cycle }, 'a task without an mm runs in TLB state OK')
+  }
+  if (mm !== undefined && (!isOk || activeMm !== mm)) {
+    const text = isOk ? `cpu_tlbstate holds mm ${activeMm.ctxId}` : 'the TLB state is lazy'
+    violated(k, cpu.inUserMode ? 'I16' : 'I15', { cpu, mm, cycle }, `runs with its own mm, but ${text}`)
+  }
+}
+
+/** I9, I13, I15, I16 of Linux 6.x. */
+function checkState6x(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  const { loadedMm, isLazy } = cpu.tlb6x
+  checkSlots(k, cpu, cycle)
+  const { mm } = cpu.current
+  if (loadedMm !== undefined) {
+    if (loadedMm.isFreed) violated(k, 'I3', { cpu, mm: loadedMm, cycle }, 'the loaded mm is freed')
+    if (isLazy && loadedMm === k.initMm) violated(k, 'I15', { cpu, mm: loadedMm, cycle }, 'lazy with init_mm loaded')
+  }
+  if (isLazy && mm !== undefined) {
+    violated(k, cpu.inUserMode ? 'I16' : 'I15', { cpu, mm, cycle }, 'lazy, but the task has an mm of its own')
+  }
+  if (cpu.irqsOff > 0) return
+  if (loadedMm === undefined) violated(k, 'I12', { cpu, mm, cycle }, 'LOADED_MM_SWITCHING with interrupts on')
+  if (mm !== undefined && loadedMm !== mm) {
+    violated(k, 'I12', { cpu, mm, cycle }, `runs with its own mm, but mm ${loadedMm.ctxId} is loaded`)
+  }
+  if (mm === undefined && loadedMm !== k.initMm && !isLazy) {
+    violated(k, 'I15', { cpu, mm: loadedMm, cycle }, 'borrows an mm, but is not lazy')
+  }
+}
+
+function checkSlots(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  const { ctxs } = cpu.tlb6x
+  for (let asid = 0; asid < TLB_NR_DYN_ASIDS; asid++) {
+    const { ctxId, tlbGen } = ctxs[asid]!
+    if (ctxId === 0) continue
+    if (ctxId >= k.nextCtxId) violated(k, 'I13', { cpu, cycle }, `slot ${asid} holds mm ${ctxId}, which never existed`)
+    const mm = k.mms.get(ctxId)
+    if (mm !== undefined && tlbGen > mm.tlbGen) {
+      violated(k, 'I9', { cpu, mm, cycle }, `slot ${asid} has generation ${tlbGen}, the mm only ${mm.tlbGen}`)
+    }
+    for (let other = 0; other < asid; other++) {
+      if (ctxs[other]!.ctxId === ctxId) violated(k, 'I13', { cpu, mm, cycle }, `slots ${other} and ${asid} both hold it`)
+    }
+  }
+}
+
+/** I24, I25: requests that wait here will be served, and their senders wait for them. */
+function checkCallQueue(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  let isComing = cpu.inInterrupt
+    || cpu.interrupts.some((interrupt) => CALL_FUNCTION_VECTORS.includes(interrupt.vector))
+  for (const { sender, completion } of cpu.callQueue) {
+    if (completion.remaining <= 0) {
+      violated(k, 'I24', { cpu, cycle }, `a request of cpu${sender.id} is queued, but counted as done`)
+    }
+    if (completion.frame === undefined) {
+      // Its sender is still between queueing and sending.
+      isComing = true
+    } else if (!completion.frame.waiting) {
+      violated(k, 'I24', { cpu: sender, cycle }, `went on before its request ran on cpu${cpu.id}`)
+    }
+  }
+  if (!isComing) {
+    violated(k, 'I25', { cpu, cycle }, `${cpu.callQueue.length} requests are queued, and no interrupt is on its way`)
+  }
+}

@@ -1,0 +1,107 @@
+// Invariants that count over all CPUs, tasks and address spaces: I4 and I5 (references), I7, I11,
+// I23 (kernel-behaviour.md section 8). Linear in CPUs plus tasks plus mms, so not for every step.
+
+import { entriesAt } from '../machine/geometry.js'
+import type { Mm } from '../kernel/mm.js'
+import { firstKernelSlot } from '../kernel/pgtable.js'
+import type { KernelState } from '../kernel/state.js'
+import { violated } from './violation.js'
+
+/** init_mm's users: it has no tasks of its own (INIT_MM starts with 2). */
+const INIT_MM_USERS = 2
+
+/** Generations seen at the last check. */
+const lastGeneration = new WeakMap<Mm, number>()
+
+interface References {
+  /** Tasks whose mm it is. */
+  tasks: number
+  /** Kernel tasks that borrow it, and borrowed references that wait to be dropped. */
+  lazy: number
+}
+
+/** Checks the counters of every mm. */
+export function checkMms(k: KernelState, cycle?: number): void {
+  const references = countReferences(k, cycle)
+  for (const mm of k.mms.values()) {
+    const { tasks, lazy } = references.get(mm) ?? { tasks: 0, lazy: 0 }
+    checkUsers(k, mm, tasks, lazy, cycle)
+    checkCount(k, mm, lazy, cycle)
+    if (mm.tlbGen < (lastGeneration.get(mm) ?? 0)) {
+      violated(k, 'I11', { mm, cycle }, `generation ${mm.tlbGen} after ${lastGeneration.get(mm)}`)
+    }
+    lastGeneration.set(mm, mm.tlbGen)
+  }
+  if (k.config.kernel.era === 'linux-4.6') checkMasks46(k, cycle)
+}
+
+/** I23: the kernel half of every root is that of the swapper directory. */
+export function checkKernelHalves(k: KernelState, cycle?: number): void {
+  const first = firstKernelSlot(k)
+  const slots = entriesAt(k.geometry, k.geometry.topLevel)
+  const swapper = k.initMm.pgdPfn
+  for (const mm of k.mms.values()) {
+    for (let slot = first; slot < slots; slot++) {
+      const isSame = k.mem.loadLo(mm.pgdPfn, slot) === k.mem.loadLo(swapper, slot)
+        && k.mem.loadHi(mm.pgdPfn, slot) === k.mem.loadHi(swapper, slot)
+      if (!isSame) violated(k, 'I23', { mm, cycle }, `kernel slot ${slot} of its root is not the swapper directory's`)
+    }
+  }
+}
+
+function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, References> {
+  const references = new Map<Mm, References>()
+  const of = (mm: Mm): References => {
+    let found = references.get(mm)
+    if (found === undefined) {
+      found = { tasks: 0, lazy: 0 }
+      references.set(mm, found)
+    }
+    return found
+  }
+  const countTask = (task: KernelState['tasks'][number]): void => {
+    const { mm, activeMm } = task
+    const used = mm ?? activeMm
+    if (used === undefined) return
+    if (used.isFreed || k.mms.get(used.ctxId) !== used) {
+      violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
+    }
+    if (mm === undefined) of(used).lazy += 1
+    else of(used).tasks += 1
+  }
+  for (const task of k.tasks) countTask(task)
+  for (const cpu of k.cpus) {
+    countTask(cpu.idleTask)
+    if (cpu.droppedMm !== undefined) of(cpu.droppedMm).lazy += 1
+  }
+  return references
+}
+
+/** I5: users are tasks. The one pin is fork's: a new mm has a user before its task exists. */
+function checkUsers(k: KernelState, mm: Mm, tasks: number, lazy: number, cycle: number | undefined): void {
+  if (mm.mmUsers === (mm === k.initMm ? INIT_MM_USERS : tasks)) return
+  const isBeingMade = tasks === 0 && lazy === 0 && mm.mmUsers === 1 && mm.mmCpumask.isEmpty()
+  if (isBeingMade) return
+  violated(k, 'I5', { mm, cycle }, `mm_users is ${mm.mmUsers}, but ${tasks} tasks share it`)
+}
+
+/** I4: one reference for all users together, one for each borrower. While the last user tears down, one more. */
+function checkCount(k: KernelState, mm: Mm, lazy: number, cycle: number | undefined): void {
+  const least = (mm.mmUsers > 0 ? 1 : 0) + lazy
+  const most = lazy + 1
+  if (mm.mmCount >= least && mm.mmCount <= most) return
+  violated(k, 'I4', { mm, cycle },
+    `mm_count is ${mm.mmCount}, but ${lazy} tasks borrow it and mm_users is ${mm.mmUsers}: expected ${least}` +
+    (most === least ? '' : ` or ${most}`))
+}
+
+/** I7, Linux 4.6: a bit in the mask means that the CPU has the mm, outside the switch window. */
+function checkMasks46(k: KernelState, cycle: number | undefined): void {
+  for (const cpu of k.cpus) {
+    if (cpu.irqsOff > 0) continue
+    for (const mm of k.mms.values()) {
+      if (!mm.mmCpumask.has(cpu.id) || cpu.tlb46.activeMm === mm) continue
+      violated(k, 'I7', { cpu, mm, cycle }, `its bit is set in mm_cpumask, but it holds mm ${cpu.tlb46.activeMm.ctxId}`)
+    }
+  }
+}

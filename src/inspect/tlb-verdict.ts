@@ -1,0 +1,145 @@
+// Judges what a TLB holds against the page tables. An entry may differ from the tables only while
+// a flush for it is on its way; the whole shootdown machinery exists for that sentence.
+//
+//   ok         as the tables have it now
+//   narrower   the same page with fewer permissions, or without D: a fault or a walk renews it
+//   pending    differs, but cannot be used wrongly: a flush is under way or comes before its next use
+//   STALE      differs and nothing is on its way: always a bug
+//
+// How a pending flush is recognised, in this order:
+//   1. the PCID slot is empty or its mm is gone: it is flushed when it is given to another mm
+//   2. the slot's generation is behind the mm's (6.x): compared before user code runs on it again
+//   3. a gather of the mm is open: between unhook and flush
+//   4. the lock of the page's table is held: copy-on-write between clear and flush
+//   5. mmap_lock is held: fork flushes before it lets go
+// On Linux 4.6 a CPU outside the mask has the swapper directory loaded and an empty TLB, so there
+// is nothing to recognise.
+
+import { entryDirty, entryPfn, entryPresent, PAGE_GLOBAL, PAGE_SAVED_DIRTY_HI, PFN_HI_MASK, pmdLeaf,
+} from '../machine/entry.js'
+import { indexAt, nextLevel } from '../machine/geometry.js'
+import type { PagingCacheEntry, PeekResult, TlbEntry } from '../machine/mmu.js'
+import { peekWalk } from '../machine/mmu.js'
+import type { KernelCpu, TlbContext } from '../kernel/cpu.js'
+import type { Mm } from '../kernel/mm.js'
+import type { KernelState } from '../kernel/state.js'
+
+export type Verdict = 'ok' | 'narrower' | 'pending' | 'STALE'
+
+export interface Judgement {
+  verdict: Verdict
+  /** Whose tables it was compared with; undefined when the mm is gone. */
+  mm: Mm | undefined
+  /** What differs, and for `pending` why that is all right; empty for `ok`. */
+  why: string
+  /** The invariant that a STALE entry breaks. */
+  invariant: string
+}
+
+/** Who a PCID of a CPU belongs to. */
+export interface Owner {
+  mm: Mm | undefined
+  /** Its slot, on kernels that have slots. */
+  slot: TlbContext | undefined
+}
+
+/** The mm whose translations `cpu` caches under `pcid` (as hardware numbers them). */
+export function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): Owner {
+  if (k.config.kernel.era === 'linux-4.6') return { mm: k.policy.loadedRoot(k, cpu).mm, slot: undefined }
+  // PCID 0 is in use only when the hardware has no others; then everything is in slot 0.
+  const slot = cpu.tlb6x.ctxs[Math.max(0, pcid - 1)]
+  return { mm: slot === undefined || slot.ctxId === 0 ? undefined : k.mms.get(slot.ctxId), slot }
+}
+
+/** True when the slot is flushed as far as the mm is: what is in it can be used right now. */
+export function isUpToDate(owner: Owner): boolean {
+  return owner.mm !== undefined && (owner.slot === undefined || owner.slot.tlbGen === owner.mm.tlbGen)
+}
+
+/** Compares a TLB entry of `cpu` with the tables. No side effects. */
+export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): Judgement {
+  const owner = entry.global ? { mm: k.initMm, slot: undefined } : ownerOf(k, cpu, entry.pcid)
+  const { mm } = owner
+  if (mm === undefined) return unreachable(owner)
+  const walk = peekWalk(k.geometry, k.mem, mm.pgdPfn, entry.hi, entry.lo)
+  const last = walk.steps[walk.steps.length - 1]!
+  const difference = mappingDifference(entry, walk)
+  if (difference !== '') return excuse(owner, last.pfn, difference, 'I8')
+  if (entry.global !== ((last.lo & PAGE_GLOBAL) !== 0)) {
+    return excuse(owner, last.pfn, entry.global ? 'global only in the TLB' : 'global only in the table', 'I22')
+  }
+  const wider = [
+    ...(entry.writable && !walk.writable ? ['W'] : []),
+    ...(entry.user && !walk.user ? ['U'] : []),
+    ...(!entry.nx && walk.nx ? ['execute'] : []),
+  ]
+  if (wider.length > 0) return excuse(owner, last.pfn, `permits ${wider.join(' and ')}, the table does not`, 'I18')
+  const isDirtyInTable = entryDirty(last.lo) || (last.hi & PAGE_SAVED_DIRTY_HI) !== 0
+  if (entry.dirty && !isDirtyInTable) return excuse(owner, last.pfn, 'D is set, in the table it is clear', 'I20')
+  const isSame = entry.writable === walk.writable && entry.user === walk.user && entry.nx === walk.nx
+    && entry.dirty === entryDirty(last.lo)
+  return { verdict: isSame ? 'ok' : 'narrower', mm, why: isSame ? '' : 'the table permits more', invariant: '' }
+}
+
+/** Compares a paging-cache entry of `cpu` with the tables: it must name the table that a walk would find. */
+export function judgePagingCacheEntry(k: KernelState, cpu: KernelCpu, entry: PagingCacheEntry): Judgement {
+  const g = k.geometry
+  const owner = ownerOf(k, cpu, entry.pcid)
+  const { mm } = owner
+  if (mm === undefined) return unreachable(owner)
+  let table = mm.pgdPfn
+  for (let level = g.topLevel; ; level = nextLevel(g, level)) {
+    const slot = indexAt(g, level, entry.hi, entry.lo)
+    const lo = k.mem.loadLo(table, slot)
+    const hi = k.mem.loadHi(table, slot)
+    if (!entryPresent(lo) || (g.levels[level]!.leaf && pmdLeaf(lo))) {
+      return excuse(owner, table, `the ${g.levels[level]!.name} entry names no table`, 'I2')
+    }
+    const next = entryPfn(lo, hi & PFN_HI_MASK, g.pageShift)
+    if (level === entry.level) {
+      if (next === entry.pfn) return { verdict: 'ok', mm, why: '', invariant: '' }
+      return excuse(owner, table, `the table there is frame ${next}`, 'I2')
+    }
+    table = next
+  }
+}
+
+/** Empty when the entry translates its page as the tables do, permissions aside. */
+function mappingDifference(entry: TlbEntry, walk: PeekResult): string {
+  switch (walk.reason) {
+    case 'ok':
+    case 'huge':
+      if (walk.leafLevel !== entry.pageLevel) return 'the table maps another page size'
+      return walk.pfn === entry.pfn ? '' : `the table maps frame ${walk.pfn}`
+    case 'none':
+      return 'unmapped'
+    case 'notpresent':
+      return 'not present'
+    case 'bad':
+      return 'no valid table'
+  }
+}
+
+function unreachable(owner: Owner): Judgement {
+  const why = owner.slot === undefined || owner.slot.ctxId === 0
+    ? 'the slot is empty' : `mm ${owner.slot.ctxId} is gone, its slot is flushed before reuse`
+  return { verdict: 'pending', mm: undefined, why, invariant: '' }
+}
+
+function excuse(owner: Owner, table: number, difference: string, invariant: string): Judgement {
+  const { mm } = owner
+  const reason = mm === undefined ? '' : pendingFlush(owner, mm, table)
+  if (reason === '') return { verdict: 'STALE', mm, why: `${difference}, no flush pending`, invariant }
+  return { verdict: 'pending', mm, why: `${difference}; ${reason}`, invariant: '' }
+}
+
+/** Why an entry of `mm` whose table is frame `table` may still differ; empty when it may not. */
+function pendingFlush(owner: Owner, mm: Mm, table: number): string {
+  const { slot } = owner
+  if (slot !== undefined && slot.tlbGen < mm.tlbGen) return `generation ${slot.tlbGen} < ${mm.tlbGen}`
+  if (mm.gathersPending > 0) return 'a gather is open'
+  if (mm.pageTableLocks.get(table)?.isHeld === true) return 'the page-table lock is held'
+  // Readers hold it too: an entry that is stale for good is then found when they have let go.
+  if (mm.mmapLock.isHeld) return 'mmap_lock is held'
+  return ''
+}
