@@ -9,7 +9,15 @@ import { describe, expect, test } from 'vitest'
 import { UserError } from '../src/base/errors.js'
 import { parseTlbOption } from '../src/cli/tlb-option.js'
 import { replayTrace, type AsidMode, type ReplayOptions, type TlbCounts } from '../src/engine/replay.js'
+import { buildReplayTables } from '../src/engine/replay-tables.js'
 import type { TraceRecords } from '../src/kernel/abi.js'
+import type { MachineConfig, TlbConfig } from '../src/machine/config.js'
+import { LEVEL_PMD, LEVEL_PTE, geometryOf } from '../src/machine/geometry.js'
+import {
+  ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, LINUX_CONTROLS, Mmu, TRANSLATED, mmuCounters, mmuWords,
+} from '../src/machine/mmu.js'
+import { MACHINE_PRESETS, TLB_PRESETS } from '../src/machine/presets.js'
+import { ReplayLoop } from '../src/machine/replay-loop.js'
 import { loadTrace } from '../src/scenario/trace-file.js'
 import { packed, temporaryFile, type Access, type Kind } from './trace-fixtures.js'
 
@@ -160,6 +168,46 @@ describe('the TLBs count what a list of pages counts', () => {
         expect(countsOf(await traceOf(a), run, { trace, quantum, asid }))
           .toEqual(naiveCounts(a, run, { accesses: b, quantum, asid }))
       }), { numRuns: 120 })
+  })
+})
+
+describe('the fast loop over records', () => {
+  /** Everything that an MMU remembers, after a trace, with `translate` choosing the way. */
+  function stateAfter(trace: TraceRecords, tlb: TlbConfig, page: Page, isFast: boolean): unknown {
+    const g = geometryOf('x86-64')
+    const tables = buildReplayTables(g, [trace], page === '2m' ? LEVEL_PMD : LEVEL_PTE)
+    const machine: MachineConfig = { ...MACHINE_PRESETS['skl-2s']!, preset: 'test', tlb }
+    const words = new Int32Array(mmuWords(machine))
+    const counters = new Float64Array(mmuCounters())
+    const mmu = new Mmu(machine, tables.mem, words, counters)
+    mmu.reset(LINUX_CONTROLS)
+    mmu.loadCr3(tables.roots[0]!, 0, false)
+    if (isFast) new ReplayLoop(machine, mmu, words, counters, page === '2m').run(trace.words, 0, trace.records)
+    else translateEach(mmu, trace, PAGE_BITS[page])
+    return { words, counters }
+  }
+
+  function translateEach(mmu: Mmu, trace: TraceRecords, pageBits: bigint): void {
+    for (let record = 0; record < trace.records; record++) {
+      const lo = BigInt(trace.words[record * 2]! >>> 0)
+      const tagged = trace.words[record * 2 + 1]!
+      const address = (BigInt(tagged & 0xffff) << 32n) | lo
+      const last = address + BigInt((tagged >>> 16) & 0x3fff) - 1n
+      const access = [ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE][tagged >>> 30]!
+      for (let number = address >> pageBits; number <= last >> pageBits; number++) {
+        const at = number << pageBits
+        expect(mmu.translate(Number(at >> 32n), Number(BigInt.asIntN(32, at)), access, true, true)).toBe(TRANSLATED)
+      }
+    }
+  }
+
+  test('leaves TLBs, paging caches and counters as translating each access alone does', async () => {
+    const configs = [...Object.values(TLB_PRESETS), ...GEOMETRIES.map(parseTlbOption)]
+    await fc.assert(fc.asyncProperty(
+      someTrace, fc.constantFrom(...configs), fc.constantFrom<Page>('4k', '2m'), async (accesses, tlb, page) => {
+        const trace = await traceOf(accesses)
+        expect(stateAfter(trace, tlb, page, true)).toEqual(stateAfter(trace, tlb, page, false))
+      }), { numRuns: 100 })
   })
 })
 

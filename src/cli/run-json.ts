@@ -1,6 +1,7 @@
 // `--json`: one object a run, on one line, for programs. Keys are only ever added; a change of
 // meaning raises schemaVersion.
 
+import type { SourcePosition } from '../base/errors.js'
 import { hex64 } from '../base/units.js'
 import { FLUSH_REASONS } from '../trace/events.js'
 import type { Shootdown } from '../trace/summary.js'
@@ -34,8 +35,8 @@ export function writeRunJson(report: RunReport, write: (piece: string) => void):
     cpus: result.cpus,
     tasks: result.tasks,
     expectationsChecked: expectations !== undefined,
-    expectations: (expectations ?? []).map(({ ok: holds, text, position }) => ({ ok: holds, text, ...position })),
-    failures: failures.map(({ text, position }) => ({ text, ...position })),
+    expectations: (expectations ?? []).map(({ ok: holds, text, position }) => placed(position, { ok: holds, text })),
+    failures: failures.map(({ text, position }) => placed(position, { text })),
     events: result.trace.length,
   })
   write(`${head.slice(0, -1)},"shootdowns":[`)
@@ -60,6 +61,10 @@ function inWords({ start, local, responders, endCycle, cycles, ...rest }: Shootd
     endCycle: endCycle ?? null,
     cycles: cycles ?? null,
   }
+}
+
+function placed<T extends object>({ file, line, column }: SourcePosition, what: T): T & SourcePosition {
+  return { ...what, file, line, column }
 }
 
 function reasonName(reason: number): string {

@@ -3,6 +3,7 @@
 // where worker files are.
 
 import { Worker } from 'node:worker_threads'
+import type { ResourceLimits } from 'node:worker_threads'
 import { wrap } from 'comlink'
 import type { Remote } from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
@@ -17,6 +18,9 @@ import { openSharedState, stateLayout } from './shared-state.js'
 const WORKERS = import.meta.url.endsWith('.ts')
   ? new URL('../../dist/workers/', import.meta.url)
   : new URL('../../workers/', import.meta.url)
+
+/** A CPU's thread allocates nothing after its boot: small heaps keep 64 of them affordable. Megabytes. */
+const CPU_LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64, stackSizeMb: 2 }
 
 interface Thread {
   readonly name: string
@@ -35,8 +39,8 @@ export async function runCluster(setup: RunSetup, signal?: AbortSignal): Promise
     onAbort = () => reject(new EngineError('the run was interrupted'))
     if (signal?.aborted === true) onAbort()
     signal?.addEventListener('abort', onAbort)
-    const start = (name: string, file: string): Worker => {
-      const worker = new Worker(new URL(file, WORKERS), { name })
+    const start = (name: string, file: string, resourceLimits: ResourceLimits): Worker => {
+      const worker = new Worker(new URL(file, WORKERS), { name, resourceLimits })
       worker.on('error', error => {
         if (!isOver) reject(new EngineError(`the thread of ${name} failed: ${error.message}`, { cause: error }))
       })
@@ -46,8 +50,8 @@ export async function runCluster(setup: RunSetup, signal?: AbortSignal): Promise
       threads.push({ name, worker })
       return worker
     }
-    for (let id = 0; id < cpus; id++) start(`cpu${id}`, 'cpu.js')
-    start('the scheduler', 'scheduler.js')
+    for (let id = 0; id < cpus; id++) start(`cpu${id}`, 'cpu.js', CPU_LIMITS)
+    start('the scheduler', 'scheduler.js', {})
   })
   try {
     return await Promise.race([drive(setup, threads), failure])

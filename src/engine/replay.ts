@@ -75,7 +75,7 @@ export function replayTrace(trace: TraceRecords, options: ReplayOptions): Replay
     cpu.enter(0, false)
     cpu.replay(0, trace.records, trace.records)
   }
-  const seconds = (performance.now() - started) / 1000
+  const seconds = Math.round((performance.now() - started) * 1000) / 1e6
   return { ...cpu.counts(), seconds }
 }
 

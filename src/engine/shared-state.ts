@@ -18,7 +18,7 @@ import type { SharedLayout } from '../base/shared-layout.js'
 import type { MachineConfig } from '../machine/config.js'
 import { mmuCounters, mmuWords } from '../machine/mmu.js'
 import type { ProgramImage } from '../kernel/abi.js'
-import { MM_SLOTS } from '../kernel/boot.js'
+import { MM_SLOTS } from '../kernel/config.js'
 import { REG_WORDS } from '../kernel/task.js'
 
 // Doubles of a core.

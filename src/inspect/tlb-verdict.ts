@@ -11,7 +11,7 @@
 //   2. the slot's generation is behind the mm's (6.x): compared before user code runs on it again
 //   3. a gather of the mm is open: between unhook and flush
 //   4. the lock of the page's table is held: copy-on-write between clear and flush
-//   5. mmap_lock is held: fork flushes before it lets go
+//   5. mmap_lock is held for writing: fork flushes before it lets go
 // On Linux 4.6 a CPU outside the mask has the swapper directory loaded and an empty TLB, so there
 // is nothing to recognise.
 
@@ -139,7 +139,6 @@ function pendingFlush(owner: Owner, mm: Mm, table: number): string {
   if (slot !== undefined && slot.tlbGen < mm.tlbGen) return `generation ${slot.tlbGen} < ${mm.tlbGen}`
   if (mm.gathersPending > 0) return 'a gather is open'
   if (mm.pageTableLocks.get(table)?.isHeld === true) return 'the page-table lock is held'
-  // Readers hold it too: an entry that is stale for good is then found when they have let go.
-  if (mm.mmapLock.isHeld) return 'mmap_lock is held'
+  if (mm.mmapLock.isHeldForWriting) return 'mmap_lock is held for writing'
   return ''
 }

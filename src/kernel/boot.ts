@@ -9,12 +9,13 @@ import { geometryOf, LEVEL_PTE } from '../machine/geometry.js'
 import type { TraceRecorder } from '../trace/recorder.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { InitialProcess, ProgramImage } from './abi.js'
+import { MM_SLOTS } from './config.js'
 import type { SimulationConfig } from './config.js'
 import { KERNEL_COUNTERS } from './counters.js'
 import type { KernelCounter } from './counters.js'
 import { KernelCpu } from './cpu.js'
 import { makeMm, newMm, newTask } from './fork.js'
-import { FRAME_KERNEL, FRAME_TABLE, Frames } from './frames.js'
+import { FRAME_KERNEL, FRAME_TABLE, Frames, MAX_ORDER, MAX_ORDER_16K } from './frames.js'
 import { newFrame } from './kernel-op.js'
 import { kernelLayout, pa } from './layout.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
@@ -24,9 +25,6 @@ import { kernelThreadMain } from './syscalls.js'
 import type { KernelState, Platform } from './state.js'
 import { vpnOf } from './state.js'
 import { Task } from './task.js'
-
-/** Address spaces that may exist at once. */
-export const MM_SLOTS = 1024
 
 /** Low memory that firmware and legacy devices keep. */
 const FIRMWARE_BYTES = 2 ** 20
@@ -39,7 +37,7 @@ export function bootKernel(
   const layout = kernelLayout(config.kernel.era, geometry)
   checkConfig(config)
   const { cpus, sockets, costs } = config.machine
-  const frames = new Frames(platform.mem.frames, cpus)
+  const frames = new Frames(platform.mem.frames, cpus, geometry.pageShift > 12 ? MAX_ORDER_16K : MAX_ORDER)
   releaseMemory(config, frames, geometry.pageShift, layout.textOffset, layout.textBytes + layout.dataBytes)
   const root = frames.allocate(0, 0, FRAME_TABLE)
   platform.mem.zeroFrame(root)

@@ -6,6 +6,9 @@ import type { MachineConfig } from '../machine/config.js'
 export const KERNEL_ERAS = ['linux-4.6', 'linux-6.x'] as const
 export type KernelEra = (typeof KERNEL_ERAS)[number]
 
+/** Address spaces that may exist at once; fork gives ENOMEM beyond. */
+export const MM_SLOTS = 1024
+
 export interface KernelConfig {
   era: KernelEra
   /** tlb_single_page_flush_ceiling, pages. Linux: 33. */

@@ -8,7 +8,10 @@
 
 import { assert } from '../base/assert.js'
 
+/** Largest block of the allocator on 4 KiB pages, as an order (MAX_PAGE_ORDER). */
 export const MAX_ORDER = 10
+/** On 16 KiB pages, so that a 32 MiB huge page fits one block. */
+export const MAX_ORDER_16K = 11
 
 /** What a frame is used for. */
 export const FRAME_FREE = 0
@@ -39,12 +42,15 @@ export class Frames {
   readonly #previous: Int32Array
   /** 1 where a free buddy block starts. */
   readonly #freeHead: Uint8Array
-  readonly #heads = new Int32Array(MAX_ORDER + 1).fill(NONE)
+  readonly #heads: Int32Array
+  readonly #maxOrder: number
   readonly #perCpu: number[][]
   #freeFrames = 0
 
-  constructor(count: number, cpus: number) {
+  constructor(count: number, cpus: number, maxOrder: number = MAX_ORDER) {
     this.count = count
+    this.#maxOrder = maxOrder
+    this.#heads = new Int32Array(maxOrder + 1).fill(NONE)
     this.refcount = new Int32Array(count)
     this.mapcount = new Int32Array(count)
     this.use = new Uint8Array(count).fill(FRAME_RESERVED)
@@ -65,7 +71,7 @@ export class Frames {
     let at = end
     while (at > start) {
       let order = 0
-      while (order < MAX_ORDER && at % (2 << order) === 0 && at - (2 << order) >= start) order++
+      while (order < this.#maxOrder && at % (2 << order) === 0 && at - (2 << order) >= start) order++
       at -= 1 << order
       this.use.fill(FRAME_FREE, at, at + (1 << order))
       this.#insert(at, order)
@@ -129,8 +135,8 @@ export class Frames {
 
   #takeBlock(order: number): number {
     let from = order
-    while (from <= MAX_ORDER && this.#heads[from] === NONE) from++
-    if (from > MAX_ORDER) return NONE
+    while (from <= this.#maxOrder && this.#heads[from] === NONE) from++
+    if (from > this.#maxOrder) return NONE
     const pfn = this.#heads[from]
     this.#remove(pfn, from)
     while (from > order) {
@@ -143,7 +149,7 @@ export class Frames {
   #freeBlock(start: number, startOrder: number): void {
     let pfn = start
     let order = startOrder
-    while (order < MAX_ORDER) {
+    while (order < this.#maxOrder) {
       const buddy = pfn ^ (1 << order)
       if (buddy >= this.count || this.#freeHead[buddy] === 0 || this.order[buddy] !== order) break
       this.#remove(buddy, order)

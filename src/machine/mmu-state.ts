@@ -4,12 +4,11 @@
 //   words     | header | one L1I, L1D and STLB array after the other | paging caches by level |
 //   counters  | seven doubles |
 //
-// A TLB entry and a paging-cache entry are four words; sets are kept in most-recently-used-first
-// order, so the first way is the youngest and the last way is the victim. Empty ways are at the
-// end of their set and have a second word of 0.
+// A TLB entry and a paging-cache entry are four words; an empty one has a second word of 0. How
+// an array keeps the age of its entries is in tlb-array.ts.
 
 import { LEVEL_NAMES, lowestNameSharing, type Geometry } from './geometry.js'
-import type { MachineConfig, TlbLevelConfig } from './config.js'
+import type { MachineConfig, TlbArrayConfig, TlbLevelConfig } from './config.js'
 
 // Header of `words`.
 /** Frame of the table that CR3 names. */
@@ -26,7 +25,7 @@ export const WORD_DENY = 4
 export const WORD_LIVE = 10
 /** PAE: the four top entries, low and high word each, as latched by the last MOV CR3. */
 export const WORD_PAE_LATCH = 16
-/** An array of one way that is never valid: stands in where a level caches no base pages. */
+/** An array of one way that is never filled: stands in where a level caches no pages of a size. */
 export const WORD_EMPTY_SET = 24
 export const HEADER_WORDS = 32
 
@@ -136,15 +135,30 @@ export function pagingCacheSizes(m: MachineConfig, g: Geometry): readonly number
   })
 }
 
+/** Fully associative arrays above this many entries have hints. */
+const HINTS_ABOVE_WAYS = 8
+
+/** Number of hint words of an array: a power of two, at least two per entry, or 0. */
+export function hintCount({ entries, ways }: TlbArrayConfig): number {
+  return entries === ways && ways > HINTS_ABOVE_WAYS ? 2 ** Math.ceil(Math.log2(ways * 2)) : 0
+}
+
+/** Words of one array: entries, stamps, clock, hints. */
+export function arrayWords(config: TlbArrayConfig): number {
+  return config.entries * (ENTRY_WORDS + 1) + 1 + hintCount(config)
+}
+
 export function tlbLevelWords(config: TlbLevelConfig): number {
-  return config.arrays.reduce((words, array) => words + array.entries * ENTRY_WORDS, 0)
+  return config.arrays.reduce((words, array) => words + arrayWords(array), 0)
 }
 
 /** Length of the words view of one MMU. */
 export function mmuWordsOf(m: MachineConfig, g: Geometry): number {
   const tlbs = tlbLevelWords(m.tlb.l1i) + tlbLevelWords(m.tlb.l1d) + tlbLevelWords(m.tlb.stlb)
-  const pagingCaches = pagingCacheSizes(m, g).reduce((sum, size) => sum + size, 0) * ENTRY_WORDS
-  return HEADER_WORDS + tlbs + pagingCaches
+  const pagingCaches = pagingCacheSizes(m, g)
+    .reduce((words, size) => words + (size > 0 ? arrayWords({ entries: size, ways: size }) : 0), 0)
+  // A level without a paging cache still looks at one entry, which is empty.
+  return HEADER_WORDS + tlbs + pagingCaches + arrayWords({ entries: 1, ways: 1 })
 }
 
 /** Length of the counters view. */

@@ -3,51 +3,45 @@
 // continue in that table, with these restrictions collected on the way. That is why a freed
 // table needs a flush even on CPUs that hold no translation from it.
 //
-// One small fully associative array per level, true LRU, youngest first, in the entry format of
-// mmu-state.ts. The level of an entry is the level of the table entry that it copies.
+// One small fully associative array per level (tlb-array.ts), true LRU. The level of an entry is
+// the level of the table entry that it copies.
 
 import { bitsFrom, type Geometry } from './geometry.js'
 import type { MachineConfig } from './config.js'
 import {
-  ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, ENTRY_WORDS, KEY_PCID_MASK, pagingCacheSizes,
+  arrayWords, ENTRY_ATTR, ENTRY_PFN, KEY_PCID_MASK, KEY_VALID, pagingCacheSizes,
 } from './mmu-state.js'
+import { TlbArray } from './tlb-array.js'
 
 export class PagingCache {
   /** Levels with a cache, the lowest first: the order of a search for the longest prefix. */
   readonly levels: readonly number[]
   private readonly words: Int32Array
-  private readonly start: Int32Array
-  private readonly end: Int32Array
+  /** By level; levels without a cache share one that is never filled. */
+  private readonly arrays: readonly TlbArray[]
+  private readonly sizes: readonly number[]
   private readonly shift: Int32Array
   private readonly hiMask: Int32Array
 
   constructor(words: Int32Array, offset: number, m: MachineConfig, g: Geometry) {
     this.words = words
-    const sizes = pagingCacheSizes(m, g)
-    this.start = new Int32Array(sizes.length)
-    this.end = new Int32Array(sizes.length)
+    this.sizes = pagingCacheSizes(m, g)
     this.shift = Int32Array.from(g.levels, (shape) => shape.shift)
     this.hiMask = Int32Array.from(g.levels, (shape) => Math.max(1, 2 ** (g.vaBits - shape.shift - 32)) - 1)
     let at = offset
-    sizes.forEach((size, level) => {
-      this.start[level] = at
-      at += size * ENTRY_WORDS
-      this.end[level] = at
+    this.arrays = this.sizes.map((size) => {
+      const config = { entries: Math.max(size, 1), ways: Math.max(size, 1) }
+      const array = new TlbArray(words, at, config, false)
+      if (size > 0) at += arrayWords(config)
+      return array
     })
-    this.levels = sizes.map((_, level) => level).filter((level) => sizes[level]! > 0).reverse()
+    this.levels = this.sizes.map((_, level) => level).filter((level) => this.sizes[level]! > 0).reverse()
   }
 
   /** The entry of `level` for this address under `tag`; -1 when there is none. No side effects. */
   find(level: number, hi: number, lo: number, tag: number): number {
-    const words = this.words
-    const shift = this.shift[level]!
-    const keyLo = bitsFrom(hi, lo, shift) | 0
-    const keyHi = ((shift < 32 ? hi >>> shift : 0) & this.hiMask[level]!) | tag
-    const end = this.end[level]!
-    for (let at = this.start[level]!; at < end; at += ENTRY_WORDS) {
-      if (words[at] === keyLo && words[at + ENTRY_KEY_HI] === keyHi) return at
-    }
-    return -1
+    const array = this.arrays[level]!
+    return array.find(array.offset, bitsFrom(hi, lo, this.shift[level]!) | 0, this.upperKey(level, hi) | tag)
   }
 
   /** Frame of the table where the walk continues. */
@@ -61,74 +55,43 @@ export class PagingCache {
 
   /** Makes the entry the youngest of its level. */
   touch(level: number, at: number): void {
-    const words = this.words
-    const start = this.start[level]!
-    if (at === start) return
-    const keyLo = words[at]!
-    const keyHi = words[at + ENTRY_KEY_HI]!
-    const pfn = words[at + ENTRY_PFN]!
-    const attr = words[at + ENTRY_ATTR]!
-    words.copyWithin(start + ENTRY_WORDS, start, at)
-    words[start] = keyLo
-    words[start + ENTRY_KEY_HI] = keyHi
-    words[start + ENTRY_PFN] = pfn
-    words[start + ENTRY_ATTR] = attr
+    const array = this.arrays[level]!
+    array.touch(array.offset, at)
   }
 
-  /** Caches an entry that is known to be absent. */
+  /** Caches an entry that is known to be absent; nothing happens at a level without a cache. */
   insert(level: number, hi: number, lo: number, tag: number, pfn: number, restrictions: number): void {
-    const start = this.start[level]!
-    const end = this.end[level]!
-    if (start === end) return
-    const words = this.words
-    const shift = this.shift[level]!
-    words.copyWithin(start + ENTRY_WORDS, start, end - ENTRY_WORDS)
-    words[start] = bitsFrom(hi, lo, shift)
-    words[start + ENTRY_KEY_HI] = ((shift < 32 ? hi >>> shift : 0) & this.hiMask[level]!) | tag
-    words[start + ENTRY_PFN] = pfn
-    words[start + ENTRY_ATTR] = restrictions
+    if (this.sizes[level] === 0) return
+    const array = this.arrays[level]!
+    const keyLo = bitsFrom(hi, lo, this.shift[level]!) | 0
+    array.insert(array.offset, keyLo, this.upperKey(level, hi) | tag, pfn, restrictions)
   }
 
   /** Drops the entries that a walk of this address would use. */
   dropAddress(hi: number, lo: number, tag: number): void {
     for (const level of this.levels) {
       const at = this.find(level, hi, lo, tag)
-      if (at >= 0) this.removeAt(at, this.end[level]!)
+      if (at >= 0) this.arrays[level]!.removeAt(at)
     }
   }
 
   /** Drops all entries of one PCID, whatever their address. */
   dropTag(tag: number): void {
-    const words = this.words
-    for (const level of this.levels) {
-      let to = this.start[level]!
-      const end = this.end[level]!
-      for (let at = to; at < end; at += ENTRY_WORDS) {
-        const keyHi = words[at + ENTRY_KEY_HI]!
-        if (keyHi === 0) break
-        if ((keyHi & KEY_PCID_MASK) === (tag & KEY_PCID_MASK)) continue
-        if (to !== at) words.copyWithin(to, at, at + ENTRY_WORDS)
-        to += ENTRY_WORDS
-      }
-      words.fill(0, to, end)
-    }
+    const mask = KEY_VALID | KEY_PCID_MASK
+    for (const level of this.levels) this.arrays[level]!.removeMatching(mask, tag & mask)
   }
 
   clear(): void {
-    for (const level of this.levels) this.words.fill(0, this.start[level]!, this.end[level]!)
+    for (const level of this.levels) this.arrays[level]!.clear()
   }
 
   /** Visits level and word index of every valid entry, the top level first, youngest first. */
   forEach(visit: (level: number, at: number) => void): void {
-    for (const level of this.levels.toReversed()) {
-      for (let at = this.start[level]!; at < this.end[level]!; at += ENTRY_WORDS) {
-        if (this.words[at + ENTRY_KEY_HI] !== 0) visit(level, at)
-      }
-    }
+    for (const level of this.levels.toReversed()) this.arrays[level]!.forEach((at) => visit(level, at))
   }
 
-  private removeAt(at: number, end: number): void {
-    this.words.copyWithin(at, at + ENTRY_WORDS, end)
-    this.words.fill(0, end - ENTRY_WORDS, end)
+  private upperKey(level: number, hi: number): number {
+    const shift = this.shift[level]!
+    return shift < 32 ? (hi >>> shift) & this.hiMask[level]! : 0
   }
 }

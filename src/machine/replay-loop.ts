@@ -1,8 +1,9 @@
 // Runs recorded accesses through an MMU as fast as the host allows. Nearly all accesses go to the
 // page that is youngest in its first-level TLB set, and such a hit changes nothing but the lookup
 // counter: the youngest stays the youngest, and A, D and permissions were settled when the entry
-// was filled. So these hits are recognised here and counted in bulk, and everything else goes
-// through Mmu.translate(). The counts are those of translating every access.
+// was filled. So these hits are recognised here and counted in bulk. Other hits of either level
+// are found in the MMU's own arrays, in its own order; every walk is Mmu.translate()'s. State and
+// counts are at every moment those of translating each access alone.
 //
 // A record is two words (kernel/abi.ts, TraceRecords):
 //
@@ -17,7 +18,7 @@ import type { MachineConfig, TlbLevelConfig } from './config.js'
 import { geometryOf } from './geometry.js'
 import {
   CLASS_BASE, CLASS_LARGE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES,
-  COUNTER_STLB_LOOKUPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, ENTRY_WORDS, HEADER_WORDS, KEY_CLASS_SHIFT,
+  COUNTER_STLB_LOOKUPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, HEADER_WORDS, KEY_CLASS_SHIFT,
   WORD_EMPTY_SET, WORD_LIVE, WORD_TAG, tlbLevelWords,
 } from './mmu-state.js'
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, TRANSLATED, type AccessKind, type Mmu } from './mmu.js'
@@ -55,84 +56,84 @@ export class ReplayLoop {
     this.pageShift = shape.shift
     const { l1i, l1d, stlb } = machine.tlb
     const dataOffset = HEADER_WORDS + tlbLevelWords(l1i)
-    this.code = arrayView(words, HEADER_WORDS, l1i, largePages)
-    this.data = arrayView(words, dataOffset, l1d, largePages)
-    this.second = arrayView(words, dataOffset + tlbLevelWords(l1d), stlb, largePages)
+    this.code = arrayView(words, HEADER_WORDS, l1i, largePages, true)
+    this.data = arrayView(words, dataOffset, l1d, largePages, true)
+    this.second = arrayView(words, dataOffset + tlbLevelWords(l1d), stlb, largePages, false)
   }
 
   /** Translates records [from, to). The MMU's address space must not change meanwhile. */
   run(records: Int32Array, from: number, to: number): void {
     const tlb = this.tlb
     const shift = this.pageShift
-    const upShift = 32 - shift
-    const pageBytes = 1 << shift
-    const insideMask = pageBytes - 1
-    const { code, data } = this
+    const pageMask = -1 << shift
+    const data = this.data
     // A level that does not keep these pages, or divides to find a set, shows an empty set here.
-    const codeMask = isMasked(code) ? code.mask : 0
-    const codeStart = isMasked(code) ? code.offset : WORD_EMPTY_SET
-    const codeSetWords = isMasked(code) ? code.setWords : 0
     const dataMask = isMasked(data) ? data.mask : 0
     const dataStart = isMasked(data) ? data.offset : WORD_EMPTY_SET
     const dataSetWords = isMasked(data) ? data.setWords : 0
-    const keyHi = (this.cls << KEY_CLASS_SHIFT) | tlb[WORD_TAG]!
+    const tag = (this.cls << KEY_CLASS_SHIFT) | tlb[WORD_TAG]!
 
-    // A fetch on the page of the fetch before it: kind, upper and lower page bits in one compare.
-    const sameMask = KIND_MASK | (HI_MASK & ~insideMask)
-    let lastPage = 0
-    let lastTagged = KIND_MASK // the kind that no record has
+    // The last fetch, whose page is the youngest of its set; or the kind that no record has.
+    let lastLo = 0
+    let lastTagged = KIND_MASK
     let others = 0
-    let youngestCode = 0
-    let youngestData = 0
+    let dataHits = 0
     const end = to * RECORD_WORDS
     for (let at = from * RECORD_WORDS; at < end; at += RECORD_WORDS) {
       const lo = records[at]!
       const tagged = records[at + 1]!
-      const hi = tagged & HI_MASK
-      const page = (lo >>> shift) | (hi << upShift)
-      const room = pageBytes - (lo & insideMask) - ((tagged >>> SIZE_SHIFT) & SIZE_MASK)
-      if (((page ^ lastPage) | ((tagged ^ lastTagged) & sameMask) | (room >> 31)) === 0) continue
+      const lastByte = (lo + ((tagged >>> SIZE_SHIFT) & SIZE_MASK) - 1) | 0
+      // A fetch whose first and last byte are in the page of the fetch before it.
+      if (((((lo ^ lastLo) | (lastByte ^ lastLo)) & pageMask)
+        | ((tagged ^ lastTagged) & (KIND_MASK | HI_MASK))) === 0) continue
       others++
-      if ((tagged & KIND_MASK) !== 0) {
-        const start = dataStart + (page & dataMask) * dataSetWords
-        if (tlb[start] === page && tlb[start + ENTRY_KEY_HI] === ((hi >>> shift) | keyHi) && room >= 0) youngestData++
-        else this.lookUpAll(data, hi, lo, keyHi, tagged)
+      const hi = tagged & HI_MASK
+      const crosses = ((lo ^ lastByte) & pageMask) !== 0
+      if ((tagged & KIND_MASK) === 0) {
+        this.translateAll(this.code, hi, lo, tagged)
+        lastLo = lo
+        lastTagged = crosses || this.code === undefined ? KIND_MASK : tagged
         continue
       }
-      const start = codeStart + (page & codeMask) * codeSetWords
-      if (tlb[start] === page && tlb[start + ENTRY_KEY_HI] === ((hi >>> shift) | keyHi) && room >= 0) youngestCode++
-      else this.lookUpAll(code, hi, lo, keyHi, tagged)
-      // Now the youngest of its set, if the level keeps it and the fetch ended in it.
-      lastPage = page
-      lastTagged = code !== undefined && room >= 0 ? hi : KIND_MASK
+      if (crosses) {
+        this.translateAll(data, hi, lo, tagged)
+        continue
+      }
+      const keyLo = (lo >>> shift) | (hi << (32 - shift))
+      const keyHi = (hi >>> shift) | tag
+      const start = dataStart + (keyLo & dataMask) * dataSetWords
+      if (tlb[start] === keyLo && tlb[start + ENTRY_KEY_HI] === keyHi) dataHits++
+      else this.translatePage(data, hi, lo, keyLo, keyHi, tagged)
     }
-    this.counters[COUNTER_L1I_LOOKUPS]! += to - from - others + youngestCode
-    this.counters[COUNTER_L1D_LOOKUPS]! += youngestData
+    this.counters[COUNTER_L1I_LOOKUPS]! += to - from - others
+    this.counters[COUNTER_L1D_LOOKUPS]! += dataHits
   }
 
-  /** One page: a hit anywhere in either level is dealt with here, a walk by the MMU. */
-  private lookUp(first: TlbArray | undefined, hi: number, lo: number, page: number, keyHi: number, tagged: number): void {
-    const tlb = this.tlb
+  /** One page: a hit in either level is dealt with here, a walk by the MMU. */
+  private translatePage(
+    first: TlbArray | undefined, hi: number, lo: number, keyLo: number, keyHi: number, tagged: number,
+  ): void {
     const second = this.second
     if (first !== undefined && second !== undefined) {
+      const { tlb, counters } = this
       const pageHi = hi >>> this.pageShift
       const isCode = (tagged & KIND_MASK) === 0
-      const start = first.startOf(pageHi, page)
-      for (let at = start, end = start + first.setWords; at < end; at += ENTRY_WORDS) {
-        if (tlb[at] !== page || tlb[at + ENTRY_KEY_HI] !== keyHi) continue
-        this.counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-        if (at !== start) first.moveToFront(start, at)
+      const start = first.startOf(pageHi, keyLo)
+      const inFirst = first.find(start, keyLo, keyHi)
+      if (inFirst >= 0) {
+        first.touch(start, inFirst)
+        counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
         return
       }
-      const secondStart = second.startOf(pageHi, page)
-      for (let at = secondStart, end = secondStart + second.setWords; at < end; at += ENTRY_WORDS) {
-        if (tlb[at] !== page || tlb[at + ENTRY_KEY_HI] !== keyHi) continue
-        this.counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-        this.counters[isCode ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
-        this.counters[COUNTER_STLB_LOOKUPS]! += 1
-        first.insert(start, page, keyHi, tlb[at + ENTRY_PFN]!, tlb[at + ENTRY_ATTR]!)
+      const secondStart = second.startOf(pageHi, keyLo)
+      const inSecond = second.find(secondStart, keyLo, keyHi)
+      if (inSecond >= 0) {
+        counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+        counters[isCode ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
+        counters[COUNTER_STLB_LOOKUPS]! += 1
+        first.insert(start, keyLo, keyHi, tlb[inSecond + ENTRY_PFN]!, tlb[inSecond + ENTRY_ATTR]!)
         tlb[isCode ? WORD_LIVE : WORD_LIVE + 1]! |= 1 << this.cls
-        if (at !== secondStart) second.moveToFront(secondStart, at)
+        second.touch(secondStart, inSecond)
         return
       }
     }
@@ -141,15 +142,16 @@ export class ReplayLoop {
   }
 
   /** Every page of one access, the lowest first. */
-  private lookUpAll(first: TlbArray | undefined, hi: number, lo: number, keyHi: number, tagged: number): void {
+  private translateAll(first: TlbArray | undefined, hi: number, lo: number, tagged: number): void {
     const shift = this.pageShift
     const pageBytes = 1 << shift
+    const tag = (this.cls << KEY_CLASS_SHIFT) | this.tlb[WORD_TAG]!
     let pageHi = hi
     let pageLo = lo & -pageBytes
     let rest = ((tagged >>> SIZE_SHIFT) & SIZE_MASK) + (lo & (pageBytes - 1))
     for (; rest > 0; rest -= pageBytes) {
-      const page = (pageLo >>> shift) | (pageHi << (32 - shift))
-      this.lookUp(first, pageHi, pageLo, page, (pageHi >>> shift) | keyHi, tagged)
+      const keyLo = (pageLo >>> shift) | (pageHi << (32 - shift))
+      this.translatePage(first, pageHi, pageLo, keyLo, (pageHi >>> shift) | tag, tagged)
       pageLo = (pageLo + pageBytes) | 0
       if (pageLo === 0) pageHi++
     }
@@ -162,10 +164,10 @@ function isMasked(array: TlbArray | undefined): array is TlbArray {
 
 /** The array for this page size among those of a level whose first one is at `offset`; undefined when there is none. */
 function arrayView(
-  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean,
+  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean, youngestFirst: boolean,
 ): TlbArray | undefined {
   const index = largePages ? level.large : level.base
   const config = level.arrays[index]
   if (config === undefined) return undefined
-  return new TlbArray(words, offset + tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) }), config)
+  return new TlbArray(words, offset + tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) }), config, youngestFirst)
 }

@@ -1,222 +1,115 @@
-// Translation lookaside buffers: set-associative arrays of four-word entries, true LRU per set.
-//
-// The ways of a set are stored youngest first. A hit in the first way costs one compare; a hit
-// further back moves the entry to the front; the victim is the last way; so LRU needs no clock.
-// Each page-size class has its own page number and may have its own array. When a lookup happens
-// and what a hit permits is decided in mmu.ts.
+// Translation lookaside buffers: one level, up to three page-size classes over its arrays. Each
+// class has its own page number and may have an array of its own (tlb-array.ts). When a lookup
+// happens and what a hit permits is decided in mmu.ts.
 
-import type { TlbArrayConfig, TlbLevelConfig } from './config.js'
+import type { TlbLevelConfig } from './config.js'
 import { bitsFrom, type Geometry } from './geometry.js'
 import {
-  CLASS_BASE, CLASS_GIANT, classShapes, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN, ENTRY_WORDS,
+  arrayWords, CLASS_BASE, CLASS_GIANT, CLASS_LARGE, classShapes, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_WORDS,
   KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_VALID, LIVE_GLOBAL, WORD_EMPTY_SET, WORD_LIVE,
   type ClassShape,
 } from './mmu-state.js'
-import { assert } from '../base/assert.js'
+import { TlbArray } from './tlb-array.js'
 
 export { classShapes, type ClassShape } from './mmu-state.js'
+export { TlbArray } from './tlb-array.js'
 
-/** One array. `start` below is the first word of a set, `at` the first word of an entry. */
-export class TlbArray {
-  readonly offset: number
-  readonly sets: number
-  readonly setWords: number
-  /** Set number = page number & mask, or 0 when `sets` is no power of two: then {@link startOf} divides. */
-  readonly mask: number
-  private readonly words: Int32Array
-  /** 2^32 modulo `sets`: the weight of the upper half of a page number. */
-  private readonly upperWeight: number
+/** Stands for a class that the geometry or the level lacks: no entry is ever in its array. */
+const NO_CLASS: ClassShape = { shift: 31, loMask: 0, hiMask: 0, insideMask: 0, level: 0 }
+const LIVE_LARGER = (1 << CLASS_LARGE) | (1 << CLASS_GIANT)
 
-  constructor(words: Int32Array, offset: number, config: TlbArrayConfig) {
-    this.words = words
-    this.offset = offset
-    this.sets = config.entries / config.ways
-    assert(Number.isInteger(this.sets) && this.sets > 0, `TLB of ${config.entries} entries, ${config.ways} ways`)
-    this.setWords = config.ways * ENTRY_WORDS
-    this.mask = Number.isInteger(Math.log2(this.sets)) ? this.sets - 1 : 0
-    this.upperWeight = 2 ** 32 % this.sets
-  }
-
-  /** First word of the set for a page number. */
-  startOf(pageHi: number, pageLo: number): number {
-    if (this.mask !== 0 || this.sets === 1) return this.offset + (pageLo & this.mask) * this.setWords
-    const sets = this.sets
-    const set = ((pageLo >>> 0) % sets + ((pageHi * this.upperWeight) % sets)) % sets
-    return this.offset + set * this.setWords
-  }
-
-  /** The entry with this key, or its global twin, in the set at `start`; -1 when there is none. */
-  find(start: number, keyLo: number, keyHi: number): number {
-    const words = this.words
-    const end = start + this.setWords
-    for (let at = start; at < end; at += ENTRY_WORDS) {
-      if (words[at] === keyLo) {
-        const found = words[at + ENTRY_KEY_HI]!
-        if (found === keyHi || found === globalKey(keyHi)) return at
-      }
-    }
-    return -1
-  }
-
-  /** Makes the entry the youngest of its set. */
-  moveToFront(start: number, at: number): void {
-    const words = this.words
-    const keyLo = words[at]!
-    const keyHi = words[at + ENTRY_KEY_HI]!
-    const pfn = words[at + ENTRY_PFN]!
-    const attr = words[at + ENTRY_ATTR]!
-    shiftBack(words, start, at)
-    words[start] = keyLo
-    words[start + ENTRY_KEY_HI] = keyHi
-    words[start + ENTRY_PFN] = pfn
-    words[start + ENTRY_ATTR] = attr
-  }
-
-  /** Puts a new youngest entry into the set; the oldest falls out. */
-  insert(start: number, keyLo: number, keyHi: number, pfn: number, attr: number): void {
-    const words = this.words
-    shiftBack(words, start, start + this.setWords - ENTRY_WORDS)
-    words[start] = keyLo
-    words[start + ENTRY_KEY_HI] = keyHi
-    words[start + ENTRY_PFN] = pfn
-    words[start + ENTRY_ATTR] = attr
-  }
-
-  /** Empties one way; the older ones close up. */
-  removeAt(start: number, at: number): void {
-    const words = this.words
-    const last = start + this.setWords - ENTRY_WORDS
-    words.copyWithin(at, at + ENTRY_WORDS, last + ENTRY_WORDS)
-    words.fill(0, last, last + ENTRY_WORDS)
-  }
-
-  clear(): void {
-    this.words.fill(0, this.offset, this.offset + this.sets * this.setWords)
-  }
-
-  /** Drops every entry whose second word, under `mask`, is `value`. Returns the live bits of what remains. */
-  removeMatching(mask: number, value: number): number {
-    const words = this.words
-    const end = this.offset + this.sets * this.setWords
-    let live = 0
-    for (let start = this.offset; start < end; start += this.setWords) {
-      let to = start
-      for (let at = start; at < start + this.setWords; at += ENTRY_WORDS) {
-        const keyHi = words[at + ENTRY_KEY_HI]!
-        if (keyHi === 0) break
-        if ((keyHi & mask) === value) continue
-        live |= liveBits(keyHi)
-        if (to !== at) words.copyWithin(to, at, at + ENTRY_WORDS)
-        to += ENTRY_WORDS
-      }
-      if (to < start + this.setWords) words.fill(0, to, start + this.setWords)
-    }
-    return live
-  }
-}
-
-function shiftBack(words: Int32Array, start: number, at: number): void {
-  for (let to = at + ENTRY_WORDS - 1; to >= start + ENTRY_WORDS; to--) words[to] = words[to - ENTRY_WORDS]!
-}
-
-function globalKey(keyHi: number): number {
-  return (keyHi & ~KEY_PCID_MASK) | KEY_GLOBAL
-}
-
-function liveBits(keyHi: number): number {
-  return (1 << ((keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT)) | ((keyHi & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
-}
-
-/** One TLB level: up to three size classes over its arrays. */
 export class TlbLevel {
   /** The array that holds base pages, or an array that never hits. */
   readonly base: TlbArray
   /** Result of the last {@link find} that returned an entry: its array, the start of its set. */
-  foundArray: TlbArray
-  foundStart = 0
+  private $foundArray: TlbArray
+  private $foundStart = 0
   private readonly words: Int32Array
   private readonly liveWord: number
   private readonly arrays: readonly TlbArray[]
-  private readonly byClass: readonly (TlbArray | undefined)[]
-  private readonly shapes: readonly (ClassShape | undefined)[]
+  private readonly byClass: readonly TlbArray[]
+  private readonly isCached: readonly boolean[]
+  private readonly shapes: readonly ClassShape[]
+  private readonly baseShift: number
+  private readonly baseLoMask: number
+  private readonly baseHiMask: number
 
-  /** `ordinal`: which of the live words is this level's. */
+  /** `ordinal`: which of the live words is this level's: 0 and 1 first level, 2 second. */
   constructor(words: Int32Array, offset: number, config: TlbLevelConfig, g: Geometry, ordinal: number) {
     this.words = words
     this.liveWord = WORD_LIVE + ordinal
     let at = offset
     this.arrays = config.arrays.map((array) => {
-      const made = new TlbArray(words, at, array)
-      at += array.entries * ENTRY_WORDS
+      const made = new TlbArray(words, at, array, ordinal < 2)
+      at += arrayWords(array)
       return made
     })
-    this.shapes = classShapes(g)
-    this.byClass = [config.base, config.large, config.giant].map((index, cls) =>
-      this.shapes[cls] === undefined ? undefined : this.arrays[index])
     const none = new TlbArray(words, WORD_EMPTY_SET, { entries: 1, ways: 1 })
-    this.base = this.byClass[CLASS_BASE] ?? none
-    this.foundArray = none
+    const shapes = classShapes(g)
+    const indices = [config.base, config.large, config.giant]
+    this.isCached = indices.map((index, cls) => shapes[cls] !== undefined && this.arrays[index] !== undefined)
+    this.shapes = indices.map((_, cls) => shapes[cls] ?? NO_CLASS)
+    this.byClass = indices.map((index, cls) => (this.isCached[cls] ? this.arrays[index]! : none))
+    this.base = this.byClass[CLASS_BASE]!
+    this.baseShift = this.shapes[CLASS_BASE]!.shift
+    this.baseLoMask = this.shapes[CLASS_BASE]!.loMask
+    this.baseHiMask = this.shapes[CLASS_BASE]!.hiMask
+    this.$foundArray = none
   }
 
   /** The entry that translates this address under `tag`, of any size; -1 when there is none. No side effects. */
   find(hi: number, lo: number, tag: number): number {
     const live = this.words[this.liveWord]!
-    for (let cls = CLASS_BASE; cls <= CLASS_GIANT; cls++) {
-      if ((live & (1 << cls)) === 0) continue
-      const at = this.findIn(cls, hi, lo, tag)
-      if (at >= 0) return at
+    if ((live & (1 << CLASS_BASE)) !== 0) {
+      const shift = this.baseShift
+      const pageLo = ((lo >>> shift) | (hi << (32 - shift))) & this.baseLoMask
+      const pageHi = (hi >>> shift) & this.baseHiMask
+      const array = this.base
+      const start = array.startOf(pageHi, pageLo)
+      const at = array.find(start, pageLo, pageHi | tag)
+      if (at >= 0) {
+        this.$foundArray = array
+        this.$foundStart = start
+        return at
+      }
     }
-    return -1
+    return (live & LIVE_LARGER) === 0 ? -1 : this.findLarger(hi, lo, tag, live)
   }
 
-  private findIn(cls: number, hi: number, lo: number, tag: number): number {
-    const array = this.byClass[cls]
-    const shape = this.shapes[cls]
-    if (array === undefined || shape === undefined) return -1
-    const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
-    const pageHi = (hi >>> shape.shift) & shape.hiMask
-    const start = array.startOf(pageHi, pageLo)
-    const at = array.find(start, pageLo, pageHi | (cls << KEY_CLASS_SHIFT) | tag)
-    if (at >= 0) {
-      this.foundArray = array
-      this.foundStart = start
-    }
-    return at
-  }
-
-  /** Makes the entry that {@link find} just returned the youngest of its set. */
+  /** Makes the entry that {@link find} just returned the youngest of its set. It may move. */
   touchFound(at: number): void {
-    if (at !== this.foundStart) this.foundArray.moveToFront(this.foundStart, at)
+    this.$foundArray.touch(this.$foundStart, at)
   }
 
   /** Inserts a translation that is known to be absent; a size without an array is not kept. */
   fill(cls: number, hi: number, lo: number, tag: number, pfn: number, attr: number): void {
-    const array = this.byClass[cls]
-    const shape = this.shapes[cls]
-    if (array === undefined || shape === undefined) return
+    if (!this.isCached[cls]) return
+    const array = this.byClass[cls]!
+    const shape = this.shapes[cls]!
     const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
     const pageHi = (hi >>> shape.shift) & shape.hiMask
     const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
     array.insert(array.startOf(pageHi, pageLo), pageLo, keyHi, pfn, attr)
-    this.words[this.liveWord] = this.words[this.liveWord]! | liveBits(keyHi)
+    this.words[this.liveWord] = this.words[this.liveWord]! | (1 << cls) | ((tag & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
   }
 
-  /** Drops what translates this address, whatever its size: entries tagged `tag`, or global ones, or both. */
+  /** Drops what translates this address, whatever its size: entries tagged `tag`, and global ones if asked. */
   dropPage(hi: number, lo: number, tag: number, globals: boolean): void {
-    if (this.words[this.liveWord] === 0) return
+    const words = this.words
+    if (words[this.liveWord] === 0) return
     for (let cls = CLASS_BASE; cls <= CLASS_GIANT; cls++) {
-      const array = this.byClass[cls]
-      const shape = this.shapes[cls]
-      if (array === undefined || shape === undefined) continue
+      if (!this.isCached[cls]) continue
+      const array = this.byClass[cls]!
+      const shape = this.shapes[cls]!
       const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
       const pageHi = (hi >>> shape.shift) & shape.hiMask
-      const start = array.startOf(pageHi, pageLo)
       const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
-      const last = start + array.setWords - ENTRY_WORDS
-      for (let at = last; at >= start; at -= ENTRY_WORDS) {
-        const found = this.words[at + ENTRY_KEY_HI]!
-        if (this.words[at + ENTRY_KEY_LO] !== pageLo || found === 0) continue
-        if (found === keyHi || (globals && found === globalKey(keyHi))) array.removeAt(start, at)
+      const globalHi = (keyHi & ~KEY_PCID_MASK) | KEY_GLOBAL
+      const start = array.startOf(pageHi, pageLo)
+      for (let at = start; at < start + array.setWords; at += ENTRY_WORDS) {
+        if (words[at + ENTRY_KEY_LO] !== pageLo) continue
+        const found = words[at + ENTRY_KEY_HI]!
+        if (found === keyHi || (globals && found === globalHi)) array.removeAt(at)
       }
     }
   }
@@ -239,16 +132,35 @@ export class TlbLevel {
     const value = tag === undefined ? KEY_VALID : tag
     let remaining = 0
     for (const array of this.arrays) remaining |= array.removeMatching(mask, value)
-    this.words[this.liveWord] = remaining
+    // Which classes remain is not known exactly any more; a bit too many costs a lookup and decides nothing.
+    this.words[this.liveWord] = remaining === 0 ? 0 : live & ((remaining & KEY_GLOBAL) === 0 ? ~LIVE_GLOBAL : -1)
   }
 
   /** Visits the word index of every valid entry, arrays in order, sets ascending, youngest first. */
   forEach(visit: (at: number) => void): void {
-    for (const array of this.arrays) {
-      const end = array.offset + array.sets * array.setWords
-      for (let at = array.offset; at < end; at += ENTRY_WORDS) {
-        if (this.words[at + ENTRY_KEY_HI] !== 0) visit(at)
+    for (const array of this.arrays) array.forEach(visit)
+  }
+
+  private findLarger(hi: number, lo: number, tag: number, live: number): number {
+    for (let cls = CLASS_LARGE; cls <= CLASS_GIANT; cls++) {
+      if ((live & (1 << cls)) === 0) continue
+      const array = this.byClass[cls]!
+      const shape = this.shapes[cls]!
+      const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
+      const pageHi = (hi >>> shape.shift) & shape.hiMask
+      const start = array.startOf(pageHi, pageLo)
+      const at = array.find(start, pageLo, pageHi | (cls << KEY_CLASS_SHIFT) | tag)
+      if (at >= 0) {
+        this.$foundArray = array
+        this.$foundStart = start
+        return at
       }
     }
+    return -1
   }
+}
+
+/** The size class of an entry, from its second word. */
+export function classOfKey(keyHi: number): number {
+  return (keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT
 }

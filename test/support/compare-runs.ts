@@ -24,7 +24,9 @@ export async function fingerprint(run: RandomRun, options: SimulateOptions): Pro
   return {
     end: result.end,
     cycle: result.cycle,
-    trace: formatTextTrace(result.trace, { scenario: 'x', era: run.config.kernel.era, cpus: 1, seed: 1, frequencyGhz: 1 }),
+    trace: formatTextTrace(result.trace, {
+      scenario: 'x', era: run.config.kernel.era, cpus: 1, seed: 1, frequencyGhz: 1,
+    }),
     counters: JSON.stringify(result.counters),
     cpus: JSON.stringify(result.cpus),
     tasks: JSON.stringify(result.tasks),

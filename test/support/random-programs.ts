@@ -25,7 +25,8 @@ const prot = fc.constantFrom(PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_
 const allProt = PROT_READ | PROT_WRITE | PROT_EXEC
 
 const mapStep: fc.Arbitrary<Step> = fc.record({
-  index: areaIndex, pages: fc.integer({ min: 1, max: 48 }), populate: fc.boolean(), huge: fc.integer({ min: 0, max: 9 }),
+  index: areaIndex, pages: fc.integer({ min: 1, max: 48 }), populate: fc.boolean(),
+  huge: fc.integer({ min: 0, max: 9 }),
 }).map(({ index, pages, populate, huge }) =>
   huge === 0 ? mmap(index, 512, { huge: true, prot: allProt }) : mmap(index, pages, { populate, prot: allProt }))
 
@@ -35,7 +36,9 @@ const touchStep: fc.Arbitrary<Step> = fc.record({
   seed: fc.integer({ min: 0, max: 1000 }),
 }).map(({ index, ...rest }) => touch(area(index), rest.access, rest))
 
-const part = fc.record({ index: areaIndex, offset: fc.integer({ min: 0, max: 3 }), pages: fc.integer({ min: 1, max: 40 }) })
+const part = fc.record({
+  index: areaIndex, offset: fc.integer({ min: 0, max: 3 }), pages: fc.integer({ min: 1, max: 40 }),
+})
 
 const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: touchStep },
@@ -92,7 +95,8 @@ const kernelThread = (cpus: number): fc.Arbitrary<ProcessSpec> => fc.record({
 
 /** A whole random run. */
 export const randomRun: fc.Arbitrary<RandomRun> = fc.integer({ min: 1, max: 5 }).chain(cpus => fc.record({
-  processes: fc.integer({ min: 1, max: 3 }).chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
+  processes: fc.integer({ min: 1, max: 3 })
+    .chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
   worker: fc.option(kernelThread(cpus), { nil: undefined }),
   children,
   era: fc.constantFrom<'linux-4.6' | 'linux-6.x'>('linux-4.6', 'linux-6.x', 'linux-6.x'),

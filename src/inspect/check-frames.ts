@@ -1,0 +1,144 @@
+// Invariants that tie page tables, areas and frames together: I29 (nothing is freed too early or
+// forgotten) and I30 (copy-on-write). They recount everything from the tables, so they are for
+// now and then. Memory holds only what was committed, whatever cores have run ahead, so they are
+// right at every step.
+//
+// Between two steps an operation may be half done: a gather holds frames that are unhooked and
+// not yet freed, a fault has a frame that is not yet mapped. So counters may be higher than what
+// the tables show, never lower; where nothing is under way they must be equal.
+
+import { entryPresent, entryWritable } from '../machine/entry.js'
+import { LEVEL_NAMES } from '../machine/geometry.js'
+import { PROT_WRITE } from '../kernel/abi.js'
+import { FRAME_TABLE, FRAME_USER } from '../kernel/frames.js'
+import type { Mm } from '../kernel/mm.js'
+import { firstKernelSlot } from '../kernel/pgtable.js'
+import type { KernelState } from '../kernel/state.js'
+import type { TableEntry } from './table-walk.js'
+import { allSlots, forEachEntry } from './table-walk.js'
+import { violated } from './violation.js'
+
+/** What the tables say about one user page. */
+interface Mapping {
+  count: number
+  /** The first mm that maps it, and where. */
+  mm: Mm
+  vpn: number
+  /** One of the entries that map it permits writes. */
+  isWritable: boolean
+}
+
+interface Recount {
+  pages: Map<number, Mapping>
+  tables: Map<number, Mm>
+}
+
+/** Recounts frames and tables from the roots. Returns how many tables it read. */
+export function checkFrames(k: KernelState, cycle?: number): number {
+  const recount: Recount = { pages: new Map(), tables: new Map() }
+  for (const mm of k.mms.values()) checkTree(k, mm, recount, cycle)
+  const quiet = isQuiet(k)
+  for (const [pfn, mapping] of recount.pages) checkPage(k, pfn, mapping, quiet, cycle)
+  if (quiet) checkLeaks(k, recount, cycle)
+  return recount.tables.size
+}
+
+/** No operation is under way: every CPU runs a program, or is halted in the idle loop. */
+function isQuiet(k: KernelState): boolean {
+  return k.cpus.every((cpu) => cpu.inUserMode || (cpu.isIdle && cpu.stack.length === 1 && cpu.stack[0]!.halted))
+}
+
+function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | undefined): void {
+  const range = mm === k.initMm ? allSlots(k) : { from: 0, to: firstKernelSlot(k) }
+  const isSettled = mm.gathersPending === 0 && ![...mm.pageTableLocks.values()].some((lock) => lock.isHeld)
+  let tables = 1
+  let rssPages = 0
+  addTable(k, mm, mm.pgdPfn, recount, cycle)
+  forEachEntry(k, mm, range, (entry) => {
+    if (!entry.isLeaf) {
+      tables += 1
+      addTable(k, mm, entry.pfn, recount, cycle)
+      return true
+    }
+    if (mm === k.initMm) return true
+    checkArea(k, mm, entry, cycle)
+    if (entry.pfn === k.zeroPagePfn) {
+      if (entryWritable(entry.lo)) violated(k, 'I30', { mm, vpn: entry.vpn, cycle }, 'the zero page is writable')
+    } else {
+      rssPages += entry.pages
+      addPage(mm, entry, recount)
+    }
+    return true
+  })
+  const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}; the tree has ${tables} tables, ${rssPages} pages`
+  if (tables > mm.tablePages || (mm !== k.initMm && rssPages > mm.rssPages)) {
+    violated(k, 'I29', { mm, cycle }, `the counters are below what is mapped: ${counts}`)
+  }
+  if (isSettled && (tables !== mm.tablePages || (mm !== k.initMm && rssPages !== mm.rssPages))) {
+    violated(k, 'I29', { mm, cycle }, `the counters differ from what is mapped: ${counts}`)
+  }
+}
+
+/** An entry lies in an area and permits no more than it; an area goes first, its entries while a gather is open. */
+function checkArea(k: KernelState, mm: Mm, entry: TableEntry, cycle: number | undefined): void {
+  if (mm.gathersPending > 0) return
+  const area = mm.vmas.find(entry.vpn)
+  const name = LEVEL_NAMES[entry.level]
+  if (area === undefined) {
+    violated(k, 'I29', { mm, vpn: entry.vpn, cycle }, `a ${name} entry is left, frame ${entry.pfn}, outside every area`)
+  }
+  if (entryPresent(entry.lo) && entryWritable(entry.lo) && (area.prot & PROT_WRITE) === 0) {
+    violated(k, 'I18', { mm, vpn: entry.vpn, cycle }, `the ${name} entry permits writes, its area does not`)
+  }
+}
+
+function addTable(k: KernelState, mm: Mm, pfn: number, recount: Recount, cycle: number | undefined): void {
+  const other = recount.tables.get(pfn)
+  if (other !== undefined) {
+    violated(k, 'I29', { mm, cycle }, `table frame ${pfn} is in two places, also in mm ${other.ctxId}`)
+  }
+  recount.tables.set(pfn, mm)
+  if (k.frames.use[pfn] === FRAME_TABLE && k.frames.refcount[pfn] === 1) return
+  violated(k, 'I29', { mm, cycle }, `its tree uses table frame ${pfn}, which was given back`)
+}
+
+function addPage(mm: Mm, entry: TableEntry, recount: Recount): void {
+  const isWritable = entryPresent(entry.lo) && entryWritable(entry.lo)
+  const known = recount.pages.get(entry.pfn)
+  if (known === undefined) {
+    recount.pages.set(entry.pfn, { count: 1, mm, vpn: entry.vpn, isWritable })
+    return
+  }
+  known.count += 1
+  known.isWritable ||= isWritable
+}
+
+function checkPage(k: KernelState, pfn: number, mapping: Mapping, quiet: boolean, cycle: number | undefined): void {
+  const { mm, vpn, count } = mapping
+  const { use, refcount, mapcount } = k.frames
+  const counts = `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[pfn]}`
+  if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts}`)
+  if (count > mapcount[pfn]! || mapcount[pfn]! > refcount[pfn]!) {
+    violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
+  }
+  if (quiet && (count !== mapcount[pfn] || count !== refcount[pfn])) {
+    violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts}`)
+  }
+  if (count > 1 && mapping.isWritable) {
+    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
+  }
+}
+
+/** Nothing is under way: every frame that is in use is in some tree. */
+function checkLeaks(k: KernelState, recount: Recount, cycle: number | undefined): void {
+  const { use, refcount, count } = k.frames
+  for (let pfn = 0; pfn < count; pfn++) {
+    if (refcount[pfn]! === 0) continue
+    if (use[pfn] === FRAME_USER && !recount.pages.has(pfn)) {
+      violated(k, 'I29', { cycle }, `user frame ${pfn} is referenced ${refcount[pfn]} times, but nothing maps it`)
+    }
+    if (use[pfn] === FRAME_TABLE && !recount.tables.has(pfn)) {
+      violated(k, 'I29', { cycle }, `table frame ${pfn} is in no tree`)
+    }
+  }
+}

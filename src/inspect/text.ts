@@ -1,0 +1,64 @@
+// Plain text for dumps: columns that line up, and the short words that dumps share.
+
+import { entryNx, entryPresent, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PCD, PAGE_PWT, PAGE_RW, PAGE_SAVED_DIRTY_HI,
+  PAGE_USER } from '../machine/entry.js'
+import { formatBytes, hexNumber } from '../base/units.js'
+import type { KernelCpu } from '../kernel/cpu.js'
+import type { Mm } from '../kernel/mm.js'
+import type { KernelState } from '../kernel/state.js'
+import { describeMm } from './violation.js'
+
+/** Rows of cells as lines: every column as wide as its widest cell, two spaces between, columns in `right` to the right. */
+export function columns(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
+  const widths: number[] = []
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length)
+    })
+  }
+  return rows.map((row) => row.map((cell, column) => (
+    right.includes(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join('  ').trimEnd())
+}
+
+/** A frame number as dumps print it. */
+export function frame(pfn: number): string {
+  return hexNumber(pfn, 5)
+}
+
+/** Bytes of `pages` base pages: `8K`, `2M`. */
+export function sizeOf(k: KernelState, pages: number): string {
+  return formatBytes(pages * 2 ** k.geometry.pageShift)
+}
+
+/** What a leaf permits and remembers, without P: `W U A D NX`. */
+export function leafWords(lo: number, hi: number): string {
+  const isPresent = entryPresent(lo)
+  const words: readonly (readonly [boolean, string])[] = [
+    [(lo & PAGE_RW) !== 0, 'W'], [(lo & PAGE_USER) !== 0, 'U'], [(lo & PAGE_PWT) !== 0, 'PWT'],
+    [(lo & PAGE_PCD) !== 0, 'PCD'], [(lo & PAGE_ACCESSED) !== 0, 'A'], [(lo & PAGE_DIRTY) !== 0, 'D'],
+    [(lo & PAGE_GLOBAL) !== 0, isPresent ? 'G' : 'PROTNONE'], [(hi & PAGE_SAVED_DIRTY_HI) !== 0, 'saved-dirty'],
+    [entryNx(hi), 'NX'],
+  ]
+  return words.filter(([isSet]) => isSet).map(([, word]) => word).join(' ')
+}
+
+/** `mm 3 "reader"`. */
+export function mmTitle(k: KernelState, mm: Mm): string {
+  return `mm ${mm.ctxId} ${describeMm(k, mm)}`
+}
+
+/** The PCID that hardware knows `mm` by on this CPU; undefined when it has none there. */
+export function pcidOn(k: KernelState, cpu: KernelCpu, mm: Mm): number | undefined {
+  if (!k.config.kernel.pcid) return undefined
+  const slot = cpu.tlb6x.ctxs.findIndex((context) => context.ctxId === mm.ctxId)
+  return slot < 0 ? undefined : slot + 1
+}
+
+/** `pcid 2`, `pcid 2 on cpu0, 3 on cpu1`, `no pcid` where no CPU knows the mm, `pcid 0` without PCIDs. */
+export function pcidTitle(k: KernelState, mm: Mm): string {
+  if (!k.config.kernel.pcid) return 'pcid 0'
+  const known = k.cpus.map((cpu) => ({ cpu: cpu.id, pcid: pcidOn(k, cpu, mm) })).filter(({ pcid }) => pcid !== undefined)
+  if (known.length === 0) return 'no pcid'
+  if (known.every(({ pcid }) => pcid === known[0]!.pcid)) return `pcid ${known[0]!.pcid}`
+  return `pcid ${known.map(({ cpu, pcid }) => `${pcid} on cpu${cpu}`).join(', ')}`
+}
