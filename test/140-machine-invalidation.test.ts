@@ -149,6 +149,24 @@ describe('without PCIDs', () => {
   })
 })
 
+describe('an entry that came from the second level', () => {
+  const flushes: [string, (machine: TestMachine) => void][] = [
+    ['INVLPG', (machine) => machine.invlpg(USER)],
+    ['a CR3 load', (machine) => machine.mmu.flushNonGlobal()],
+    ['toggling CR4.PGE', (machine) => machine.mmu.flushGlobal()],
+    ['INVPCID', (machine) => machine.mmu.invpcid(1, 0, 0, 0)],
+  ]
+  test.each(flushes)('into a first level that was empty is dropped by %s', (_, flush) => {
+    const one = bootMachine()
+    one.map(USER, 1)
+    one.read(USER)
+    one.exec(USER)
+    expect(one.cached('l1i')).toEqual(['0x1000 pcid 0'])
+    flush(one)
+    expect(one.tlb()).toEqual([])
+  })
+})
+
 describe('global pages', () => {
   test('match under any PCID', () => {
     fill(true)

@@ -2,15 +2,15 @@
 // way for a file to be wrong is reported with its place.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { UserError } from '../src/base/errors.js'
 import { loadTrace, type TraceProgress } from '../src/scenario/trace-file.js'
-import { lackeyText, packed, temporaryFile, xzStored, type Access, type Kind } from './trace-fixtures.js'
+import {
+  lackeyText, packed, temporaryFile, temporaryFolder, xzStored, type Access, type Kind,
+} from './trace-fixtures.js'
 
 const SAMPLE: readonly Access[] = [
   { kind: 'fetch', address: 0x0400_0000n, size: 3 },
@@ -124,7 +124,7 @@ describe('a trace is the same words, whatever it is packed in', () => {
   })
 
   test('a pipe is as good as a file', async () => {
-    const pipe = join(mkdtempSync(join(tmpdir(), 'shootdown-pipe-')), 'pipe')
+    const pipe = join(temporaryFolder(), 'pipe')
     execFileSync('mkfifo', [pipe])
     const writer = spawn(process.execPath, ['-e',
       `require('fs').writeFileSync(${JSON.stringify(pipe)}, Buffer.from('${raw.toString('hex')}', 'hex'))`])
@@ -142,7 +142,7 @@ describe('what is wrong with a file is said with its place', () => {
   damaged[30]! ^= 1
 
   test('a file that is not there, and a directory', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'shootdown-trace-'))
+    const directory = temporaryFolder()
     await expect(loadTrace(join(directory, 'none'))).rejects.toThrow('none: no such file')
     await expect(loadTrace(join(temporaryFile('file', 'x'), 'none'))).rejects.toThrow('none: no such file')
     await expect(loadTrace(directory)).rejects.toThrow('is a directory; expected a trace file')

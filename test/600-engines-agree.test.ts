@@ -2,7 +2,8 @@
 // host does. The long version of these tests is `npm run fuzz`.
 
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Cluster } from '../src/engine/cluster.js'
 import { fingerprint } from './support/compare-runs.js'
 import { randomRun } from './support/random-programs.js'
 
@@ -12,6 +13,9 @@ const TIMEOUT = { timeout: 3_600_000 }
 
 /** Hands every window to a worker, however short. */
 const EVERY_WINDOW_IN_A_WORKER = 0
+
+const cluster = new Cluster()
+afterAll(() => cluster.close())
 
 describe(`${RUNS} random programs`, () => {
   test('the inline engine gives the bytes of the reference engine', TIMEOUT, async () => {
@@ -24,7 +28,9 @@ describe(`${RUNS} random programs`, () => {
   test('the threads engine gives the bytes of the reference engine, every window in a worker', TIMEOUT, async () => {
     await fc.assert(fc.asyncProperty(randomRun, async run => {
       const reference = await fingerprint(run, { engine: 'reference' })
-      const threads = await fingerprint(run, { engine: 'threads', shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER })
+      const threads = await fingerprint(run, {
+        engine: 'threads', cluster, shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER,
+      })
       expect(threads).toEqual(reference)
     }), { numRuns: RUNS, seed: SEED + 1 })
   })
@@ -33,7 +39,7 @@ describe(`${RUNS} random programs`, () => {
     await fc.assert(fc.asyncProperty(randomRun, async run => {
       const inline = await fingerprint(run, { engine: 'inline' })
       const delayed = await fingerprint(run, {
-        engine: 'threads', shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER, randomDelayMs: 0.5,
+        engine: 'threads', cluster, shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER, randomDelayMs: 0.5,
       })
       expect(delayed).toEqual(inline)
     }), { numRuns: Math.ceil(RUNS / 10), seed: SEED + 2 })

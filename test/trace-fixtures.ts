@@ -2,10 +2,11 @@
 // written here with stored (uncompressed) LZMA2 chunks, so that no test depends on a program
 // of the host. Layout: the .xz file format, version 1.1.0.
 
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { afterAll } from 'vitest'
 
 export type Kind = 'fetch' | 'load' | 'store'
 
@@ -32,9 +33,19 @@ export function lackeyText(accesses: readonly Access[]): string {
     `${KIND_LINE[kind]}${address.toString(16).padStart(8, '0')},${size}\n`).join('')
 }
 
-/** A file in a fresh folder of the host's temporary directory. */
+const folders: string[] = []
+afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })))
+
+/** A fresh folder in the host's temporary directory, removed when the tests of a file are over. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'shootdown-trace-'))
+  folders.push(folder)
+  return folder
+}
+
+/** A file in a folder of its own. */
 export function temporaryFile(name: string, content: string | Uint8Array): string {
-  const file = join(mkdtempSync(join(tmpdir(), 'shootdown-trace-')), name)
+  const file = join(temporaryFolder(), name)
   writeFileSync(file, content)
   return file
 }

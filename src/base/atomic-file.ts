@@ -5,7 +5,9 @@
 // Something that is not a regular file (a terminal, a pipe, /dev/full) cannot be replaced by a
 // rename, so it is written to directly; what it has swallowed stays swallowed.
 
-import { closeSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync, ftruncateSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeFileSync, writeSync,
+} from 'node:fs'
 import { resolve } from 'node:path'
 import { threadId } from 'node:worker_threads'
 import { assert } from './assert.js'
@@ -13,6 +15,8 @@ import { UserError } from './errors.js'
 
 export interface AtomicFile {
   write(data: string | Uint8Array): void
+  /** As many zero bytes: a hole in the file where there can be holes, which takes no space on the disk. */
+  skip(bytes: number): void
   /** Gives the file its name. Nothing may be written afterwards. */
   commit(): void
   /** Throws everything away. Does nothing after commit or abort. */
@@ -27,6 +31,8 @@ export function openAtomic(path: string): AtomicFile {
   const { target, direct } = resolveTarget(path)
   const temporary = direct ? target : `${target}.${process.pid}-${threadId}-${nextSuffix++}.tmp`
   let descriptor = guarded(path, () => openSync(temporary, 'w'))
+  /** Bytes so far, holes included. Not counted for what cannot be replaced. */
+  let length = 0
 
   const close = (): void => {
     const closing = descriptor
@@ -45,14 +51,26 @@ export function openAtomic(path: string): AtomicFile {
   const file: AtomicFile = {
     write(data) {
       assert(descriptor >= 0, `write to ${path} after commit or abort`)
-      guarded(path, () => writeFileSync(descriptor, data), abort)
+      if (direct) guarded(path, () => writeFileSync(descriptor, data), abort)
+      else length += guarded(path, () => writeAt(descriptor, data, length), abort)
+    },
+    skip(bytes) {
+      if (direct) file.write(Buffer.alloc(bytes))
+      else length += bytes
     },
     commit() {
       assert(descriptor >= 0, `second commit of ${path}`)
       const discard = (): void => {
         if (!direct) removeQuietly(temporary)
       }
-      guarded(path, close, discard)
+      guarded(path, () => {
+        // A hole at the end exists only once the file is given its length.
+        if (!direct) ftruncateSync(descriptor, length)
+        close()
+      }, () => {
+        abort()
+        discard()
+      })
       if (!direct) guarded(path, () => renameSync(temporary, target), discard)
     },
     abort,
@@ -75,6 +93,14 @@ export function writeFileAtomic(path: string, fill: (write: AtomicFile['write'])
 /** For a signal handler: throws away everything that is being written. */
 export function abortOpenFiles(): void {
   for (const file of openFiles) file.abort()
+}
+
+/** Writes all of `data` from `position` on; how many bytes that were. */
+function writeAt(descriptor: number, data: string | Uint8Array, position: number): number {
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data
+  let done = 0
+  while (done < bytes.length) done += writeSync(descriptor, bytes, done, bytes.length - done, position + done)
+  return done
 }
 
 function resolveTarget(path: string): { target: string; direct: boolean } {

@@ -15,7 +15,9 @@ export interface InterruptScope {
  * Runs `work` with a signal that Ctrl-C aborts. When it was interrupted, whatever `work` then rejects with has been
  * reported already and is swallowed. `describe` completes "interrupted by SIGINT ...".
  */
-export async function interruptible(describe: () => string, work: (scope: InterruptScope) => Promise<void>): Promise<void> {
+export async function interruptible(
+  describe: () => string, work: (scope: InterruptScope) => Promise<void>,
+): Promise<void> {
   const controller = new AbortController()
   const onSignal = (name: keyof typeof EXIT_CODES): void => {
     process.exitCode = EXIT_CODES[name]

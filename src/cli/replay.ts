@@ -30,7 +30,7 @@ export function replayCommand(): Command {
     .option('--with <trace>', 'a second trace, in an address space of its own; the two take turns')
     .option('--quantum <records>', `records until the other trace's turn (default: ${DEFAULT_QUANTUM_RECORDS})`,
       positiveInteger)
-    .addOption(new Option('--asid <mode>', `at each turn the TLBs are kept by tag, or emptied (default: ${DEFAULT_ASID})`)
+    .addOption(new Option('--asid <mode>', `at a turn, keep TLB entries by tag or empty all (default: ${DEFAULT_ASID})`)
       .choices(['tagged', 'flushed']))
     .option('--tlb <geometry>', 'entries/ways of each TLB, or the name of a preset', DEFAULT_TLB_TEXT)
     .addOption(new Option('--page <size>', 'page size').choices(['4k', '2m']).default('4k'))

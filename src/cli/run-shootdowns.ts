@@ -21,9 +21,9 @@ export interface ShootdownContext {
   responderCycles: number
 }
 
-/** Lines without a heading; empty when nothing was flushed. */
+/** Lines without a heading. */
 export function shootdownLines(shootdowns: readonly Shootdown[], context: ShootdownContext): string[] {
-  if (shootdowns.length === 0) return []
+  if (shootdowns.length === 0) return ['  none: nothing was unmapped, protected or replaced']
   const causes = causesOf(context.trace)
   const shown = interesting(shootdowns)
   return [

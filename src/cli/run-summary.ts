@@ -3,10 +3,12 @@
 // in, text out.
 
 import type { SourcePosition } from '../base/errors.js'
-import { formatBytes } from '../base/units.js'
+import { formatBytes, hex64 } from '../base/units.js'
 import type { SimulationEnd } from '../engine/simulation.js'
 import { CORE_COUNTERS, KERNEL_COUNTERS } from '../kernel/counters.js'
 import type { CoreCounter, CounterName } from '../kernel/counters.js'
+import { EVENT } from '../trace/events.js'
+import type { TraceData } from '../trace/recorder.js'
 import { shootdownLines } from './run-shootdowns.js'
 import type { RunReport } from './run-report.js'
 import { counted, grouped, microseconds, percentOf, tableLines } from './text-table.js'
@@ -51,7 +53,8 @@ function headLines({ scenario, engine, result }: RunReport, style: Style): strin
     `  scenario  ${scenario.file}`,
     `  machine   ${machine.preset}: ${counted(cpus, 'CPU')}, ${counted(sockets, 'socket')}, ${frequencyGhz} GHz, `
       + `${machine.geometry}, ${formatBytes(machine.memoryBytes)} of memory`,
-    `  kernel    ${kernel.era}${kernel.pcid ? ', PCID' : ''}, flush ceiling ${counted(kernel.flushCeilingPages, 'page')}`,
+    `  kernel    ${kernel.era}${kernel.pcid ? ', PCID' : ''}, `
+      + `flush ceiling ${counted(kernel.flushCeilingPages, 'page')}`,
     `  engine    ${threads}; seed ${seed}`,
     `  end       ${endText(result.end, style)} at cycle ${grouped(result.cycle)} = `
       + microseconds(result.cycle, frequencyGhz),
@@ -67,14 +70,27 @@ function endText(end: SimulationEnd, style: Style): string {
   }
 }
 
-function taskLines({ result: { tasks } }: RunReport, style: Style): string[] {
+function taskLines({ result: { tasks, trace } }: RunReport, style: Style): string[] {
   const columns: Column[] = [
     { title: 'pid', align: 'right' }, { title: 'name', align: 'left' }, { title: 'outcome', align: 'left' },
   ]
-  const rows = tasks.slice(0, ROWS_MAX).map(({ pid, comm, outcome }) => [String(pid), comm, outcome])
+  const signals = signalsOf(trace)
+  const rows = tasks.slice(0, ROWS_MAX).map(({ pid, comm, outcome }) =>
+    [String(pid), comm, `${outcome}${signals.get(pid) ?? ''}`])
   const [titles, ...lines] = tableLines(columns, rows).map((line) => `  ${line}`)
   const coloured = lines.map((line, index) => tasks[index]!.outcome.startsWith('SIG') ? style('yellow', line) : line)
   return [titles!, ...coloured, ...moreLines(tasks.length, 'task')]
+}
+
+/** By pid: what brought the signal that ended a task. */
+function signalsOf({ length, kind, pid, cycle, words }: TraceData): Map<number, string> {
+  const signals = new Map<number, string>()
+  for (let i = 0; i < length; i++) {
+    if (kind[i] !== EVENT.signal) continue
+    const address = hex64(words[1]![i]!, words[2]![i]!)
+    signals.set(pid[i]!, ` at cycle ${grouped(cycle[i]!)}, access to ${address}`)
+  }
+  return signals
 }
 
 function tlbLines({ result: { cpus, counters } }: RunReport): string[] {
@@ -111,8 +127,8 @@ function counterLines({ result: { counters } }: RunReport): string[] {
 function expectationLines({ scenario, expectations, failures }: RunReport, style: Style): string[] {
   const failed = failures.map(({ position, text }) => expectationLine(false, position, text, style))
   if (expectations === undefined) {
-    const count = scenario.expectations.length
-    return count === 0 ? failed : [...failed, `  ${counted(count, 'expectation')} not checked: the run was stopped early`]
+    const open = counted(scenario.expectations.length, 'expectation')
+    return scenario.expectations.length === 0 ? failed : [...failed, `  ${open} not checked: the run was stopped early`]
   }
   return [...failed, ...expectations.map(({ ok, position, text }) => expectationLine(ok, position, text, style))]
 }
@@ -137,7 +153,9 @@ function bullet(text: string): string[] {
   return [...lines, line]
 }
 
-function closingLines({ ok, command, result, expectations, failures }: RunReport, style: Style, trace: string | undefined): string[] {
+function closingLines(
+  { ok, command, result, expectations, failures }: RunReport, style: Style, trace: string | undefined,
+): string[] {
   const failed = failures.length + (expectations ?? []).filter((one) => !one.ok).length
   const what = [
     ...(result.end === 'stalled' ? ['the run stalled'] : []),

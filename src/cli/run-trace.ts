@@ -36,13 +36,13 @@ export interface TraceTarget {
   save(data: TraceData, config: SimulationConfig, signal: AbortSignal): Promise<void>
 }
 
-/** Throws a UserError now for a file that could not be written later. */
-export function openTraceTarget(path: string): TraceTarget {
+/** Throws a UserError now for a file that could not be written later. `sliceEvents` is for tests. */
+export function openTraceTarget(path: string, sliceEvents: number = SLICE_EVENTS): TraceTarget {
   if (path === STANDARD_OUTPUT) {
     return {
       path,
       save: (data, config, signal) =>
-        writeSlices(canonicalText, data, config, signal, (chunk) => process.stdout.write(chunk)),
+        writeSlices(canonicalText, data, config, sliceEvents, signal, (chunk) => process.stdout.write(chunk)),
     }
   }
   const writer = WRITERS[extname(path)]
@@ -57,7 +57,7 @@ export function openTraceTarget(path: string): TraceTarget {
     async save(data, config, signal) {
       const file = openAtomic(path)
       try {
-        await writeSlices(writer, data, config, signal, (chunk) => file.write(chunk))
+        await writeSlices(writer, data, config, sliceEvents, signal, (chunk) => file.write(chunk))
         file.commit()
       } finally {
         file.abort()
@@ -101,16 +101,16 @@ function checkWritable(path: string): void {
 
 /** The writers start with one piece that is the header, of the whole trace; the slices go without theirs. */
 async function writeSlices(
-  writer: Writer, data: TraceData, config: SimulationConfig, signal: AbortSignal, write: Write,
+  writer: Writer, data: TraceData, config: SimulationConfig, sliceEvents: number, signal: AbortSignal, write: Write,
 ): Promise<void> {
-  if (data.length <= SLICE_EVENTS) {
+  if (data.length <= sliceEvents) {
     writer(data, config, write)
     return
   }
   write(headerOf((sink) => writer(data, config, sink)))
-  for (let from = 0; from < data.length; from += SLICE_EVENTS) {
+  for (let from = 0; from < data.length; from += sliceEvents) {
     let isHeader = true
-    writer(sliceOf(data, from, Math.min(data.length, from + SLICE_EVENTS)), config, (chunk) => {
+    writer(sliceOf(data, from, Math.min(data.length, from + sliceEvents)), config, (chunk) => {
       if (!isHeader) write(chunk)
       isHeader = false
     })

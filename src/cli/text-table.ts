@@ -23,7 +23,10 @@ export interface Column {
 export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
   const widths = columns.map(({ title }, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)))
   const line = (cells: readonly string[]): string => columns
-    .map(({ align }, at) => align === 'right' ? (cells[at] ?? '').padStart(widths[at]!) : (cells[at] ?? '').padEnd(widths[at]!))
+    .map(({ align }, at) => {
+      const cell = cells[at] ?? ''
+      return align === 'right' ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!)
+    })
     .join('  ').trimEnd()
   return [line(columns.map(({ title }) => title)), ...rows.map(line)]
 }

@@ -229,24 +229,23 @@ export class Core {
     const doubles = this.#doubles
     const mmu = this.mmu
     const pageBytes = this.#pageBytes
-    const pastEnd = 2 * instruction.count
-    let position = doubles[CORE_POSITION]
+    const pastEnd = (2 * instruction.count) | 0
+    const firstWord = (2 * instruction.from) | 0
+    let position = doubles[CORE_POSITION] | 0
     let clock = doubles[CORE_CLOCK]
     let lastStart = doubles[CORE_LAST_START]
     let accesses = 0
     let end = END_NONE
     while (position < pastEnd && clock < stop) {
-      const isSecond = position % 2 === 1
-      const word = 2 * (instruction.from + ((position - (isSecond ? 1 : 0)) / 2))
+      const isSecond = (position & 1) === 1
+      const word = (firstWord + (position & ~1)) | 0
       const top = records[word + 1]
       let lo = records[word]
       let hi = top & 0xffff
-      const inPage = (lo & (pageBytes - 1)) + ((top >>> 16) & 0x3fff)
-      const crosses = inPage > pageBytes
+      const pastPage = (lo & (pageBytes - 1)) + ((top >>> 16) & 0x3fff)
       if (isSecond) {
-        const next = (lo >>> 0) - ((lo >>> 0) % pageBytes) + pageBytes
-        hi += next > 0xffff_ffff ? 1 : 0
-        lo = next | 0
+        lo = ((lo & -pageBytes) + pageBytes) | 0
+        if (lo === 0) hi += 1
       }
       const status = mmu.translate(hi, lo, RECORD_ACCESS[top >>> 30], true, mayWrite)
       if (status !== TRANSLATED) {
@@ -256,7 +255,7 @@ export class Core {
       lastStart = clock
       clock += mmu.cycles
       accesses += 1
-      position += isSecond || crosses ? 1 : 2
+      position += isSecond || pastPage > pageBytes ? 1 : 2
       if (single) {
         end = END_STEP
         break

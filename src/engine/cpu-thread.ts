@@ -13,5 +13,8 @@ export function attachCpu(setup: RunSetup, id: number): () => void {
   const state = openSharedState(stateLayout(machine, setup.image), setup.state)
   const mem = new PhysMem(new Int32Array(setup.memory), geometryOf(machine.geometry))
   const core = new Core(state, id, machine, mem, setup.image)
-  return () => serveWindows(state, id, core, { randomDelayMs: setup.randomDelayMs })
+  return () => serveWindows(state, id, core, {
+    randomDelayMs: setup.randomDelayMs,
+    dieAtWindow: id === 0 ? setup.dieAtWindow : 0,
+  })
 }

@@ -16,6 +16,8 @@ export interface RunSetup {
   untilCycle: number
   shortestWorkerWindow: number
   randomDelayMs: number
+  /** The worker of CPU 0 dies when it is asked for its n-th window; 0: never. */
+  dieAtWindow: number
 }
 
 /** workers/cpu.ts */

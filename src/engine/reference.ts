@@ -49,6 +49,10 @@ export class ReferenceUserSide implements UserSide {
     // The clock was set.
   }
 
+  standStill(): void {
+    // Every core stands where it is.
+  }
+
   settle(): void {
     // Every core stands where it is.
   }

@@ -12,7 +12,9 @@ import type { TraceRecords, U64 } from '../kernel/abi.js'
 import {
   PAGE_DIRTY, PAGE_PSE, PAGE_SHARED_EXEC, TABLE_USER, entryPfn, entryPresent, makeEntryHi, makeEntryLo,
 } from '../machine/entry.js'
-import { LEVEL_PMD, LEVEL_PTE, entriesAt, indexAt, nextLevel, pagesPerEntry, type Geometry } from '../machine/geometry.js'
+import {
+  LEVEL_PMD, LEVEL_PTE, entriesAt, indexAt, nextLevel, pagesPerEntry, type Geometry,
+} from '../machine/geometry.js'
 import { PhysMem, allocatePhysicalMemory } from '../machine/phys-mem.js'
 
 /** Memory comes in units of this many bytes (MachineConfig.memoryBytes). */

@@ -1,7 +1,7 @@
 // Runs a simulation in the calling thread, with the user side that the engine names.
 
 import { traceBuffers } from '../trace/recorder.js'
-import { checkInvariants } from '../inspect/check.js'
+import { checkInvariants, checkTlbs } from '../inspect/check.js'
 import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
 import { collectResult } from './result.js'
@@ -23,6 +23,9 @@ export interface OpenSimulation {
 /** Steps between two looks at the abort request. */
 const STEPS_PER_SLICE = 100_000
 
+/** Steps between two checks of all TLBs under --check. */
+const STEPS_PER_TLB_CHECK = 64
+
 /** Boots a simulation on the buffers of `setup`. */
 export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulation {
   const { config, image } = setup
@@ -40,7 +43,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulat
   }, {
     trace: setup.trace,
     untilCycle: setup.untilCycle,
-    ...(setup.check ? { check: (running: Simulation) => checkInvariants(running.kernel) } : {}),
+    ...(setup.check ? { check: checkRunning } : {}),
   })
   return { simulation, shared }
 }
@@ -48,6 +51,14 @@ export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulat
 /** What of a result can be moved to another thread instead of copied. */
 export function resultBuffers(result: RunResult): ArrayBuffer[] {
   return traceBuffers(result.trace)
+}
+
+/** The cheap invariants at every step, what TLBs hold every so often. */
+function checkRunning(simulation: Simulation): void {
+  checkInvariants(simulation.kernel, simulation.cycle)
+  if (simulation.events % STEPS_PER_TLB_CHECK !== 0) return
+  simulation.standStill()
+  checkTlbs(simulation.kernel, simulation.cycle)
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */

@@ -6,7 +6,7 @@ import { EngineError } from '../base/errors.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
 import { allocatePhysicalMemory } from '../machine/phys-mem.js'
-import { runCluster } from './cluster.js'
+import { Cluster } from './cluster.js'
 import type { RunSetup } from './protocol.js'
 import { collectResult } from './result.js'
 import type { RunResult } from './result.js'
@@ -28,10 +28,14 @@ export interface SimulateOptions {
   signal?: AbortSignal
   /** Called every now and then with the cycle that the run has reached. */
   onProgress?: (cycle: number) => void
+  /** Threads to run on, for many runs in a row; the caller closes them. Without it a run has its own. */
+  cluster?: Cluster
   /** For tests of the threads engine: windows of fewer cycles stay in the scheduler. */
   shortestWorkerWindow?: number
   /** For tests: random host delays in workers, milliseconds. */
   randomDelayMs?: number
+  /** For tests of the threads engine: the worker of CPU 0 dies when it is asked for its n-th window. */
+  dieAtWindow?: number
 }
 
 /** A run that has ended, with the memory it left behind. */
@@ -41,7 +45,9 @@ export interface FinishedRun {
   memory: SharedArrayBuffer
 }
 
-const STEPS_PER_SLICE = 20_000
+/** Steps between two looks at the host clock; a step may be a window of many thousand accesses. */
+const STEPS_PER_SLICE = 64
+const SLICE_MS = 20
 const PROGRESS_MS = 100
 
 /** Runs `image` on `config`. Rejects with UserError (the configuration is impossible) or EngineError. */
@@ -75,6 +81,7 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
     untilCycle: options.untilCycle ?? Infinity,
     shortestWorkerWindow: options.shortestWorkerWindow ?? WORKER_WINDOW_CYCLES,
     randomDelayMs: options.randomDelayMs ?? 0,
+    dieAtWindow: options.dieAtWindow ?? 0,
   }
 }
 
@@ -84,9 +91,11 @@ async function runHere(setup: RunSetup, engine: 'reference' | 'inline', options:
   return collectResult(simulation, shared)
 }
 
-/** In slices, so that the event loop can deliver signals and show progress. */
+/** In slices of host time, so that the event loop can deliver signals and show progress. */
 async function runSlices(simulation: Simulation, options: SimulateOptions): Promise<void> {
-  while (simulation.run(STEPS_PER_SLICE) === 'running') {
+  for (;;) {
+    const pauseAt = performance.now() + SLICE_MS
+    while (performance.now() < pauseAt) if (simulation.run(STEPS_PER_SLICE) !== 'running') return
     options.onProgress?.(simulation.cycle)
     await nextTurn()
     if (options.signal?.aborted === true) throw new EngineError('the run was interrupted')
@@ -97,9 +106,11 @@ async function runThreads(setup: RunSetup, options: SimulateOptions): Promise<Ru
   const { onProgress } = options
   const shared = openSharedState(stateLayout(setup.config.machine, setup.image), setup.state)
   const timer = onProgress === undefined ? undefined : setInterval(() => onProgress(shared.progress[0]), PROGRESS_MS)
+  const cluster = options.cluster ?? new Cluster()
   try {
-    return await runCluster(setup, options.signal)
+    return await cluster.run(setup, options.signal)
   } finally {
     clearInterval(timer)
+    if (options.cluster === undefined) await cluster.close()
   }
 }

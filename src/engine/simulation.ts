@@ -41,6 +41,8 @@ export class Simulation {
   cycle = 0
   /** Steps done. */
   events = 0
+  /** CPU of the last step. */
+  #lastCpu = 0
   readonly #user: UserSide
   readonly #options: SimulationOptions
   readonly #shared: SharedState
@@ -72,9 +74,15 @@ export class Simulation {
         if (this.#nobodyCanSignal()) this.end = 'stalled'
       }
     }
-    if (this.end === 'until' || this.end === 'finished') this.#user.settle(kernel.cpus, this.#options.untilCycle)
+    if (this.end === 'until') this.#user.settle(kernel.cpus, this.#options.untilCycle)
+    if (this.end === 'stalled') this.#user.settle(kernel.cpus, this.cycle + 1)
     this.#report()
     return this.end
+  }
+
+  /** Makes every core stand at the present cycle, so that TLBs can be compared with tables. */
+  standStill(): void {
+    this.#user.standStill(this.cycle, this.#lastCpu)
   }
 
   /** Why nothing moves: what every CPU does and what every sleeping task waits for. */
@@ -107,6 +115,7 @@ export class Simulation {
       this.end = 'until'
       return
     }
+    this.#lastCpu = next.id
     if (!next.inUserMode) {
       this.cycle = earliest
       advanceKernel(kernel, next, earliest)

@@ -29,6 +29,8 @@ const ARRIVAL_POLL_MS = 200
 export interface WorkerLoopOptions {
   /** Sleep up to this long before and after windows, milliseconds: for tests that host timing does not matter. */
   randomDelayMs: number
+  /** End the thread instead of running the n-th window: for tests that a run does not wait for the dead. */
+  dieAtWindow: number
 }
 
 export class ThreadedUserSide extends WindowedUserSide {
@@ -98,6 +100,7 @@ export function serveWindows(state: SharedState, id: number, core: Core, options
   const end = layout.view(buffer, 'window', 'end', id)
   const idle = new Int32Array(new SharedArrayBuffer(4))
   let seen = 0
+  let windows = 0
   for (;;) {
     Atomics.wait(doorbell, 0, seen)
     // Pairs with the add in runWindows().
@@ -105,6 +108,8 @@ export function serveWindows(state: SharedState, id: number, core: Core, options
     if (rung === seen) continue
     seen = rung
     if (limit[0] === LIMIT_SHUTDOWN) return
+    windows += 1
+    if (windows === options.dieAtWindow) process.exit(1)
     hostDelay(idle, options)
     end[0] = core.run(limit[0], false, false)
     hostDelay(idle, options)

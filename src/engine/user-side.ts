@@ -25,6 +25,8 @@ export interface UserSide extends CoreHooks {
   beforeCommit(cpu: KernelCpu): void
   /** It was, and the CPU stayed in user mode. */
   committed(cpu: KernelCpu): void
-  /** Brings every core to where it stands at `cycle`, for looking at it. */
+  /** Makes every core stand right after the step of CPU `id` at `cycle`, in the middle of a run. */
+  standStill(cycle: number, id: number): void
+  /** Brings every core to where it stands at `cycle`, at the end of a run. */
   settle(cpus: readonly KernelCpu[], cycle: number): void
 }

@@ -26,7 +26,8 @@ import type { SharedState } from './shared-state.js'
 import type { UserSide } from './user-side.js'
 
 const SHORTEST_WINDOW_CYCLES = 256
-const LONGEST_WINDOW_CYCLES = 2 ** 22
+/** Bounds how long an abort has to wait. */
+const LONGEST_WINDOW_CYCLES = 2 ** 20
 
 export class WindowedUserSide implements UserSide {
   readonly #shared: SharedState
@@ -110,14 +111,18 @@ export class WindowedUserSide implements UserSide {
 
   beforeSharedWrite(writer: KernelCpu, mm: Mm): void {
     for (const cpu of this.#kernelCpus()) {
-      if (cpu.inUserMode && cpu !== writer && cpu.current.mm === mm) this.#standAt(cpu, writer)
+      if (cpu.inUserMode && cpu !== writer && cpu.current.mm === mm) this.#standAt(cpu, writer.now, writer.id)
     }
   }
 
   beforeFlagWrite(writer: KernelCpu): void {
     for (const cpu of this.#kernelCpus()) {
-      if (cpu.inUserMode && cpu !== writer) this.#standAt(cpu, writer)
+      if (cpu.inUserMode && cpu !== writer) this.#standAt(cpu, writer.now, writer.id)
     }
+  }
+
+  standStill(cycle: number, id: number): void {
+    for (const cpu of this.#kernelCpus()) if (cpu.inUserMode) this.#standAt(cpu, cycle, id)
   }
 
   interruptAt(target: KernelCpu, cycle: number): void {
@@ -153,11 +158,11 @@ export class WindowedUserSide implements UserSide {
     return Math.max(this.horizon, this.cores[id].clock + 1)
   }
 
-  /** Makes a core stand at the writer's commit: every action before it done, none after it. */
-  #standAt(cpu: KernelCpu, writer: KernelCpu): void {
+  /** Makes a core stand at a commit of CPU `committer`: every action before it done, none after it. */
+  #standAt(cpu: KernelCpu, cycle: number, committer: number): void {
     const { id } = cpu
     if (this.ends[id] === END_NONE && this.#fresh[id] === 1) return
-    const limit = writer.now + (id < writer.id ? 1 : 0)
+    const limit = cycle + (id < committer ? 1 : 0)
     const core = this.cores[id]
     if (core.lastStart >= limit) this.#putBack(id)
     if (core.clock < limit) {

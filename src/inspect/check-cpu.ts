@@ -21,6 +21,24 @@ export function checkCpu(k: KernelState, cpu: KernelCpu, cycle?: number): void {
   if (cpu.callQueue.length > 0) checkCallQueue(k, cpu, cycle)
 }
 
+/** I9, I13: the PCID slots of one CPU (none are in use on Linux 4.6). */
+export function checkSlots(k: KernelState, cpu: KernelCpu, cycle?: number): void {
+  const { ctxs } = cpu.tlb6x
+  for (let asid = 0; asid < TLB_NR_DYN_ASIDS; asid++) {
+    const { ctxId, tlbGen } = ctxs[asid]!
+    if (ctxId === 0) continue
+    if (ctxId >= k.nextCtxId) violated(k, 'I13', { cpu, cycle }, `slot ${asid} holds mm ${ctxId}, which never existed`)
+    const mm = k.mms.get(ctxId)
+    if (mm !== undefined && tlbGen > mm.tlbGen) {
+      violated(k, 'I9', { cpu, mm, cycle }, `slot ${asid} has generation ${tlbGen}, the mm only ${mm.tlbGen}`)
+    }
+    for (let other = 0; other < asid; other++) {
+      if (ctxs[other]!.ctxId !== ctxId) continue
+      violated(k, 'I13', { cpu, mm, cycle }, `slots ${other} and ${asid} both hold it`)
+    }
+  }
+}
+
 /** I3, I6, I26, I27: the running task, its mm, and what it may wait for. */
 function checkRunning(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
   const { current } = cpu
@@ -89,10 +107,9 @@ function checkState46(k: KernelState, cpu: KernelCpu, cycle: number | undefined)
   }
 }
 
-/** I9, I13, I15, I16 of Linux 6.x. */
+/** I12, I15, I16 of Linux 6.x. */
 function checkState6x(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
   const { loadedMm, isLazy } = cpu.tlb6x
-  checkSlots(k, cpu, cycle)
   const { mm } = cpu.current
   if (loadedMm !== undefined) {
     if (loadedMm.isFreed) violated(k, 'I3', { cpu, mm: loadedMm, cycle }, 'the loaded mm is freed')
@@ -108,22 +125,6 @@ function checkState6x(k: KernelState, cpu: KernelCpu, cycle: number | undefined)
   }
   if (mm === undefined && loadedMm !== k.initMm && !isLazy) {
     violated(k, 'I15', { cpu, mm: loadedMm, cycle }, 'borrows an mm, but is not lazy')
-  }
-}
-
-function checkSlots(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
-  const { ctxs } = cpu.tlb6x
-  for (let asid = 0; asid < TLB_NR_DYN_ASIDS; asid++) {
-    const { ctxId, tlbGen } = ctxs[asid]!
-    if (ctxId === 0) continue
-    if (ctxId >= k.nextCtxId) violated(k, 'I13', { cpu, cycle }, `slot ${asid} holds mm ${ctxId}, which never existed`)
-    const mm = k.mms.get(ctxId)
-    if (mm !== undefined && tlbGen > mm.tlbGen) {
-      violated(k, 'I9', { cpu, mm, cycle }, `slot ${asid} has generation ${tlbGen}, the mm only ${mm.tlbGen}`)
-    }
-    for (let other = 0; other < asid; other++) {
-      if (ctxs[other]!.ctxId === ctxId) violated(k, 'I13', { cpu, mm, cycle }, `slots ${other} and ${asid} both hold it`)
-    }
   }
 }
 

@@ -3,11 +3,12 @@
 // is then that of its future. So these checks are right for a CPU that is in the kernel at any
 // time, and for a CPU in user mode only while its core stands at the present cycle.
 //
-// I10 (a slot of generation g has had requests 1..g applied) has no check of its own: a request
-// that was skipped shows as an entry that differs from the tables in a slot that is up to date.
+// Two need no check of their own, because the tables say one thing about an address. I10 (a slot
+// of generation g has had requests 1..g applied): a request that was skipped shows as an entry
+// that differs from the tables in a slot that is up to date. I21 (a large and a small entry for
+// one address): one of them has not the size that the tables map.
 
 import { hex64, hexNumber } from '../base/units.js'
-import { pagesPerEntry } from '../machine/geometry.js'
 import type { PagingCacheEntry, TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import { FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
@@ -25,27 +26,16 @@ export function checkTlbs(k: KernelState, cycle?: number): void {
 /** Checks the TLBs of one CPU that stands at the present cycle. Returns how many entries there were. */
 export function checkTlbsOf(k: KernelState, cpu: KernelCpu, cycle?: number): number {
   const mmu = k.platform.mmu(cpu.id)
-  const large: LargePage[] = []
   let entries = 0
   mmu.forEachTlbEntry((entry) => {
     entries += 1
     checkEntry(k, cpu, entry, cycle)
-    const pages = pagesPerEntry(k.geometry, entry.pageLevel)
-    if (pages > 1) large.push({ first: vpnOf(k, entry.hi, entry.lo), pages, pcid: entry.pcid, global: entry.global })
   })
-  if (large.length > 0) checkOneSize(k, cpu, large, cycle)
   mmu.forEachPagingCacheEntry((entry) => {
     entries += 1
     checkPagingCacheEntry(k, cpu, entry, cycle)
   })
   return entries
-}
-
-interface LargePage {
-  first: number
-  pages: number
-  pcid: number
-  global: boolean
 }
 
 function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: number | undefined): void {
@@ -76,21 +66,6 @@ function blockStart(k: KernelState, pfn: number): number {
     if (refcount[start]! > 0 && start + 2 ** order[start]! > pfn) return start
   }
   return pfn
-}
-
-/** I21: no address is translated by a large and by a small entry, unless a flush is pending. */
-function checkOneSize(k: KernelState, cpu: KernelCpu, large: readonly LargePage[], cycle: number | undefined): void {
-  k.platform.mmu(cpu.id).forEachTlbEntry((entry) => {
-    const vpn = vpnOf(k, entry.hi, entry.lo)
-    const pages = pagesPerEntry(k.geometry, entry.pageLevel)
-    const around = large.find((page) => page.pages > pages && page.first <= vpn && vpn < page.first + page.pages
-      && (page.pcid === entry.pcid || page.global || entry.global))
-    if (around === undefined) return
-    const judgement = judgeTlbEntry(k, cpu, entry)
-    if (judgement.verdict === 'pending') return
-    violated(k, 'I21', { cpu, mm: judgement.mm, vpn, cycle },
-      `${describe(entry)} lies inside a cached page of ${around.pages} base pages`)
-  })
 }
 
 /** I2: the tables that walks continue in are those of the tree, and none was given back. */

@@ -7,6 +7,7 @@
 //   I4, I5, I7 (4.6), I11, I23       check-mm.ts       references, masks, generations, kernel halves
 //   I29, I30, I18 (areas)            check-frames.ts   frames and tables recounted
 //   I10, I14   no check of their own: a request that was lost shows as I8, I18 or I20
+//   I7 (6.x)   a stale bit may stay for a second of flushing; that it goes then is a test of the policy
 //   I19        not seen: an entry that changed its frame without a flush shows as I8 in the TLB that has the old one
 //   I27        only that no handler waits; which lock a path must hold is not modelled
 //   I28, I32   about traces: tests compare them
@@ -20,7 +21,7 @@
 // allows. The turns count steps, so two runs check the same things at the same steps.
 
 import type { KernelState } from '../kernel/state.js'
-import { checkCpu } from './check-cpu.js'
+import { checkCpu, checkSlots } from './check-cpu.js'
 import { checkFrames } from './check-frames.js'
 import { checkKernelHalves, checkMms } from './check-mm.js'
 import { checkTlbsOf } from './check-tlb.js'
@@ -54,6 +55,7 @@ export function checkInvariants(k: KernelState, cycle?: number): void {
   for (const cpu of k.cpus) checkCpu(k, cpu, cycle)
   const turns = turnsFor(k)
   turns.step += 1
+  checkSlots(k, k.cpus[turns.step % k.cpus.length]!, cycle)
   if (turns.step >= turns.mms) {
     checkMms(k, cycle)
     turns.mms = turns.step + steps(k.cpus.length + k.tasks.length + k.mms.size)
@@ -73,6 +75,7 @@ export function checkInvariants(k: KernelState, cycle?: number): void {
 export function checkEverything(k: KernelState, cycle?: number): void {
   for (const cpu of k.cpus) {
     checkCpu(k, cpu, cycle)
+    checkSlots(k, cpu, cycle)
     checkTlbsOf(k, cpu, cycle)
   }
   checkMms(k, cycle)

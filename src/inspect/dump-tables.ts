@@ -66,7 +66,7 @@ interface Range {
 }
 
 function treeLine(k: KernelState, entry: TableEntry, addressColumn: number): string {
-  const slot = String(entry.slot).padStart(3)
+  const slot = String(entry.slot).padStart(Math.max(3, String(entriesAt(k.geometry, entry.level) - 1).length))
   const text = `${STEP.repeat(entry.depth)}${LEVEL_NAMES[entry.level]}[${slot}] ` +
     describeEntry(entry.lo, entry.hi, entry.level, k.geometry.pageShift)
   return entry.isLeaf ? `${text.padEnd(addressColumn - 1)} va ${address(k, signExtendVpn(k, entry.vpn))}` : text

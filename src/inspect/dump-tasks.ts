@@ -13,11 +13,14 @@ import type { Vma } from '../kernel/vma.js'
 import { columns, frame, pcidTitle, sizeOf } from './text.js'
 import { describeMm, describeTask } from './violation.js'
 
+/** Where a CPU's core stands while it is in user mode; the kernel's rows do not say. */
+export type ClockOf = (cpu: KernelCpu) => number
+
 /** One row a CPU: what it runs, which mm is loaded, whether it is lazy, and its PCID slots. */
-export function dumpCpus(k: KernelState): string {
+export function dumpCpus(k: KernelState, clockOf?: ClockOf): string {
   const is46 = k.config.kernel.era === 'linux-4.6'
   const header = ['cpu', 'cycle', 'mode', 'task', 'loaded', is46 ? 'state' : 'lazy', ...(is46 ? [] : ['slots mm:gen'])]
-  return table([header, ...k.cpus.map((cpu) => cpuRow(k, cpu, is46))], [1])
+  return table([header, ...k.cpus.map((cpu) => cpuRow(k, cpu, is46, clockOf))], [1])
 }
 
 /** One row a task, idle tasks first, then every address space with its counters and areas. */
@@ -45,9 +48,10 @@ export function dumpMm(k: KernelState, mm: Mm): string {
   return [counters, ...areas.map((line) => `  ${line}`), ''].join('\n')
 }
 
-function cpuRow(k: KernelState, cpu: KernelCpu, is46: boolean): string[] {
+function cpuRow(k: KernelState, cpu: KernelCpu, is46: boolean, clockOf: ClockOf | undefined): string[] {
+  const cycle = cpu.inUserMode ? clockOf?.(cpu) ?? '-' : cpu.now
   const task = cpu.isIdle ? 'idle' : describeTask(cpu.current)
-  const row = [`cpu${cpu.id}`, String(cpu.now), modeOf(cpu), task]
+  const row = [`cpu${cpu.id}`, String(cycle), modeOf(cpu), task]
   if (is46) {
     const { state, activeMm } = cpu.tlb46
     const hasLeft = !activeMm.mmCpumask.has(cpu.id)
@@ -76,16 +80,17 @@ function modeOf(cpu: KernelCpu): string {
 
 function taskRow(k: KernelState, task: Task): string[] {
   const doing = task.state === 'Z' ? task.outcome : task.state === 'S' ? `sleeps, waiting for ${task.sleepingOn}`
-    : k.cpus[task.cpu]!.current === task ? 'runs' : 'ready'
+    : k.cpus[task.cpu]!.current === task ? 'runs' : task.isIdle ? '-' : 'ready'
   return [
-    String(task.pid), String(task.tgid), task.comm, task.state, `cpu${task.cpu}`, mmOf(k, task.mm), mmOf(k, task.activeMm),
-    doing,
+    String(task.pid), String(task.tgid), task.comm, task.state, `cpu${task.cpu}`,
+    mmOf(k, task.mm), mmOf(k, task.activeMm), doing,
   ]
 }
 
 function areaRow(k: KernelState, vma: Vma): string[] {
   const range = [vma.vmStart, vma.vmEnd].map((vpn) => hex64(vpnHi(k, vpn), vpnLo(k, vpn))).join('-')
-  const prot = `${vma.prot & PROT_READ ? 'r' : '-'}${vma.prot & PROT_WRITE ? 'w' : '-'}${vma.prot & PROT_EXEC ? 'x' : '-'}p`
+  const letters = [[PROT_READ, 'r'], [PROT_WRITE, 'w'], [PROT_EXEC, 'x']] as const
+  const prot = `${letters.map(([bit, letter]) => ((vma.prot & bit) === 0 ? '-' : letter)).join('')}p`
   return [range, sizeOf(k, vma.vmEnd - vma.vmStart), prot, vma.huge ? 'huge' : '']
 }
 

@@ -3,16 +3,16 @@
 
 import type { KernelState } from '../kernel/state.js'
 import { dumpRanges, dumpTables, tableTitle } from './dump-tables.js'
-import { dumpCpus, dumpTasks } from './dump-tasks.js'
+import { dumpCpus, dumpTasks, type ClockOf } from './dump-tasks.js'
 import { dumpTlbs } from './dump-tlbs.js'
 
 export { dumpRanges, dumpTables, tableTitle } from './dump-tables.js'
-export { dumpCpus, dumpMm, dumpTasks } from './dump-tasks.js'
+export { dumpCpus, dumpMm, dumpTasks, type ClockOf } from './dump-tasks.js'
 export { dumpTlb, dumpTlbs } from './dump-tlbs.js'
 
 /** CPUs, tasks, address spaces, page tables (the kernel's as ranges only) and TLBs. */
-export function dumpAll(k: KernelState): string {
-  return [dumpCpus(k), dumpTasks(k), dumpAllTables(k), dumpTlbs(k)].join('\n')
+export function dumpAll(k: KernelState, clockOf?: ClockOf): string {
+  return [dumpCpus(k, clockOf), dumpTasks(k), dumpAllTables(k), dumpTlbs(k)].join('\n')
 }
 
 /** The trees and ranges of every mm; of init_mm, whose tree is long, the ranges. */

@@ -32,9 +32,8 @@ export interface SlotRange {
 }
 
 /**
- * Visits every entry below the root that is not zero, tables before what they hold. `visit` returns false to leave
- * out what lies below the entry. Page numbers are those of the low end of a sign-extended address when `from` is in
- * the upper half: `signVpn` is added to them.
+ * Visits every entry of the given root slots and below that is not zero, tables before what they hold. `visit` returns
+ * false to leave out what lies below the entry. Page numbers are as translated: see {@link signExtendVpn}.
  */
 export function forEachEntry(
   k: KernelState, mm: Mm, range: SlotRange, visit: (entry: TableEntry) => boolean | void,

@@ -1,14 +1,16 @@
 // Plain text for dumps: columns that line up, and the short words that dumps share.
 
-import { entryNx, entryPresent, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PCD, PAGE_PWT, PAGE_RW, PAGE_SAVED_DIRTY_HI,
-  PAGE_USER } from '../machine/entry.js'
+import {
+  entryNx, entryPresent, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PCD, PAGE_PWT, PAGE_RW, PAGE_SAVED_DIRTY_HI,
+  PAGE_USER,
+} from '../machine/entry.js'
 import { formatBytes, hexNumber } from '../base/units.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { describeMm } from './violation.js'
 
-/** Rows of cells as lines: every column as wide as its widest cell, two spaces between, columns in `right` to the right. */
+/** Rows of cells as lines: columns as wide as their widest cell, two spaces between, those in `right` to the right. */
 export function columns(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
   const widths: number[] = []
   for (const row of rows) {
@@ -57,7 +59,8 @@ export function pcidOn(k: KernelState, cpu: KernelCpu, mm: Mm): number | undefin
 /** `pcid 2`, `pcid 2 on cpu0, 3 on cpu1`, `no pcid` where no CPU knows the mm, `pcid 0` without PCIDs. */
 export function pcidTitle(k: KernelState, mm: Mm): string {
   if (!k.config.kernel.pcid) return 'pcid 0'
-  const known = k.cpus.map((cpu) => ({ cpu: cpu.id, pcid: pcidOn(k, cpu, mm) })).filter(({ pcid }) => pcid !== undefined)
+  const onCpus = k.cpus.map((cpu) => ({ cpu: cpu.id, pcid: pcidOn(k, cpu, mm) }))
+  const known = onCpus.filter(({ pcid }) => pcid !== undefined)
   if (known.length === 0) return 'no pcid'
   if (known.every(({ pcid }) => pcid === known[0]!.pcid)) return `pcid ${known[0]!.pcid}`
   return `pcid ${known.map(({ cpu, pcid }) => `${pcid} on cpu${cpu}`).join(', ')}`

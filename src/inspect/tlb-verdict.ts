@@ -64,7 +64,7 @@ export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): 
   const walk = peekWalk(k.geometry, k.mem, mm.pgdPfn, entry.hi, entry.lo)
   const last = walk.steps[walk.steps.length - 1]!
   const difference = mappingDifference(entry, walk)
-  if (difference !== '') return excuse(owner, last.pfn, difference, 'I8')
+  if (difference !== '') return excuse(owner, last.pfn, difference, difference === OTHER_SIZE ? 'I21' : 'I8')
   if (entry.global !== ((last.lo & PAGE_GLOBAL) !== 0)) {
     return excuse(owner, last.pfn, entry.global ? 'global only in the TLB' : 'global only in the table', 'I22')
   }
@@ -104,12 +104,14 @@ export function judgePagingCacheEntry(k: KernelState, cpu: KernelCpu, entry: Pag
   }
 }
 
+const OTHER_SIZE = 'the table maps another page size'
+
 /** Empty when the entry translates its page as the tables do, permissions aside. */
 function mappingDifference(entry: TlbEntry, walk: PeekResult): string {
   switch (walk.reason) {
     case 'ok':
     case 'huge':
-      if (walk.leafLevel !== entry.pageLevel) return 'the table maps another page size'
+      if (walk.leafLevel !== entry.pageLevel) return OTHER_SIZE
       return walk.pfn === entry.pfn ? '' : `the table maps frame ${walk.pfn}`
     case 'none':
       return 'unmapped'

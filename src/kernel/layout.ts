@@ -3,6 +3,8 @@
 // numbers and page descriptors (kernel-behaviour.md section 2). Addresses here are BigInt or
 // frame numbers: nothing in this file runs per access.
 
+import { entryPfn, PAGE_PSE } from '../machine/entry.js'
+import { LEVEL_PTE } from '../machine/geometry.js'
 import type { Geometry } from '../machine/geometry.js'
 import type { KernelEra } from './config.js'
 
@@ -110,4 +112,16 @@ export function pageToPfn(layout: KernelLayout, page: bigint): number {
 /** virt_to_page() for direct-map and image addresses. */
 export function virtToPage(layout: KernelLayout, physBase: number, geometry: Geometry, address: bigint): bigint {
   return pfnToPage(layout, Number(pa(layout, physBase, address) >> BigInt(geometry.pageShift)))
+}
+
+/**
+ * pgd_page() ... pte_page(): the descriptor of what an entry of `level` points to - the next table,
+ * or for a leaf the first frame of its page, never the table that holds the entry.
+ */
+export function pxdPage(layout: KernelLayout, geometry: Geometry, level: number, lo: number, hi: number): bigint {
+  const isLargeLeaf = level !== LEVEL_PTE && geometry.levels[level].leaf && (lo & PAGE_PSE) !== 0
+  const pfn = entryPfn(lo, hi, geometry.pageShift)
+  const pages = 2 ** (geometry.levels[level].shift - geometry.pageShift)
+  // Bit 12 of a large leaf is PAT, not address.
+  return pfnToPage(layout, isLargeLeaf ? Math.floor(pfn / pages) * pages : pfn)
 }

@@ -2,6 +2,7 @@
 // that say which restriction of a page stops which access. The masks are computed when a bit
 // changes, so that an access decides with one mask and compare.
 
+import type { Geometry } from './geometry.js'
 import {
   CONTROL_AC, CONTROL_NXE, CONTROL_PCIDE, CONTROL_PGE, CONTROL_PSE, CONTROL_SMAP, CONTROL_SMEP, CONTROL_WP,
   RESTRICT_CLEAN, RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, WORD_CONTROLS, WORD_DENY,
@@ -49,11 +50,11 @@ export const INVPCID_SINGLE = 1
 export const INVPCID_ALL_GLOBAL = 2
 export const INVPCID_ALL = 3
 
-/** The CONTROL_* word. PCIDE exists only in long mode. */
-export function controlBits(c: Controls, longMode: boolean): number {
-  return (c.wp ? CONTROL_WP : 0) | (c.nxe ? CONTROL_NXE : 0) | (c.smep ? CONTROL_SMEP : 0) |
+/** The CONTROL_* word. PCIDE exists only in long mode, and NXE says nothing to entries of four bytes. */
+export function controlBits(c: Controls, g: Geometry): number {
+  return (c.wp ? CONTROL_WP : 0) | (c.nxe && g.entryBytes === 8 ? CONTROL_NXE : 0) | (c.smep ? CONTROL_SMEP : 0) |
     (c.smap ? CONTROL_SMAP : 0) | (c.pge ? CONTROL_PGE : 0) | (c.pse ? CONTROL_PSE : 0) |
-    (c.pcide && longMode ? CONTROL_PCIDE : 0)
+    (c.pcide && g.canonical ? CONTROL_PCIDE : 0)
 }
 
 /**
@@ -72,4 +73,12 @@ export function computeDenyMasks(words: Int32Array): void {
   deny(ACCESS_READ, smap, RESTRICT_SUPERVISOR)
   deny(ACCESS_WRITE, readOnly | RESTRICT_CLEAN | smap, RESTRICT_SUPERVISOR | RESTRICT_READ_ONLY | RESTRICT_CLEAN)
   deny(ACCESS_EXEC, RESTRICT_NX | smep, RESTRICT_SUPERVISOR | RESTRICT_NX)
+}
+
+/** The bits of an error code that say what the access was. A fetch is told only with NXE (where NX exists) or SMEP. */
+export function accessCode(words: Int32Array, access: number, user: boolean): number {
+  const mode = user ? FAULT_USER : 0
+  if (access === ACCESS_WRITE) return mode | FAULT_WRITE
+  const tellsFetches = (words[WORD_CONTROLS]! & (CONTROL_NXE | CONTROL_SMEP)) !== 0
+  return access === ACCESS_EXEC && tellsFetches ? mode | FAULT_FETCH : mode
 }

@@ -5,9 +5,9 @@
 //   counters  | seven doubles |
 //
 // A TLB entry and a paging-cache entry are four words; an empty one has a second word of 0. How
-// an array keeps the age of its entries is in tlb-array.ts.
+// an array orders its entries is in tlb-array.ts.
 
-import { LEVEL_NAMES, lowestNameSharing, type Geometry } from './geometry.js'
+import { geometryOf, LEVEL_NAMES, lowestNameSharing, type Geometry } from './geometry.js'
 import type { MachineConfig, TlbArrayConfig, TlbLevelConfig } from './config.js'
 
 // Header of `words`.
@@ -135,30 +135,22 @@ export function pagingCacheSizes(m: MachineConfig, g: Geometry): readonly number
   })
 }
 
-/** Fully associative arrays above this many entries have hints. */
-const HINTS_ABOVE_WAYS = 8
-
-/** Number of hint words of an array: a power of two, at least two per entry, or 0. */
-export function hintCount({ entries, ways }: TlbArrayConfig): number {
-  return entries === ways && ways > HINTS_ABOVE_WAYS ? 2 ** Math.ceil(Math.log2(ways * 2)) : 0
-}
-
-/** Words of one array: entries, stamps, clock, hints. */
+/** Words of one array. */
 export function arrayWords(config: TlbArrayConfig): number {
-  return config.entries * (ENTRY_WORDS + 1) + 1 + hintCount(config)
+  return config.entries * ENTRY_WORDS
 }
 
 export function tlbLevelWords(config: TlbLevelConfig): number {
   return config.arrays.reduce((words, array) => words + arrayWords(array), 0)
 }
 
-/** Length of the words view of one MMU. */
-export function mmuWordsOf(m: MachineConfig, g: Geometry): number {
+/** Length of the words view that a machine's MMU needs. */
+export function mmuWords(m: MachineConfig): number {
+  const g = geometryOf(m.geometry)
   const tlbs = tlbLevelWords(m.tlb.l1i) + tlbLevelWords(m.tlb.l1d) + tlbLevelWords(m.tlb.stlb)
   const pagingCaches = pagingCacheSizes(m, g)
-    .reduce((words, size) => words + (size > 0 ? arrayWords({ entries: size, ways: size }) : 0), 0)
-  // A level without a paging cache still looks at one entry, which is empty.
-  return HEADER_WORDS + tlbs + pagingCaches + arrayWords({ entries: 1, ways: 1 })
+    .reduce((words, size) => words + arrayWords({ entries: size, ways: size }), 0)
+  return HEADER_WORDS + tlbs + pagingCaches
 }
 
 /** Length of the counters view. */

@@ -1,52 +1,51 @@
 // One CPU's memory-management unit: TLB, then paging-structure caches, then the page walk.
 //
 // `translate` answers for one access. Its first lines are the hot path of the whole simulator: a
-// base page found in the first way of its L1 set. Everything else is `translateSlowly`. A call that does not
-// return TRANSLATED and may not write leaves the state bit for bit as it was, so the engine can
-// try an access, stop in front of it, and commit it later.
+// base page found in the first way of its L1 set. The rest follows in order of cost. A call that
+// does not return TRANSLATED and may not write leaves the state bit for bit as it was, so the
+// engine can try an access, stop in front of it, and commit it later.
 //
 // All state is in `words` and `counters` (layout: mmu-state.ts); the fields here are constants of
-// the configuration and results of the last call. No data is moved, no memory types exist, and
-// protection keys are absent.
+// the configuration and results of the last call. Absent: data, memory types, protection keys.
 
 import type { MachineConfig } from './config.js'
-import type { Costs } from './costs.js'
-import { PAGE_DIRTY, PAGE_GLOBAL } from './entry.js'
-import { bitsFrom, canonicalBias, canonicalMask, geometryOf, LEVEL_PTE, type Geometry } from './geometry.js'
-import {
-  ACCESS_EXEC, ACCESS_WRITE, computeDenyMasks, controlBits, FAULT_FETCH, FAULT_PRESENT, FAULT_RESERVED, FAULT_USER,
-  FAULT_WRITE, GENERAL_PROTECTION, INVPCID_ADDRESS, INVPCID_ALL, INVPCID_ALL_GLOBAL, NEEDS_WRITE, PAGE_FAULT,
-  TRANSLATED, type Controls,
-} from './controls.js'
-import {
-  describePagingCacheEntry, describeTlbEntry, type PagingCacheEntry, type TlbEntry,
-} from './mmu-dump.js'
-import {
-  ATTR_LEVEL_SHIFT, CLASS_BASE, classesByLevel, CONTROL_AC, CONTROL_NXE, CONTROL_PCIDE, CONTROL_PGE, CONTROL_SMEP,
-  COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS,
-  COUNTER_STLB_MISSES, COUNTER_WALK_STEPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, HEADER_WORDS, KEY_CLASS_MASK,
-  KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_PCID_SHIFT, KEY_VALID, mmuCounters, mmuWordsOf, RESTRICT_CLEAN,
-  RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, tlbLevelWords, WORD_CONTROLS, WORD_CR3_FLAGS, WORD_DENY, WORD_ROOT_PFN,
-  WORD_TAG,
-} from './mmu-state.js'
+import * as entry from './entry.js'
+import * as geometry from './geometry.js'
+import type { Geometry } from './geometry.js'
+import * as controls from './controls.js'
+import type { Controls } from './controls.js'
+import { describePagingCacheEntry, describeTlbEntry, type PagingCacheEntry, type TlbEntry } from './mmu-dump.js'
+import * as state from './mmu-state.js'
 import { PagingCache } from './paging-cache.js'
 import type { PhysMem } from './phys-mem.js'
-import { classShapes, TlbLevel, type ClassShape } from './tlb.js'
-import { WALK_NOT_PRESENT, WALK_OK, Walker } from './walker.js'
+import { classShapes, TlbLevel, type TlbArray } from './tlb.js'
+import * as walk from './walker.js'
+import { Walker } from './walker.js'
 import { assert } from '../base/assert.js'
 
 export * from './controls.js'
 export type { PagingCacheEntry, TlbEntry } from './mmu-dump.js'
 export {
   COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS,
-  COUNTER_STLB_MISSES, COUNTER_WALK_STEPS, mmuCounters,
+  COUNTER_STLB_MISSES, COUNTER_WALK_STEPS, mmuCounters, mmuWords,
 } from './mmu-state.js'
 export { peekWalk, type PeekReason, type PeekResult, type PeekStep } from './peek-walk.js'
 
-/** Length of the words view that a machine's MMU needs. */
-export function mmuWords(m: MachineConfig): number {
-  return mmuWordsOf(m, geometryOf(m.geometry))
-}
+// Bound to constants of this module: the compiler folds those, and loads imported ones each time.
+const {
+  ATTR_LEVEL_SHIFT, CLASS_BASE, classesByLevel, CONTROL_AC, CONTROL_PCIDE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES,
+  COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS, COUNTER_STLB_MISSES, COUNTER_WALK_STEPS, ENTRY_ATTR,
+  ENTRY_KEY_HI, ENTRY_PFN, HEADER_WORDS, KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_PCID_SHIFT,
+  KEY_VALID, mmuCounters, mmuWords, RESTRICT_CLEAN, tlbLevelWords, WORD_CONTROLS, WORD_CR3_FLAGS, WORD_DENY,
+  WORD_ROOT_PFN, WORD_TAG,
+} = state
+const {
+  ACCESS_EXEC, ACCESS_WRITE, accessCode, computeDenyMasks, controlBits, FAULT_PRESENT, FAULT_RESERVED,
+  GENERAL_PROTECTION, INVPCID_ADDRESS, INVPCID_ALL, INVPCID_ALL_GLOBAL, NEEDS_WRITE, PAGE_FAULT, TRANSLATED,
+} = controls
+const { bitsFrom, canonicalBias, canonicalMask, geometryOf, LEVEL_PTE } = geometry
+const { PAGE_DIRTY } = entry
+const { WALK_NOT_PRESENT, WALK_OK } = walk
 
 export class Mmu {
   // Results of the last `translate`, valid until the next one.
@@ -67,7 +66,11 @@ export class Mmu {
   private readonly l1i: TlbLevel
   private readonly l1d: TlbLevel
   private readonly stlb: TlbLevel
-  private readonly shapes: readonly (ClassShape | undefined)[]
+  /** Where first-level base pages are: {@link translate} looks there first. */
+  private readonly codeArray: TlbArray
+  private readonly dataArray: TlbArray
+  /** By size class: which bits of a base-page number count inside one page of it. */
+  private readonly insideMask: Int32Array
   private readonly classOfLevel: Int32Array
   private readonly pageShift: number
   private readonly baseHiMask: number
@@ -80,7 +83,7 @@ export class Mmu {
 
   constructor(m: MachineConfig, mem: PhysMem, words: Int32Array, counters: Float64Array) {
     const g = geometryOf(m.geometry)
-    assert(words.length >= mmuWordsOf(m, g), `MMU needs ${mmuWordsOf(m, g)} words, got ${words.length}`)
+    assert(words.length >= mmuWords(m), `MMU needs ${mmuWords(m)} words, got ${words.length}`)
     assert(counters.length >= mmuCounters(), `MMU needs ${mmuCounters()} counters, got ${counters.length}`)
     this.geometry = g
     this.words = words
@@ -92,26 +95,27 @@ export class Mmu {
     at += tlbLevelWords(m.tlb.l1d)
     this.stlb = new TlbLevel(words, at, m.tlb.stlb, g, 2)
     at += tlbLevelWords(m.tlb.stlb)
+    this.codeArray = this.l1i.base
+    this.dataArray = this.l1d.base
     this.pagingCache = new PagingCache(words, at, m, g)
     this.walker = new Walker(m, g, mem, words, this.pagingCache)
-    this.shapes = classShapes(g)
+    this.insideMask = Int32Array.from(classShapes(g), (shape) => shape?.insideMask ?? 0)
     this.classOfLevel = Int32Array.from(classesByLevel(g))
     this.pageShift = g.pageShift
-    this.baseHiMask = this.shapes[CLASS_BASE]!.hiMask
+    this.baseHiMask = classShapes(g)[CLASS_BASE]!.hiMask
     this.canonicalBias = canonicalBias(g)
     this.canonicalMask = canonicalMask(g)
-    const costs: Costs = m.costs
-    this.accessCycles = costs.access
-    this.stlbHitCycles = costs.stlbHit
-    this.walkStepCycles = costs.walkStep
-    this.setAccessedDirtyCycles = costs.setAccessedDirty
+    this.accessCycles = m.costs.access
+    this.stlbHitCycles = m.costs.stlbHit
+    this.walkStepCycles = m.costs.walkStep
+    this.setAccessedDirtyCycles = m.costs.setAccessedDirty
   }
 
   /** Power on: empty TLBs and caches, root 0, counters 0. Geometries of 32-bit machines have no PCID. */
   reset(c: Controls): void {
     this.words.fill(0)
     this.counters.fill(0)
-    this.words[WORD_CONTROLS] = controlBits(c, this.geometry.canonical)
+    this.words[WORD_CONTROLS] = controlBits(c, this.geometry)
     this.words[WORD_TAG] = KEY_VALID
     computeDenyMasks(this.words)
   }
@@ -140,7 +144,7 @@ export class Mmu {
     const words = this.words
     const pageShift = this.pageShift
     const pageLo = (lo >>> pageShift) | (hi << (32 - pageShift))
-    const array = access === ACCESS_EXEC ? this.l1i.base : this.l1d.base
+    const array = access === ACCESS_EXEC ? this.codeArray : this.dataArray
     const at = array.offset + (pageLo & array.mask) * array.setWords
     if (words[at] === pageLo) {
       const keyHi = ((hi >>> pageShift) & this.baseHiMask) | words[WORD_TAG]!
@@ -154,7 +158,7 @@ export class Mmu {
         return TRANSLATED
       }
     }
-    return this.translateSlowly(hi, lo, access, user, mayWrite)
+    return this.translateBehind(hi, lo, access, user, mayWrite)
   }
 
   /**
@@ -225,63 +229,91 @@ export class Mmu {
     this.pagingCache.forEach((level, at) => visit(describePagingCacheEntry(this.geometry, this.words, level, at)))
   }
 
-  /** Anything but a base page in the first way. */
-  private translateSlowly(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
+  /** A base page further back in its L1 set, or in the STLB, while no larger page could be meant. */
+  private translateBehind(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
     const words = this.words
+    const level = access === ACCESS_EXEC ? this.l1i : this.l1d
+    if (!level.onlyBasePages() || !this.stlb.onlyBasePages()) {
+      return this.translateAnySize(hi, lo, access, user, mayWrite)
+    }
     const counters = this.counters
-    const isFetch = access === ACCESS_EXEC
-    const level = isFetch ? this.l1i : this.l1d
-    const stlb = this.stlb
+    const pageShift = this.pageShift
+    const deny = words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
+    const pageLo = (lo >>> pageShift) | (hi << (32 - pageShift))
+    const pageHi = (hi >>> pageShift) & this.baseHiMask
+    const keyHi = pageHi | words[WORD_TAG]!
+    const first = level.base
+    const start = first.startOf(pageHi, pageLo)
+    const at = first.find(start, pageLo, keyHi)
+    if (at >= 0) {
+      if ((words[at + ENTRY_ATTR]! & deny) !== 0) return this.translateAnySize(hi, lo, access, user, mayWrite)
+      counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+      this.pfn = words[at + ENTRY_PFN]! >>> 0
+      this.pageSizeLevel = LEVEL_PTE
+      this.cycles = this.accessCycles
+      first.touch(start, at)
+      return TRANSLATED
+    }
+    const second = this.stlb.base
+    const secondStart = second.startOf(pageHi, pageLo)
+    const inStlb = second.find(secondStart, pageLo, keyHi)
+    if (inStlb < 0) return this.translateByWalk(hi, lo, access, user, mayWrite)
+    const attr = words[inStlb + ENTRY_ATTR]!
+    if ((attr & deny) !== 0) return this.translateAnySize(hi, lo, access, user, mayWrite)
+    this.countFirstLevelMiss(access)
+    const pfn = words[inStlb + ENTRY_PFN]!
+    level.fillBase(start, pageLo, words[inStlb + ENTRY_KEY_HI]!, pfn, attr)
+    second.touch(secondStart, inStlb)
+    this.pfn = pfn >>> 0
+    this.pageSizeLevel = LEVEL_PTE
+    this.cycles = this.accessCycles + this.stlbHitCycles
+    return TRANSLATED
+  }
+
+  /** The whole order of things: first level, second level, walk, with pages of all sizes and every denial. */
+  private translateAnySize(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
+    const words = this.words
+    const level = access === ACCESS_EXEC ? this.l1i : this.l1d
     const tag = words[WORD_TAG]!
     const deny = words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
-    const code = this.accessCode(access, user)
-    const lookups = isFetch ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS
-    const misses = isFetch ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES
-
     const inL1 = level.find(hi, lo, tag)
+    const at = inL1 >= 0 ? inL1 : this.stlb.find(hi, lo, tag)
+    if (at < 0) return this.translateByWalk(hi, lo, access, user, mayWrite)
+    const attr = words[at + ENTRY_ATTR]!
+    const cycles = this.accessCycles + (inL1 >= 0 ? 0 : this.stlbHitCycles)
+    const denied = attr & deny
+    if (denied === RESTRICT_CLEAN) return this.walkToSetDirty(hi, lo, user, mayWrite, inL1 >= 0)
+    if (denied !== 0) return this.fault(accessCode(this.words, access, user) | FAULT_PRESENT, cycles, hi, lo, mayWrite)
+    const keyHi = words[at + ENTRY_KEY_HI]!
+    const pfn = words[at + ENTRY_PFN]!
+    const cls = (keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT
+    this.pfn = (pfn | (bitsFrom(hi, lo, this.pageShift) & this.insideMask[cls]!)) >>> 0
+    this.pageSizeLevel = attr >>> ATTR_LEVEL_SHIFT
+    this.cycles = cycles
     if (inL1 >= 0) {
-      const denied = words[inL1 + ENTRY_ATTR]! & deny
-      if (denied !== 0) {
-        if (denied !== RESTRICT_CLEAN) return this.fault(code | FAULT_PRESENT, this.accessCycles, hi, lo, mayWrite)
-        return this.walkToSetDirty(hi, lo, deny, code, mayWrite, true)
-      }
-      counters[lookups]! += 1
-      this.takeResult(inL1, hi, lo, this.accessCycles)
-      level.touchFound(inL1)
-      return TRANSLATED
+      this.counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+      level.touchFound(at)
+    } else {
+      this.countFirstLevelMiss(access)
+      level.fill(cls, hi, lo, tagOf(keyHi), pfn, attr)
+      this.stlb.touchFound(at)
     }
+    return TRANSLATED
+  }
 
-    const inStlb = stlb.find(hi, lo, tag)
-    if (inStlb >= 0) {
-      const attr = words[inStlb + ENTRY_ATTR]!
-      const denied = attr & deny
-      const cycles = this.accessCycles + this.stlbHitCycles
-      if (denied !== 0) {
-        if (denied !== RESTRICT_CLEAN) return this.fault(code | FAULT_PRESENT, cycles, hi, lo, mayWrite)
-        return this.walkToSetDirty(hi, lo, deny, code, mayWrite, false)
-      }
-      counters[lookups]! += 1
-      counters[misses]! += 1
-      counters[COUNTER_STLB_LOOKUPS]! += 1
-      const keyHi = words[inStlb + ENTRY_KEY_HI]!
-      this.takeResult(inStlb, hi, lo, cycles)
-      level.fill((keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT, hi, lo, tagOf(keyHi), words[inStlb + ENTRY_PFN]!, attr)
-      stlb.touchFound(inStlb)
-      return TRANSLATED
-    }
-
-    const status = this.walkFor(hi, lo, deny, code, mayWrite, this.accessCycles)
+  /** Both levels missed. */
+  private translateByWalk(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
+    const status = this.walkFor(hi, lo, access, user, mayWrite, this.accessCycles)
     if (status !== TRANSLATED) return status
-    counters[lookups]! += 1
-    counters[misses]! += 1
-    counters[COUNTER_STLB_LOOKUPS]! += 1
-    counters[COUNTER_STLB_MISSES]! += 1
-    const walker = this.walker
-    const cls = this.classOfLevel[walker.$leafLevel]!
-    const attr = this.leafAttr(access === ACCESS_WRITE)
-    const key = this.leafTag(tag)
-    stlb.fill(cls, hi, lo, key, walker.$leafPfn, attr)
-    level.fill(cls, hi, lo, key, walker.$leafPfn, attr)
+    this.countFirstLevelMiss(access)
+    this.counters[COUNTER_STLB_MISSES]! += 1
+    const level = access === ACCESS_EXEC ? this.l1i : this.l1d
+    const pfn = this.walker.$leafPfn
+    const cls = this.classOfLevel[this.walker.$leafLevel]!
+    const attr = this.walker.leafAttr(access === ACCESS_WRITE)
+    const key = this.walker.leafTag()
+    this.stlb.fill(cls, hi, lo, key, pfn, attr)
+    level.fill(cls, hi, lo, key, pfn, attr)
     return TRANSLATED
   }
 
@@ -289,22 +321,27 @@ export class Mmu {
    * Walks for an access, judges it and, when it may proceed, commits the walk and sets pfn, cycles and the step
    * counter. Fills no TLB.
    */
-  private walkFor(hi: number, lo: number, deny: number, code: number, mayWrite: boolean, baseCycles: number): number {
+  private walkFor(
+    hi: number, lo: number, access: number, user: boolean, mayWrite: boolean, baseCycles: number,
+  ): number {
     const walker = this.walker
     const found = walker.walk(hi, lo)
     const cycles = baseCycles + walker.$steps * this.walkStepCycles
     if (found !== WALK_OK) {
       const bits = found === WALK_NOT_PRESENT ? 0 : FAULT_PRESENT | FAULT_RESERVED
-      return this.fault(code | bits, cycles, hi, lo, mayWrite)
+      return this.fault(accessCode(this.words, access, user) | bits, cycles, hi, lo, mayWrite)
     }
-    const isWrite = (code & FAULT_WRITE) !== 0
-    if ((this.leafAttr(isWrite) & deny) !== 0) return this.fault(code | FAULT_PRESENT, cycles, hi, lo, mayWrite)
+    const isWrite = access === ACCESS_WRITE
+    const deny = this.words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
+    if ((walker.leafAttr(isWrite) & deny) !== 0) {
+      return this.fault(accessCode(this.words, access, user) | FAULT_PRESENT, cycles, hi, lo, mayWrite)
+    }
     const complete = walker.$allAccessed && (!isWrite || (walker.$leafLo & PAGE_DIRTY) !== 0)
     if (!complete && !mayWrite) return NEEDS_WRITE
     const changed = walker.commit(hi, lo, isWrite)
     this.counters[COUNTER_WALK_STEPS]! += walker.$steps
     this.cycles = cycles + changed * this.setAccessedDirtyCycles
-    const inside = this.shapes[this.classOfLevel[walker.$leafLevel]!]!.insideMask
+    const inside = this.insideMask[this.classOfLevel[walker.$leafLevel]!]!
     this.pfn = (walker.$leafPfn | (bitsFrom(hi, lo, this.pageShift) & inside)) >>> 0
     this.pageSizeLevel = walker.$leafLevel
     return TRANSLATED
@@ -314,21 +351,17 @@ export class Mmu {
    * A write that hit an entry whose D is clear. The entry is renewed from the walk where it stands, in L1D and in
    * the STLB; when the tables by now map the page otherwise (another size, global or not), it is replaced.
    */
-  private walkToSetDirty(
-    hi: number, lo: number, deny: number, code: number, mayWrite: boolean, hitL1: boolean,
-  ): number {
-    const { walker, counters, words, l1d, stlb } = this
-    const status = this.walkFor(hi, lo, deny, code, mayWrite, this.accessCycles + (hitL1 ? 0 : this.stlbHitCycles))
+  private walkToSetDirty(hi: number, lo: number, user: boolean, mayWrite: boolean, hitL1: boolean): number {
+    const { walker, words, l1d, stlb } = this
+    const baseCycles = this.accessCycles + (hitL1 ? 0 : this.stlbHitCycles)
+    const status = this.walkFor(hi, lo, ACCESS_WRITE, user, mayWrite, baseCycles)
     if (status !== TRANSLATED) return status
-    counters[COUNTER_L1D_LOOKUPS]! += 1
-    if (!hitL1) {
-      counters[COUNTER_L1D_MISSES]! += 1
-      counters[COUNTER_STLB_LOOKUPS]! += 1
-    }
+    if (hitL1) this.counters[COUNTER_L1D_LOOKUPS]! += 1
+    else this.countFirstLevelMiss(ACCESS_WRITE)
     const tag = words[WORD_TAG]!
     const cls = this.classOfLevel[walker.$leafLevel]!
-    const key = this.leafTag(tag)
-    const attr = this.leafAttr(true)
+    const key = this.walker.leafTag()
+    const attr = walker.leafAttr(true)
     const pfn = walker.$leafPfn
     const hit = (hitL1 ? l1d : stlb).find(hi, lo, tag)
     if (!sameTranslation(words[hit + ENTRY_KEY_HI]!, cls, key)) {
@@ -338,11 +371,12 @@ export class Mmu {
       return TRANSLATED
     }
     this.renew(hit, pfn, attr)
-    ;(hitL1 ? l1d : stlb).touchFound(hit)
     if (hitL1) {
+      l1d.touchFound(hit)
       const twin = stlb.find(hi, lo, tag)
       if (twin >= 0 && sameTranslation(words[twin + ENTRY_KEY_HI]!, cls, key)) this.renew(twin, pfn, attr)
     } else {
+      stlb.touchFound(hit)
       l1d.fill(cls, hi, lo, key, pfn, attr)
     }
     return TRANSLATED
@@ -353,39 +387,12 @@ export class Mmu {
     this.words[at + ENTRY_ATTR] = attr
   }
 
-  private takeResult(at: number, hi: number, lo: number, cycles: number): void {
-    const words = this.words
-    const cls = (words[at + ENTRY_KEY_HI]! & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT
-    const inside = bitsFrom(hi, lo, this.pageShift) & this.shapes[cls]!.insideMask
-    this.pfn = (words[at + ENTRY_PFN]! | inside) >>> 0
-    this.pageSizeLevel = words[at + ENTRY_ATTR]! >>> ATTR_LEVEL_SHIFT
-    this.cycles = cycles
-  }
-
-  /** Attributes of the page that the last walk found; after a write its D bit is set. */
-  private leafAttr(isWrite: boolean): number {
-    const walker = this.walker
-    const restrictions = walker.$restrictions
-    return restrictions | (walker.$leafLevel << ATTR_LEVEL_SHIFT) |
-      ((restrictions & RESTRICT_SUPERVISOR) === 0 ? RESTRICT_USER_PAGE : 0) |
-      (isWrite || (walker.$leafLo & PAGE_DIRTY) !== 0 ? 0 : RESTRICT_CLEAN)
-  }
-
-  /** The tag for the page that the last walk found: global pages belong to no PCID. */
-  private leafTag(tag: number): number {
-    const global = (this.walker.$leafLo & PAGE_GLOBAL) !== 0 && (this.words[WORD_CONTROLS]! & CONTROL_PGE) !== 0
-    return global ? KEY_VALID | KEY_GLOBAL : tag
-  }
-
-  /** The bits of an error code that say what the access was. */
-  private accessCode(access: number, user: boolean): number {
-    let code = user ? FAULT_USER : 0
-    if (access === ACCESS_WRITE) code |= FAULT_WRITE
-    if (access === ACCESS_EXEC) {
-      const reporting = this.geometry.entryBytes === 8 ? CONTROL_NXE | CONTROL_SMEP : CONTROL_SMEP
-      if ((this.words[WORD_CONTROLS]! & reporting) !== 0) code |= FAULT_FETCH
-    }
-    return code
+  /** An access that missed the first level and so looked up the second. */
+  private countFirstLevelMiss(access: number): void {
+    const counters = this.counters
+    counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+    counters[access === ACCESS_EXEC ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
+    counters[COUNTER_STLB_LOOKUPS]! += 1
   }
 
   /**

@@ -6,12 +6,15 @@
 // One small fully associative array per level (tlb-array.ts), true LRU. The level of an entry is
 // the level of the table entry that it copies.
 
-import { bitsFrom, type Geometry } from './geometry.js'
+import * as geometry from './geometry.js'
+import type { Geometry } from './geometry.js'
 import type { MachineConfig } from './config.js'
-import {
-  arrayWords, ENTRY_ATTR, ENTRY_PFN, KEY_PCID_MASK, KEY_VALID, pagingCacheSizes,
-} from './mmu-state.js'
+import * as state from './mmu-state.js'
 import { TlbArray } from './tlb-array.js'
+
+// Bound to constants of this module: the compiler folds those, and loads imported ones each time.
+const { arrayWords, ENTRY_ATTR, ENTRY_PFN, KEY_PCID_MASK, KEY_VALID, pagingCacheSizes, WORD_EMPTY_SET } = state
+const { bitsFrom } = geometry
 
 export class PagingCache {
   /** Levels with a cache, the lowest first: the order of a search for the longest prefix. */
@@ -30,9 +33,10 @@ export class PagingCache {
     this.hiMask = Int32Array.from(g.levels, (shape) => Math.max(1, 2 ** (g.vaBits - shape.shift - 32)) - 1)
     let at = offset
     this.arrays = this.sizes.map((size) => {
-      const config = { entries: Math.max(size, 1), ways: Math.max(size, 1) }
-      const array = new TlbArray(words, at, config, false)
-      if (size > 0) at += arrayWords(config)
+      if (size === 0) return new TlbArray(words, WORD_EMPTY_SET, { entries: 1, ways: 1 })
+      const config = { entries: size, ways: size }
+      const array = new TlbArray(words, at, config)
+      at += arrayWords(config)
       return array
     })
     this.levels = this.sizes.map((_, level) => level).filter((level) => this.sizes[level]! > 0).reverse()
@@ -71,7 +75,8 @@ export class PagingCache {
   dropAddress(hi: number, lo: number, tag: number): void {
     for (const level of this.levels) {
       const at = this.find(level, hi, lo, tag)
-      if (at >= 0) this.arrays[level]!.removeAt(at)
+      const array = this.arrays[level]!
+      if (at >= 0) array.removeAt(array.offset, at)
     }
   }
 

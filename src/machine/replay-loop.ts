@@ -16,13 +16,15 @@
 import { assert } from '../base/assert.js'
 import type { MachineConfig, TlbLevelConfig } from './config.js'
 import { geometryOf } from './geometry.js'
-import {
-  CLASS_BASE, CLASS_LARGE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES,
-  COUNTER_STLB_LOOKUPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, HEADER_WORDS, KEY_CLASS_SHIFT,
-  WORD_EMPTY_SET, WORD_LIVE, WORD_TAG, tlbLevelWords,
-} from './mmu-state.js'
+import * as state from './mmu-state.js'
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, TRANSLATED, type AccessKind, type Mmu } from './mmu.js'
-import { TlbArray, classShapes } from './tlb.js'
+import { TlbArray } from './tlb-array.js'
+
+// Bound to constants of this module: the compiler folds those, and loads imported ones each time.
+const {
+  CLASS_BASE, CLASS_LARGE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES,
+  COUNTER_STLB_LOOKUPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, KEY_CLASS_SHIFT, WORD_LIVE, WORD_TAG,
+} = state
 
 const RECORD_WORDS = 2
 const KIND_SHIFT = 30
@@ -39,10 +41,13 @@ export class ReplayLoop {
   private readonly counters: Float64Array
   private readonly cls: number
   private readonly pageShift: number
-  /** The arrays for pages of this size; undefined where a level does not keep them. */
-  private readonly code: TlbArray | undefined
-  private readonly data: TlbArray | undefined
-  private readonly second: TlbArray | undefined
+  /** The arrays for pages of this size, or one that is always empty where a level does not keep them. */
+  private readonly code: TlbArray
+  private readonly data: TlbArray
+  private readonly second: TlbArray
+  private readonly keepsCode: boolean
+  /** All three levels keep pages of this size: a hit in the second can be brought into the first here. */
+  private readonly keepsAll: boolean
 
   /** `largePages`: every page is of the geometry's second size. `words` and `counters` are the MMU's own views. */
   constructor(machine: MachineConfig, mmu: Mmu, words: Int32Array, counters: Float64Array, largePages: boolean) {
@@ -51,26 +56,24 @@ export class ReplayLoop {
     this.tlb = words
     this.counters = counters
     this.cls = largePages ? CLASS_LARGE : CLASS_BASE
-    const shape = classShapes(g)[this.cls]
+    const shape = state.classShapes(g)[this.cls]
     assert(shape !== undefined && shape.shift < 32, `replay: ${g.name} has no pages of this size`)
     this.pageShift = shape.shift
     const { l1i, l1d, stlb } = machine.tlb
-    const dataOffset = HEADER_WORDS + tlbLevelWords(l1i)
-    this.code = arrayView(words, HEADER_WORDS, l1i, largePages, true)
-    this.data = arrayView(words, dataOffset, l1d, largePages, true)
-    this.second = arrayView(words, dataOffset + tlbLevelWords(l1d), stlb, largePages, false)
+    const dataOffset = state.HEADER_WORDS + state.tlbLevelWords(l1i)
+    const none = new TlbArray(words, state.WORD_EMPTY_SET, { entries: 1, ways: 1 })
+    this.code = arrayView(words, state.HEADER_WORDS, l1i, largePages) ?? none
+    this.data = arrayView(words, dataOffset, l1d, largePages) ?? none
+    this.second = arrayView(words, dataOffset + state.tlbLevelWords(l1d), stlb, largePages) ?? none
+    this.keepsCode = this.code !== none
+    this.keepsAll = this.keepsCode && this.data !== none && this.second !== none
   }
 
   /** Translates records [from, to). The MMU's address space must not change meanwhile. */
   run(records: Int32Array, from: number, to: number): void {
-    const tlb = this.tlb
+    const { tlb, code, data } = this
     const shift = this.pageShift
     const pageMask = -1 << shift
-    const data = this.data
-    // A level that does not keep these pages, or divides to find a set, shows an empty set here.
-    const dataMask = isMasked(data) ? data.mask : 0
-    const dataStart = isMasked(data) ? data.offset : WORD_EMPTY_SET
-    const dataSetWords = isMasked(data) ? data.setWords : 0
     const tag = (this.cls << KEY_CLASS_SHIFT) | tlb[WORD_TAG]!
 
     // The last fetch, whose page is the youngest of its set; or the kind that no record has.
@@ -90,9 +93,9 @@ export class ReplayLoop {
       const hi = tagged & HI_MASK
       const crosses = ((lo ^ lastByte) & pageMask) !== 0
       if ((tagged & KIND_MASK) === 0) {
-        this.translateAll(this.code, hi, lo, tagged)
+        this.translateAll(code, hi, lo, tagged)
         lastLo = lo
-        lastTagged = crosses || this.code === undefined ? KIND_MASK : tagged
+        lastTagged = this.keepsCode && !crosses ? tagged : KIND_MASK
         continue
       }
       if (crosses) {
@@ -101,48 +104,17 @@ export class ReplayLoop {
       }
       const keyLo = (lo >>> shift) | (hi << (32 - shift))
       const keyHi = (hi >>> shift) | tag
-      const start = dataStart + (keyLo & dataMask) * dataSetWords
+      const start = data.startOf(hi >>> shift, keyLo)
       if (tlb[start] === keyLo && tlb[start + ENTRY_KEY_HI] === keyHi) dataHits++
-      else this.translatePage(data, hi, lo, keyLo, keyHi, tagged)
+      else if (hitInSet(data, start, keyLo, keyHi)) dataHits++
+      else this.missFirst(data, start, hi, lo, keyLo, keyHi, tagged)
     }
     this.counters[COUNTER_L1I_LOOKUPS]! += to - from - others
     this.counters[COUNTER_L1D_LOOKUPS]! += dataHits
   }
 
-  /** One page: a hit in either level is dealt with here, a walk by the MMU. */
-  private translatePage(
-    first: TlbArray | undefined, hi: number, lo: number, keyLo: number, keyHi: number, tagged: number,
-  ): void {
-    const second = this.second
-    if (first !== undefined && second !== undefined) {
-      const { tlb, counters } = this
-      const pageHi = hi >>> this.pageShift
-      const isCode = (tagged & KIND_MASK) === 0
-      const start = first.startOf(pageHi, keyLo)
-      const inFirst = first.find(start, keyLo, keyHi)
-      if (inFirst >= 0) {
-        first.touch(start, inFirst)
-        counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-        return
-      }
-      const secondStart = second.startOf(pageHi, keyLo)
-      const inSecond = second.find(secondStart, keyLo, keyHi)
-      if (inSecond >= 0) {
-        counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-        counters[isCode ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
-        counters[COUNTER_STLB_LOOKUPS]! += 1
-        first.insert(start, keyLo, keyHi, tlb[inSecond + ENTRY_PFN]!, tlb[inSecond + ENTRY_ATTR]!)
-        tlb[isCode ? WORD_LIVE : WORD_LIVE + 1]! |= 1 << this.cls
-        second.touch(secondStart, inSecond)
-        return
-      }
-    }
-    const status = this.mmu.translate(hi, lo, ACCESS_OF_KIND[tagged >>> KIND_SHIFT]!, true, true)
-    assert(status === TRANSLATED, 'replay: a page of the trace is not mapped')
-  }
-
   /** Every page of one access, the lowest first. */
-  private translateAll(first: TlbArray | undefined, hi: number, lo: number, tagged: number): void {
+  private translateAll(first: TlbArray, hi: number, lo: number, tagged: number): void {
     const shift = this.pageShift
     const pageBytes = 1 << shift
     const tag = (this.cls << KEY_CLASS_SHIFT) | this.tlb[WORD_TAG]!
@@ -151,23 +123,51 @@ export class ReplayLoop {
     let rest = ((tagged >>> SIZE_SHIFT) & SIZE_MASK) + (lo & (pageBytes - 1))
     for (; rest > 0; rest -= pageBytes) {
       const keyLo = (pageLo >>> shift) | (pageHi << (32 - shift))
-      this.translatePage(first, pageHi, pageLo, keyLo, (pageHi >>> shift) | tag, tagged)
+      const keyHi = (pageHi >>> shift) | tag
+      const start = first.startOf(pageHi >>> shift, keyLo)
+      if (!hitInSet(first, start, keyLo, keyHi)) this.missFirst(first, start, pageHi, pageLo, keyLo, keyHi, tagged)
+      else this.counters[(tagged & KIND_MASK) === 0 ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
       pageLo = (pageLo + pageBytes) | 0
       if (pageLo === 0) pageHi++
     }
   }
+
+  /** A page that is not in the set at `start` of its first level: a hit in the second is brought in, a miss walks. */
+  private missFirst(
+    first: TlbArray, start: number, hi: number, lo: number, keyLo: number, keyHi: number, tagged: number,
+  ): void {
+    if (this.keepsAll) {
+      const { tlb, counters, second } = this
+      const secondStart = second.startOf(hi >>> this.pageShift, keyLo)
+      if (hitInSet(second, secondStart, keyLo, keyHi)) {
+        const isCode = (tagged & KIND_MASK) === 0
+        counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
+        counters[isCode ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
+        counters[COUNTER_STLB_LOOKUPS]! += 1
+        first.insert(start, keyLo, keyHi, tlb[secondStart + ENTRY_PFN]!, tlb[secondStart + ENTRY_ATTR]!)
+        tlb[isCode ? WORD_LIVE : WORD_LIVE + 1]! |= 1 << this.cls
+        return
+      }
+    }
+    const status = this.mmu.translate(hi, lo, ACCESS_OF_KIND[tagged >>> KIND_SHIFT]!, true, true)
+    assert(status === TRANSLATED, 'replay: a page of the trace is not mapped')
+  }
 }
 
-function isMasked(array: TlbArray | undefined): array is TlbArray {
-  return array !== undefined && (array.mask !== 0 || array.sets === 1)
+/** Whether the key is in the set at `start`, whose first way, the youngest, it then takes. */
+function hitInSet(array: TlbArray, start: number, keyLo: number, keyHi: number): boolean {
+  const at = array.find(start, keyLo, keyHi)
+  if (at < 0) return false
+  array.touch(start, at)
+  return true
 }
 
 /** The array for this page size among those of a level whose first one is at `offset`; undefined when there is none. */
 function arrayView(
-  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean, youngestFirst: boolean,
+  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean,
 ): TlbArray | undefined {
   const index = largePages ? level.large : level.base
   const config = level.arrays[index]
   if (config === undefined) return undefined
-  return new TlbArray(words, offset + tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) }), config, youngestFirst)
+  return new TlbArray(words, offset + state.tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) }), config)
 }

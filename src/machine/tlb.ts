@@ -3,16 +3,21 @@
 // happens and what a hit permits is decided in mmu.ts.
 
 import type { TlbLevelConfig } from './config.js'
-import { bitsFrom, type Geometry } from './geometry.js'
-import {
-  arrayWords, CLASS_BASE, CLASS_GIANT, CLASS_LARGE, classShapes, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_WORDS,
-  KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_VALID, LIVE_GLOBAL, WORD_EMPTY_SET, WORD_LIVE,
-  type ClassShape,
-} from './mmu-state.js'
+import * as geometry from './geometry.js'
+import type { Geometry } from './geometry.js'
+import * as state from './mmu-state.js'
+import type { ClassShape } from './mmu-state.js'
 import { TlbArray } from './tlb-array.js'
 
 export { classShapes, type ClassShape } from './mmu-state.js'
 export { TlbArray } from './tlb-array.js'
+
+// Bound to constants of this module: the compiler folds those, and loads imported ones each time.
+const {
+  arrayWords, CLASS_BASE, CLASS_GIANT, CLASS_LARGE, classShapes, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_WORDS,
+  KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_VALID, LIVE_GLOBAL, WORD_EMPTY_SET, WORD_LIVE,
+} = state
+const { bitsFrom } = geometry
 
 /** Stands for a class that the geometry or the level lacks: no entry is ever in its array. */
 const NO_CLASS: ClassShape = { shift: 31, loMask: 0, hiMask: 0, insideMask: 0, level: 0 }
@@ -30,6 +35,7 @@ export class TlbLevel {
   private readonly byClass: readonly TlbArray[]
   private readonly isCached: readonly boolean[]
   private readonly shapes: readonly ClassShape[]
+  private readonly hasBase: boolean
   private readonly baseShift: number
   private readonly baseLoMask: number
   private readonly baseHiMask: number
@@ -40,7 +46,7 @@ export class TlbLevel {
     this.liveWord = WORD_LIVE + ordinal
     let at = offset
     this.arrays = config.arrays.map((array) => {
-      const made = new TlbArray(words, at, array, ordinal < 2)
+      const made = new TlbArray(words, at, array)
       at += arrayWords(array)
       return made
     })
@@ -51,10 +57,16 @@ export class TlbLevel {
     this.shapes = indices.map((_, cls) => shapes[cls] ?? NO_CLASS)
     this.byClass = indices.map((index, cls) => (this.isCached[cls] ? this.arrays[index]! : none))
     this.base = this.byClass[CLASS_BASE]!
+    this.hasBase = this.isCached[CLASS_BASE]!
     this.baseShift = this.shapes[CLASS_BASE]!.shift
     this.baseLoMask = this.shapes[CLASS_BASE]!.loMask
     this.baseHiMask = this.shapes[CLASS_BASE]!.hiMask
     this.$foundArray = none
+  }
+
+  /** True when base pages have an array here and no larger page is in this level. */
+  onlyBasePages(): boolean {
+    return this.hasBase && (this.words[this.liveWord]! & LIVE_LARGER) === 0
   }
 
   /** The entry that translates this address under `tag`, of any size; -1 when there is none. No side effects. */
@@ -76,7 +88,7 @@ export class TlbLevel {
     return (live & LIVE_LARGER) === 0 ? -1 : this.findLarger(hi, lo, tag, live)
   }
 
-  /** Makes the entry that {@link find} just returned the youngest of its set. It may move. */
+  /** Makes the entry that {@link find} just returned the youngest of its set. */
   touchFound(at: number): void {
     this.$foundArray.touch(this.$foundStart, at)
   }
@@ -84,13 +96,21 @@ export class TlbLevel {
   /** Inserts a translation that is known to be absent; a size without an array is not kept. */
   fill(cls: number, hi: number, lo: number, tag: number, pfn: number, attr: number): void {
     if (!this.isCached[cls]) return
-    const array = this.byClass[cls]!
+    const array = cls === CLASS_BASE ? this.base : this.byClass[cls]!
     const shape = this.shapes[cls]!
-    const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
-    const pageHi = (hi >>> shape.shift) & shape.hiMask
+    const shift = shape.shift
+    const pageLo = ((lo >>> shift) | (hi << (32 - shift))) & shape.loMask
+    const pageHi = (hi >>> shift) & shape.hiMask
     const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
     array.insert(array.startOf(pageHi, pageLo), pageLo, keyHi, pfn, attr)
     this.words[this.liveWord] = this.words[this.liveWord]! | (1 << cls) | ((tag & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
+  }
+
+  /** {@link fill} for a base page whose set and key the caller has at hand. */
+  fillBase(start: number, keyLo: number, keyHi: number, pfn: number, attr: number): void {
+    this.base.insert(start, keyLo, keyHi, pfn, attr)
+    const live = (1 << CLASS_BASE) | ((keyHi & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
+    this.words[this.liveWord] = this.words[this.liveWord]! | live
   }
 
   /** Drops what translates this address, whatever its size: entries tagged `tag`, and global ones if asked. */
@@ -106,10 +126,11 @@ export class TlbLevel {
       const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
       const globalHi = (keyHi & ~KEY_PCID_MASK) | KEY_GLOBAL
       const start = array.startOf(pageHi, pageLo)
-      for (let at = start; at < start + array.setWords; at += ENTRY_WORDS) {
+      // From the back: what follows a removed entry closes up.
+      for (let at = start + array.setWords - ENTRY_WORDS; at >= start; at -= ENTRY_WORDS) {
         if (words[at + ENTRY_KEY_LO] !== pageLo) continue
         const found = words[at + ENTRY_KEY_HI]!
-        if (found === keyHi || (globals && found === globalHi)) array.removeAt(at)
+        if (found === keyHi || (globals && found === globalHi)) array.removeAt(start, at)
       }
     }
   }
@@ -158,9 +179,4 @@ export class TlbLevel {
     }
     return -1
   }
-}
-
-/** The size class of an entry, from its second word. */
-export function classOfKey(keyHi: number): number {
-  return (keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT
 }

@@ -6,17 +6,24 @@
 // At each level, in this order: P clear stops the walk; a reserved bit stops it; then the entry
 // is a leaf or names the next table. Permissions collect as restrictions on the way down.
 
-import {
-  entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_FLAGS_LO, PAGE_GLOBAL, PAGE_PAT_LARGE, PAGE_PCD, PAGE_PRESENT, PAGE_PSE,
-  PAGE_PWT, PFN_HI_MASK,
-} from './entry.js'
-import { bitsFrom, LEVEL_PTE, type Geometry } from './geometry.js'
+import * as entry from './entry.js'
+import * as geometry from './geometry.js'
+import type { Geometry } from './geometry.js'
 import type { MachineConfig } from './config.js'
-import {
-  CONTROL_NXE, CONTROL_PSE, RESTRICT_NX, WORD_CONTROLS, WORD_PAE_LATCH, WORD_ROOT_PFN, WORD_TAG,
-} from './mmu-state.js'
+import * as state from './mmu-state.js'
 import type { PagingCache } from './paging-cache.js'
 import type { PhysMem } from './phys-mem.js'
+
+// Bound to constants of this module: the compiler folds those, and loads imported ones each time.
+const {
+  ATTR_LEVEL_SHIFT, CONTROL_NXE, CONTROL_PGE, CONTROL_PSE, KEY_GLOBAL, KEY_VALID, RESTRICT_CLEAN, RESTRICT_NX,
+  RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, WORD_CONTROLS, WORD_PAE_LATCH, WORD_ROOT_PFN, WORD_TAG,
+} = state
+const { bitsFrom, LEVEL_PTE } = geometry
+const {
+  entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_FLAGS_LO, PAGE_GLOBAL, PAGE_PAT_LARGE, PAGE_PCD, PAGE_PRESENT, PAGE_PSE,
+  PAGE_PWT, PFN_HI_MASK,
+} = entry
 
 export const WALK_OK = 0
 export const WALK_NOT_PRESENT = 1
@@ -123,7 +130,7 @@ export class Walker {
     const words = this.words
     const mem = this.mem
     const controls = words[WORD_CONTROLS]!
-    const nxe = (controls & CONTROL_NXE) !== 0 && this.nxExists
+    const nxe = (controls & CONTROL_NXE) !== 0
     const unusedNx = nxe ? 0 : NX_HI
     let level = this.g.topLevel
     let table = words[WORD_ROOT_PFN]!
@@ -202,6 +209,20 @@ export class Walker {
       }
     }
     return changed
+  }
+
+  /** TLB attributes of the page that the last walk found; a write sets its D bit. */
+  leafAttr(isWrite: boolean): number {
+    const restrictions = this.$restrictions
+    return restrictions | (this.$leafLevel << ATTR_LEVEL_SHIFT) |
+      ((restrictions & RESTRICT_SUPERVISOR) === 0 ? RESTRICT_USER_PAGE : 0) |
+      (isWrite || (this.$leafLo & PAGE_DIRTY) !== 0 ? 0 : RESTRICT_CLEAN)
+  }
+
+  /** The tag for the page that the last walk found: global pages belong to no PCID. */
+  leafTag(): number {
+    const global = (this.$leafLo & PAGE_GLOBAL) !== 0 && (this.words[WORD_CONTROLS]! & CONTROL_PGE) !== 0
+    return global ? KEY_VALID | KEY_GLOBAL : this.words[WORD_TAG]!
   }
 
   /** MOV CR3 under PAE: copies the four top entries into the registers; false (#GP) when one has a reserved bit. */

@@ -200,7 +200,8 @@ int main(int argc, char **argv)
         clock_gettime(CLOCK_MONOTONIC, &from);
         sum += replay(records, count, &l1i, &l1d, &stlb);
         clock_gettime(CLOCK_MONOTONIC, &to);
-        printf("%s%.6f", pass ? "," : "", (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+        double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+        printf("%s%.6f", pass ? "," : "", seconds);
     }
     printf("],\"records\":%llu,\"l1i\":{\"lookups\":%llu,\"misses\":%llu},\"l1d\":{\"lookups\":%llu,\"misses\":%llu},"
            "\"stlb\":{\"lookups\":%llu,\"misses\":%llu},\"checksum\":%llu}\n",

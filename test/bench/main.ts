@@ -23,7 +23,9 @@ function print({ name, notes, rows }: BenchSuite): void {
 function formatRow(row: BenchRow, width: number): string {
   const rate = row.operations / row.medianMs / 1000
   const cells = [
-    row.name.padEnd(width), `${row.medianMs.toFixed(2)} ms`.padStart(12), `+-${(row.spread * 100).toFixed(1)} %`.padStart(9),
+    row.name.padEnd(width),
+    `${row.medianMs.toFixed(2)} ms`.padStart(12),
+    `+-${(row.spread * 100).toFixed(1)} %`.padStart(9),
     `${rate.toFixed(1)} M ${row.unit}/s`.padStart(22),
   ]
   if (row.ratio !== undefined) cells.push(`${row.ratio.toFixed(2)}x of ${row.baseline ?? 'the baseline'}`.padStart(20))

@@ -112,7 +112,7 @@ export const randomRun: fc.Arbitrary<RandomRun> = fc.integer({ min: 1, max: 5 })
   const is64 = geometry.startsWith('x86-64')
   return {
     config: testConfig(
-      { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 48 * 2 ** 20 },
+      { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20 },
       { era: spec.era, pcid: spec.pcid && is64 && spec.era === 'linux-6.x', timeSliceCycles: spec.timeSliceCycles,
         idlePoll: spec.idlePoll, flushCeilingPages: spec.ceiling }),
     image: image(
