@@ -101,8 +101,8 @@ describe('explain', () => {
   test('wants to know whose tables when there are several, and says when nobody is left', async () => {
     expect(await mistake(explain('0', '--scenario', scenario, '--at', '9999')))
       .toMatch(/more than one address space\n.*writer, reader/)
-    expect(await mistake(explain('0', '--scenario', scenario))).toContain('no user task is left')
-    expect(await mistake(explain('0', '--scenario', scenario, '--task', 'reader')))
+    expect(await mistake(explain('0', '--scenario', scenario, '--at', 'end'))).toContain('no user task is left')
+    expect(await mistake(explain('0', '--scenario', scenario, '--at', 'end', '--task', 'reader')))
       .toContain('task "reader" has exited')
   })
 
@@ -132,7 +132,15 @@ describe('dump', () => {
   })
 
   test('at the end shows what is left', async () => {
-    expect(await dump(scenario, '--tasks')).toMatch(/^looked-at: the run was over at cycle \d+\n[^]*writer +Z .*exited/)
+    expect(await dump(scenario, '--at', 'end', '--tasks'))
+      .toMatch(/^looked-at: the run was over at cycle \d+\n[^]*writer +Z .*exited/)
+  })
+
+  test('without a cycle shows the last moment at which the most tasks are alive', async () => {
+    const text = await dump(scenario, '--tasks')
+    expect(text).toMatch(/^looked-at: stopped before cycle \d+/)
+    expect(text).toMatch(/writer +R/)
+    expect(text).toMatch(/reader +[RS]/)
   })
 
   test('writes physical memory and the places of the root tables', async () => {

@@ -4,11 +4,11 @@
 import { Command } from 'commander'
 import { dumpAll, dumpAllTables, dumpCpus, dumpTasks, dumpTlbs } from '../inspect/dump.js'
 import { writeMemoryImage } from '../inspect/memory-image.js'
-import { parseCycle, withStoppedRun } from './stopped-run.js'
-import type { StoppedRun } from './stopped-run.js'
+import { AT_HELP, parseCycle, withStoppedRun } from './stopped-run.js'
+import type { StopAt, StoppedRun } from './stopped-run.js'
 
 interface Flags {
-  at?: number
+  at?: StopAt
   image?: string
   tables?: boolean
   tlbs?: boolean
@@ -20,13 +20,13 @@ export function dumpCommand(): Command {
   return new Command('dump')
     .description('show page tables, TLBs, tasks or physical memory of a scenario at a cycle')
     .argument('<file>', 'scenario file')
-    .option('--at <cycle>', 'stop before the first step at or after this cycle (default: at the end)', parseCycle)
+    .option('--at <cycle>', AT_HELP, parseCycle)
     .option('--tables', 'page tables, as trees and as ranges')
     .option('--tlbs', 'what every TLB and paging cache holds, compared with the tables')
     .option('--tasks', 'CPUs, tasks and address spaces with their counters')
     .option('--image <file>', 'write physical memory to a file, and to FILE.json where the tables of each task are')
     .addHelpText('after', '\nWithout --tables, --tlbs, --tasks and --image everything is shown.')
-    .action((file: string, flags: Flags) => withStoppedRun(file, flags.at, (run) => show(run, flags)))
+    .action((file: string, flags: Flags) => withStoppedRun(file, flags.at ?? 'fullest', (run) => show(run, flags)))
 }
 
 function show(run: StoppedRun, flags: Flags): void {

@@ -10,7 +10,8 @@ import type { Task } from '../kernel/task.js'
 import { GEOMETRY_NAMES, type GeometryName } from '../machine/config.js'
 import { geometryOf, type Geometry } from '../machine/geometry.js'
 import { suggestionLines } from '../scenario/suggest.js'
-import { parseCycle, withStoppedRun } from './stopped-run.js'
+import { AT_HELP, parseCycle, withStoppedRun } from './stopped-run.js'
+import type { StopAt } from './stopped-run.js'
 
 const DEFAULT_GEOMETRY: GeometryName = 'x86-64'
 
@@ -18,7 +19,7 @@ interface Flags {
   geometry?: string
   scenario?: string
   task?: string
-  at?: number
+  at?: StopAt
 }
 
 /** The sub-command, to be added to the program. */
@@ -29,7 +30,7 @@ export function explainCommand(): Command {
     .option('--geometry <name>', `one of ${GEOMETRY_NAMES.join(', ')} (default: ${DEFAULT_GEOMETRY})`)
     .option('--scenario <file>', 'also walk the tables of a task of this scenario')
     .option('--task <comm>', 'whose tables; not needed when all tasks share them')
-    .option('--at <cycle>', 'stop before the first step at or after this cycle (default: at the end)', parseCycle)
+    .option('--at <cycle>', AT_HELP, parseCycle)
     .action(explain)
 }
 
@@ -45,7 +46,7 @@ async function explain(text: string, flags: Flags): Promise<void> {
     process.stdout.write(draw(named ?? geometryOf(DEFAULT_GEOMETRY), address))
     return
   }
-  await withStoppedRun(scenario, flags.at, (run) => {
+  await withStoppedRun(scenario, flags.at ?? 'fullest', (run) => {
     const { kernel } = run.simulation
     if (named !== undefined && named !== kernel.geometry) {
       throw new UserError(`--geometry ${named.name}, but the machine of ${scenario} has ${kernel.geometry.name}`)

@@ -8,6 +8,7 @@ import { loadScenario } from '../scenario/parse.js'
 import type { Scenario } from '../scenario/scenario.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import { interruptible } from './interrupt.js'
+import { fullestMoment } from './fullest-moment.js'
 import { Progress } from './progress.js'
 import { grouped } from './text-table.js'
 
@@ -21,9 +22,16 @@ export interface StoppedRun {
   headline: string
 }
 
-/** Runs the scenario in `file` until `cycle`, or to its end, and hands it to `look`. Ctrl-C stops it. */
+/** A cycle, the end of the run, or the last moment at which the most tasks are alive. */
+export type StopAt = number | 'end' | 'fullest'
+
+/** Help text of `--at`. */
+export const AT_HELP = 'stop before the first step at or after this cycle, or at the "end" ' +
+  '(default: the last moment at which the most tasks are alive)'
+
+/** Runs the scenario in `file` until then and hands it to `look`. Ctrl-C stops it. */
 export async function withStoppedRun(
-  file: string, cycle: number | undefined, look: (run: StoppedRun) => void,
+  file: string, at: StopAt, look: (run: StoppedRun) => void,
 ): Promise<void> {
   const progress = new Progress()
   await interruptible(() => `while running ${file}: nothing was written`, async ({ signal }) => {
@@ -31,17 +39,19 @@ export async function withStoppedRun(
       const scenario = await loadScenario(file, {}, (path) => loadTrace(path, ({ records }) => {
         progress.update(() => `reading ${path}: ${grouped(records)} records`)
       }))
-      const { simulation, memory } = await simulateHere(scenario.config, scenario.image, {
-        trace: false,
-        untilCycle: cycle ?? Infinity,
+      const options = {
         signal,
-        onProgress: (reached) => progress.update(() => `running ${file}: cycle ${grouped(reached)}`),
+        onProgress: (reached: number) => progress.update(() => `running ${file}: cycle ${grouped(reached)}`),
+      }
+      const stopAt = at === 'fullest' ? await fullestMoment(scenario, options) : at === 'end' ? undefined : at
+      const { simulation, memory } = await simulateHere(scenario.config, scenario.image, {
+        ...options, trace: false, untilCycle: stopAt ?? Infinity,
       })
       progress.done()
       look({
         scenario, simulation, memory,
         clockOf: (cpu) => simulation.platform.cores[cpu.id]!.clock,
-        headline: headlineOf(simulation, cycle),
+        headline: headlineOf(simulation, stopAt),
       })
     } finally {
       progress.done()
@@ -50,10 +60,11 @@ export async function withStoppedRun(
 }
 
 /** For commander: the value of `--at`. */
-export function parseCycle(text: string): number {
+export function parseCycle(text: string): number | 'end' {
+  if (text === 'end') return 'end'
   const value = Number(text)
   if (!/^\d+$/.test(text) || value < 1 || !Number.isSafeInteger(value)) {
-    throw new InvalidArgumentError('expected a whole number of cycles, 1 or more')
+    throw new InvalidArgumentError('expected a whole number of cycles, 1 or more, or the word end')
   }
   return value
 }
