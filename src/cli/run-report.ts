@@ -11,8 +11,8 @@ import { summarizeShootdowns } from '../trace/summary.js'
 import type { Shootdown } from '../trace/summary.js'
 import type { SourcePosition } from '../base/errors.js'
 
-/** A fact inside a program that did not hold: a load with another value, a call with another result. */
-export interface ProgramFailure {
+/** A failure inside a program, with its file. */
+export interface PlacedFailure {
   position: SourcePosition
   text: string
 }
@@ -24,7 +24,7 @@ export interface RunReport {
   shootdowns: readonly Shootdown[]
   /** Undefined when the run was stopped before its end: then they mean nothing yet. */
   expectations: readonly ExpectationResult[] | undefined
-  failures: readonly ProgramFailure[]
+  failures: readonly PlacedFailure[]
   /** Nothing failed and nothing is stuck. */
   ok: boolean
   /** The command that gives this run again. */
@@ -36,17 +36,9 @@ export function reportOf(scenario: Scenario, engine: EngineName, result: RunResu
   const expectations = result.end === 'until'
     ? undefined
     : checkExpectations(expected, runFacts(result, config.kernel.era, expected))
-  const failures = result.failures.map((text) => locate(text, scenario))
+  const failures = result.failures.map(({ source, text }) => ({ position: { file: scenario.file, ...source }, text }))
   const ok = result.end !== 'stalled' && failures.length === 0 && (expectations ?? []).every((one) => one.ok)
   return {
     scenario, engine, result, shootdowns: summarizeShootdowns(result.trace), expectations, failures, ok, command,
   }
-}
-
-/** The kernel knows the line; the column is that of the first instruction on it that can fail. */
-function locate(failure: string, { file, image }: Scenario): ProgramFailure {
-  const [, line, text] = /^line (\d+): ([^]*)$/.exec(failure) ?? [undefined, '1', failure]
-  const source = image.programs.flatMap(({ code }) => code)
-    .find((one) => one.source.line === Number(line) && (one.op === 'load' || one.expectError !== undefined))?.source
-  return { position: { file, line: Number(line), column: source?.column ?? 1 }, text: text! }
 }

@@ -7,6 +7,7 @@ import {
   COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS,
   COUNTER_STLB_MISSES, COUNTER_WALK_STEPS,
 } from '../machine/mmu.js'
+import type { ProgramFailure } from '../kernel/state.js'
 import type { TraceData } from '../trace/recorder.js'
 import { CORE_ACCESSES, CORE_FAILED_LOADS } from './shared-state.js'
 import type { SharedState } from './shared-state.js'
@@ -31,7 +32,7 @@ export interface RunResult {
   cpus: Record<CoreCounter, number>[]
   tasks: TaskResult[]
   /** Expectations inside programs that did not hold. */
-  failures: string[]
+  failures: ProgramFailure[]
   /** Set when nothing could move any more: who waits for what. */
   stall: string[]
 }

@@ -3,6 +3,7 @@
 
 import { assert } from '../base/assert.js'
 import { EngineError } from '../base/errors.js'
+import { hex64 } from '../base/units.js'
 import { bootKernel } from '../kernel/boot.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
@@ -177,9 +178,9 @@ export class Simulation {
     const { source } = instruction
     cpu.now = cycle
     emit(this.kernel, cpu, EVENT.loadMismatch, hi, lo, gotHi, gotLo, expected.hi, expected.lo)
-    this.kernel.failures.push(
-      `line ${source.line}: ${cpu.current.comm} on cpu${cpu.id} at cycle ${cycle}: loaded ` +
-      `${hex(gotHi, gotLo)}, expected ${hex(expected.hi, expected.lo)}`)
+    const text = `${cpu.current.comm} on cpu${cpu.id} at cycle ${cycle}: loaded ${hex64(gotHi, gotLo)}, ` +
+      `expected ${hex64(expected.hi, expected.lo)}`
+    this.kernel.failures.push({ source, text })
   }
 
   /** Every program polls a flag, no timer runs and no CPU is at work: no flag can be raised any more. */
@@ -203,8 +204,4 @@ export class Simulation {
     // Pairs with the store in the main thread when the run is interrupted or a worker died.
     if (Atomics.load(this.#shared.abort, 0) !== 0) throw new EngineError('the run was stopped')
   }
-}
-
-function hex(hi: number, lo: number): string {
-  return `0x${(hi >>> 0).toString(16).padStart(8, '0')}${(lo >>> 0).toString(16).padStart(8, '0')}`
 }

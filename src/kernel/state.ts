@@ -8,7 +8,7 @@ import type { PhysMem } from '../machine/phys-mem.js'
 import type { Costs } from '../machine/costs.js'
 import { packFlags } from '../trace/flags.js'
 import type { TraceRecorder } from '../trace/recorder.js'
-import type { ProgramImage } from './abi.js'
+import type { ProgramImage, SourceLine } from './abi.js'
 import type { SimulationConfig } from './config.js'
 import type { KernelCounter } from './counters.js'
 import type { KernelCpu } from './cpu.js'
@@ -48,6 +48,12 @@ export interface Platform {
   ackMailbox(target: number): void
 }
 
+/** A fact inside a program that did not hold: a load with another value, a call with another result. */
+export interface ProgramFailure {
+  source: SourceLine
+  text: string
+}
+
 /** A barrier between tasks. */
 export interface Barrier {
   name: string
@@ -81,7 +87,7 @@ export interface KernelState {
   /** User tasks that have not exited. */
   liveTasks: number
   /** Expectations inside programs that did not hold, in words. */
-  readonly failures: string[]
+  readonly failures: ProgramFailure[]
 }
 
 /** Records an event of `cpu` at its present cycle, with the flags and task that it has now. */

@@ -187,7 +187,13 @@ function checkExpectedError(
 ): void {
   const expected = instruction.expectError
   if (expected === undefined || result === -ERRNO[expected]) return
-  k.failures.push(
-    `line ${instruction.source.line}: ${task.comm} on cpu${cpu.id} at cycle ${cpu.now}: ` +
-    `${instruction.op} returned ${result}, expected ${expected}`)
+  const returned = result < 0 ? errorName(result) : `${result}`
+  const text = `${task.comm} on cpu${cpu.id} at cycle ${cpu.now}: ${instruction.op} returned ${returned}, ` +
+    `expected ${expected}`
+  k.failures.push({ source: instruction.source, text })
+}
+
+/** `-12` as ENOMEM. */
+function errorName(result: number): string {
+  return Object.entries(ERRNO).find(([, number]) => number === -result)?.[0] ?? `${result}`
 }

@@ -30,7 +30,7 @@ export async function fingerprint(run: RandomRun, options: SimulateOptions): Pro
     counters: JSON.stringify(result.counters),
     cpus: JSON.stringify(result.cpus),
     tasks: JSON.stringify(result.tasks),
-    failures: result.failures.join('\n'),
+    failures: result.failures.map(failure => failure.text).join('\n'),
     memory: createHash('sha256').update(new Uint8Array(memory)).digest('hex'),
   }
 }
