@@ -9,6 +9,7 @@ import { PhysMem } from '../machine/phys-mem.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
 import type { KernelCpu } from '../kernel/cpu.js'
+import type { MailboxWords } from '../kernel/mailbox.js'
 import type { Mm } from '../kernel/mm.js'
 import type { Platform } from '../kernel/state.js'
 import type { Task } from '../kernel/task.js'
@@ -33,8 +34,7 @@ export class SharedPlatform implements Platform {
   readonly #doubles: readonly Float64Array[]
   readonly #words: readonly Int32Array[]
   readonly #nextInterrupt: readonly Float64Array[]
-  readonly #posted: readonly Int32Array[]
-  readonly #acked: readonly Int32Array[]
+  readonly #mailboxes: readonly MailboxWords[]
   readonly #areas: number
 
   constructor(
@@ -50,8 +50,7 @@ export class SharedPlatform implements Platform {
     this.#doubles = ids.map(id => layout.view(buffer, 'core', 'doubles', id))
     this.#words = ids.map(id => layout.view(buffer, 'core', 'words', id))
     this.#nextInterrupt = ids.map(id => layout.view(buffer, 'mailbox', 'nextInterrupt', id))
-    this.#posted = ids.map(id => layout.view(buffer, 'mailbox', 'posted', id))
-    this.#acked = ids.map(id => layout.view(buffer, 'mailbox', 'acked', id))
+    this.#mailboxes = ids.map(id => layout.row(buffer, 'mailbox', id))
     this.cores = ids.map(id => new Core(shared, id, machine, this.mem, image))
     for (const id of ids) this.#nextInterrupt[id][0] = Infinity
     const is64 = machine.geometry !== 'i386' && machine.geometry !== 'i386-pae'
@@ -124,14 +123,7 @@ export class SharedPlatform implements Platform {
     return Atomics.load(this.#shared.flags, flag) !== 0
   }
 
-  postMailbox(target: number): void {
-    // The arrival cycle was stored before; a core that is told of the post sees it.
-    Atomics.add(this.#posted[target], 0, 1)
-    Atomics.notify(this.#posted[target], 0)
-  }
-
-  ackMailbox(target: number): void {
-    Atomics.add(this.#acked[target], 0, 1)
-    Atomics.notify(this.#acked[target], 0)
+  mailbox(cpu: number): MailboxWords {
+    return this.#mailboxes[cpu]
   }
 }

@@ -3,7 +3,7 @@
 //
 //   region    one row per   written by                        read by             ordering
 //   core      CPU           whoever runs the CPU's window     the same            hand-over by doorbell/arrivals
-//   mailbox   CPU           scheduler                         the CPU's core      atomic posted/acked, hand-over
+//   mailbox   CPU           scheduler                         the CPU's core      atomic counts, hand-over
 //   window    CPU           scheduler (request), core (end)   both                doorbell, arrivals
 //   areas     address space scheduler                         cores of that mm    cores stand still (windows.ts)
 //   flags     flag          scheduler                         polling cores       atomic
@@ -19,6 +19,7 @@ import type { MachineConfig } from '../machine/config.js'
 import { mmuCounters, mmuWords } from '../machine/mmu.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import { MM_SLOTS } from '../kernel/config.js'
+import { MAILBOX_COUNTS, mailboxCapacity } from '../kernel/mailbox.js'
 import { REG_WORDS } from '../kernel/task.js'
 
 // Doubles of a core.
@@ -54,7 +55,14 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
     mailbox: {
       doc: 'interrupts on their way to a CPU',
       rows: machine.cpus,
-      fields: { nextInterrupt: float64(), posted: int32(), acked: int32() },
+      fields: {
+        /** When the core has to stop: next arrival, sleep timer or end of slice. */
+        nextInterrupt: float64(),
+        arrivals: float64(mailboxCapacity(machine.cpus)),
+        vectors: int32(mailboxCapacity(machine.cpus)),
+        senders: int32(mailboxCapacity(machine.cpus)),
+        counts: int32(MAILBOX_COUNTS),
+      },
     },
     window: {
       doc: 'request for a window and how it ended',

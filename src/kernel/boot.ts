@@ -16,6 +16,7 @@ import type { KernelCounter } from './counters.js'
 import { KernelCpu } from './cpu.js'
 import { makeMm, newMm, newTask } from './fork.js'
 import { FRAME_KERNEL, FRAME_TABLE, Frames, MAX_ORDER, MAX_ORDER_16K } from './frames.js'
+import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
 import { kernelLayout, pa } from './layout.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
@@ -52,7 +53,8 @@ export function bootKernel(
     policy: POLICIES[config.kernel.era],
     initMm,
     cpus: Array.from({ length: cpus }, (_, id) => (
-      new KernelCpu(id, Math.floor(id / perSocket), idleTask(id, trace), initMm))),
+      new KernelCpu(
+        id, Math.floor(id / perSocket), idleTask(id, trace), initMm, new Mailbox(platform.mailbox(id))))),
     tasks: [],
     mms: new Map([[initMm.ctxId, initMm]]),
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),

@@ -3,6 +3,7 @@
 // clock in user mode) is machine/ and engine/core.ts.
 
 import type { CallRecord } from './ipi.js'
+import type { Mailbox } from './mailbox.js'
 import type { KernelFrame } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import type { Task } from './task.js'
@@ -36,12 +37,6 @@ export interface TlbState6x {
   invalidateOther: boolean
 }
 
-/** An interrupt on its way to a CPU, or waiting there until interrupts are enabled. */
-export interface PendingInterrupt {
-  arrival: number
-  vector: number
-}
-
 /** A sleep timer of this CPU. */
 export interface SleepTimer {
   at: number
@@ -73,7 +68,8 @@ export class KernelCpu {
   preemptCount = 0
   /** Cycle at which the running task's slice ends. */
   sliceEnd = 0
-  readonly interrupts: PendingInterrupt[] = []
+  /** Interrupts on their way to this CPU. */
+  readonly mailbox: Mailbox
   readonly timers: SleepTimer[] = []
   /** call_single_queue: requests of other CPUs, oldest first. */
   readonly callQueue: CallRecord[] = []
@@ -82,8 +78,9 @@ export class KernelCpu {
   readonly tlb46: TlbState46
   readonly tlb6x: TlbState6x
 
-  constructor(id: number, socket: number, idleTask: Task, initMm: Mm) {
+  constructor(id: number, socket: number, idleTask: Task, initMm: Mm, mailbox: Mailbox) {
     this.id = id
+    this.mailbox = mailbox
     this.socket = socket
     this.idleTask = idleTask
     this.current = idleTask

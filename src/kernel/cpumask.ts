@@ -1,11 +1,15 @@
 // A set of CPUs as words of bits, like struct cpumask. Iteration is always in ascending order,
 // because the order in which interrupts are sent is part of a trace.
 
+import { formatCpumask } from '../trace/cpumask.js'
+
 /** A set of CPU numbers in [0, cpus). */
 export class CpuMask {
+  readonly #cpus: number
   readonly #words: Uint32Array
 
   constructor(cpus: number) {
+    this.#cpus = cpus
     this.#words = new Uint32Array(Math.ceil(cpus / 32))
   }
 
@@ -45,10 +49,8 @@ export class CpuMask {
     return cpus
   }
 
-  /** As the kernel prints masks: hexadecimal groups of 32 bits, highest first. */
+  /** As the kernel prints masks. */
   toHex(): string {
-    const groups = [...this.#words].map(word => word.toString(16).padStart(8, '0')).reverse()
-    groups[0] = groups[0].replace(/^0+(?=.)/, '')
-    return groups.join(',')
+    return formatCpumask(this.#words, this.#cpus)
   }
 }

@@ -8,8 +8,8 @@
 //   runs its own part                     pops all records, oldest first, runs each
 //   WAIT                                  completes the record -> sender continues
 //
-// In shared memory each CPU has a mailbox: the cycle at which its next interrupt arrives, how many
-// were posted and how many handled (engine/shared-state.ts). Its core stops there by itself.
+// Interrupts on their way lie in the target's mailbox in shared memory (mailbox.ts); the core of a
+// CPU in user mode stops at the next arrival by itself.
 
 import { assert } from '../base/assert.js'
 import { CALLBACK_CALL_FUNCTION, CALLBACK_RESCHEDULE, EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE,
@@ -79,13 +79,12 @@ export function smpSendReschedule(k: KernelState, cpu: KernelCpu, target: Kernel
   emit(k, cpu, EVENT.ipiSendCpu, target.id, k.trace.intern(CALLBACK_RESCHEDULE))
   k.counters.ipisSent += 1
   k.counters.rescheduleIpis += 1
-  postInterrupt(k, target, cpu.now + wireCycles(k, cpu, target), VECTOR_RESCHEDULE)
+  postInterrupt(k, cpu, target, cpu.now + wireCycles(k, cpu, target), VECTOR_RESCHEDULE)
 }
 
 /** The cycle at which the next interrupt of this CPU comes, sleep timers and the time slice included. */
 export function nextInterruptCycle(cpu: KernelCpu): number {
-  let next = Infinity
-  for (const interrupt of cpu.interrupts) next = Math.min(next, interrupt.arrival)
+  let next = cpu.mailbox.earliest()
   if (cpu.timers.length > 0) next = Math.min(next, cpu.timers[0].at)
   if (cpu.runQueue.length > 0 && !cpu.isIdle && !cpu.needResched) next = Math.min(next, cpu.sliceEnd)
   return next
@@ -96,21 +95,10 @@ export function publishNextInterrupt(k: KernelState, cpu: KernelCpu): void {
   k.platform.interruptAt(cpu, nextInterruptCycle(cpu))
 }
 
-/**
- * Takes the interrupt that is due at `cycle`: the highest vector first, as the local APIC does.
- * Arrivals of one vector that are due together are one interrupt (one IRR bit).
- */
+/** The interrupt that is due at `cycle`: one from the mailbox, else the local timer. */
 export function takeInterrupt(cpu: KernelCpu, cycle: number): number {
-  let vector = -1
-  for (const interrupt of cpu.interrupts) {
-    if (interrupt.arrival <= cycle) vector = Math.max(vector, interrupt.vector)
-  }
-  if (vector < 0) return VECTOR_LOCAL_TIMER
-  for (let i = cpu.interrupts.length - 1; i >= 0; i--) {
-    const interrupt = cpu.interrupts[i]
-    if (interrupt.arrival <= cycle && interrupt.vector === vector) cpu.interrupts.splice(i, 1)
-  }
-  return vector
+  const vector = cpu.mailbox.take(cycle)
+  return vector < 0 ? VECTOR_LOCAL_TIMER : vector
 }
 
 /** generic_smp_call_function_single_interrupt(): runs everything on this CPU's list, oldest first. */
@@ -118,7 +106,7 @@ export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
   for (const record of cpu.callQueue.splice(0)) {
     yield k.costs.handler
     yield* record.func(cpu)
-    k.platform.ackMailbox(cpu.id)
+    cpu.mailbox.acknowledge()
     record.completion.remaining -= 1
     const { frame } = record.completion
     if (record.completion.remaining === 0 && frame !== undefined) {
@@ -143,13 +131,14 @@ function* sendCallFunction(k: KernelState, cpu: KernelCpu, send: readonly number
     k.counters.ipisSent += 1
     k.counters.callFunctionIpis += 1
     yield k.costs.ipiSend
-    postInterrupt(k, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
+    postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
   }
 }
 
-function postInterrupt(k: KernelState, target: KernelCpu, arrival: number, vector: number): void {
-  target.interrupts.push({ arrival, vector })
-  k.platform.postMailbox(target.id)
+function postInterrupt(
+  k: KernelState, cpu: KernelCpu, target: KernelCpu, arrival: number, vector: number,
+): void {
+  target.mailbox.post(arrival, vector, cpu.id)
   publishNextInterrupt(k, target)
 }
 

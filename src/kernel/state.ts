@@ -14,6 +14,7 @@ import type { KernelCounter } from './counters.js'
 import type { KernelCpu } from './cpu.js'
 import type { Frames } from './frames.js'
 import type { KernelLayout } from './layout.js'
+import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
@@ -43,9 +44,8 @@ export interface Platform {
   copyAreas(from: Mm, to: Mm): void
   raiseFlag(flag: number): void
   isFlagRaised(flag: number): boolean
-  /** An interrupt was posted to, or acknowledged by, a CPU: publishes it in the CPU's mailbox. */
-  postMailbox(target: number): void
-  ackMailbox(target: number): void
+  /** Where a CPU's mailbox lies in shared memory. */
+  mailbox(cpu: number): MailboxWords
 }
 
 /** A fact inside a program that did not hold: a load with another value, a call with another result. */
