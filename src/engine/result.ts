@@ -21,7 +21,7 @@ export interface TaskResult {
 
 export interface RunResult {
   end: SimulationEnd
-  /** Cycle of the last step. */
+  /** Where the run ended: the cycle it was to stop at, or that of the last step in the kernel. */
   cycle: number
   /** Steps of the loop; differs between engines. */
   steps: number
@@ -56,7 +56,7 @@ export function collectResult(simulation: Simulation, shared: SharedState): RunR
     names.map(name => [name, cpus.reduce((sum, cpu) => sum + cpu[name], 0)])) as Record<CoreCounter, number>
   return {
     end: simulation.end,
-    cycle: simulation.cycle,
+    cycle: simulation.end === 'until' ? simulation.untilCycle : simulation.kernelCycle,
     steps: simulation.events,
     trace: simulation.trace.finish(),
     counters: { ...kernel.counters, ...totals },

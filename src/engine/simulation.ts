@@ -38,8 +38,10 @@ export class Simulation {
   readonly platform: SharedPlatform
   readonly trace: TraceRecorder
   end: SimulationEnd = 'running'
-  /** Cycle of the last step. */
+  /** Cycle of the last step. Which user accesses are steps depends on the engine. */
   cycle = 0
+  /** Cycle of the last step in or into the kernel: the same for every engine. */
+  kernelCycle = 0
   /** Steps done. */
   events = 0
   /** CPU of the last step. */
@@ -62,6 +64,10 @@ export class Simulation {
     this.#user.attach(this.platform.cores)
     this.kernel = bootKernel(config, image, this.platform, this.trace)
     cpus = this.kernel.cpus
+  }
+
+  get untilCycle(): number {
+    return this.#options.untilCycle
   }
 
   /** Does up to `steps` steps. Throws EngineError when main has asked to stop. */
@@ -91,9 +97,16 @@ export class Simulation {
     const { cpus, tasks } = this.kernel
     const sleeping = tasks.filter(task => task.state === 'S')
     return [
-      ...cpus.filter(cpu => !cpu.isIdle).map(describeCpu),
+      ...cpus.filter(cpu => !cpu.isIdle).map(cpu => this.#describe(cpu)),
       ...sleeping.map(task => `${task.comm}-${task.pid} sleeps, waiting for ${task.sleepingOn}`),
     ]
+  }
+
+  #describe(cpu: KernelCpu): string {
+    const { instruction } = this.platform.cores[cpu.id]
+    if (!cpu.inUserMode || instruction.op !== 'spin') return describeCpu(cpu)
+    const { comm, pid } = cpu.current
+    return `cpu${cpu.id}: ${comm}-${pid} polls flag ${this.kernel.image.flagNames[instruction.flag]}`
   }
 
   #step(): void {
@@ -119,6 +132,7 @@ export class Simulation {
     this.#lastCpu = next.id
     if (!next.inUserMode) {
       this.cycle = earliest
+      this.kernelCycle = earliest
       advanceKernel(kernel, next, earliest)
       this.#options.check?.(this)
     } else if (this.#user.reached(next)) {
@@ -137,11 +151,13 @@ export class Simulation {
     this.#user.beforeCommit(cpu)
     const task = cpu.current
     const end = core.run(Infinity, true, true)
+    if (end === END_STEP) {
+      if (core.mismatch !== undefined) this.#reportMismatch(cpu, cycle)
+      this.#user.committed(cpu)
+      return
+    }
+    this.kernelCycle = cycle
     switch (end) {
-      case END_STEP:
-        if (core.mismatch !== undefined) this.#reportMismatch(cpu, cycle)
-        this.#user.committed(cpu)
-        return
       case END_INTERRUPT:
         this.platform.saveRegs(cpu, task)
         interruptUser(kernel, cpu, cycle)

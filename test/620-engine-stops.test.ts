@@ -1,0 +1,68 @@
+// A run that is stopped, or in which nothing can move any more, looks the same from every engine.
+
+import { afterAll, describe, expect, test } from 'vitest'
+import { Cluster } from '../src/engine/cluster.js'
+import { simulate } from '../src/engine/simulate.js'
+import { fingerprint } from './support/compare-runs.js'
+import { testConfig } from './support/machines.js'
+import { area, barrier, image, mmap, munmap, program, repeat, signal, sleep, spin, touch } from './support/programs.js'
+
+const cluster = new Cluster()
+afterAll(() => cluster.close())
+
+const worker = (name: string, index: number) => program(name, repeat(50,
+  mmap(index, 6), touch(area(index), 'write', { count: 300 }), munmap(area(index, 1, 3)), munmap(area(index))))
+const busy = image([{ threads: [
+  { comm: 'a', cpus: [0], program: worker('a', 0) }, { comm: 'b', cpus: [1], program: worker('b', 1) },
+] }])
+
+describe('stopping before a cycle', () => {
+  for (const untilCycle of [1, 999, 5_000, 20_001, 33_333]) {
+    test(`${untilCycle}: every engine has done the same accesses and events`, async () => {
+      const run = { config: testConfig(), image: busy }
+      const reference = await fingerprint(run, { engine: 'reference', untilCycle })
+      expect(reference).toMatchObject({ end: 'until', cycle: untilCycle })
+      expect(await fingerprint(run, { engine: 'inline', untilCycle })).toEqual(reference)
+      const options = { engine: 'threads', cluster, untilCycle, shortestWorkerWindow: 0 } as const
+      expect(await fingerprint(run, options)).toEqual(reference)
+    })
+  }
+})
+
+describe('a stall', () => {
+  test('programs that poll a flag which nobody can raise any more end the run, and it says so', async () => {
+    const run = { config: testConfig(), image: image([{ threads: [
+      { comm: 'a', cpus: [0], program: program('a', mmap(0, 4), touch(area(0), 'write'), spin(0)) },
+      { comm: 'b', cpus: [1], program: program('b', signal(1), sleep(0)) },
+    ] }]) }
+    const reference = await fingerprint(run, { engine: 'reference' })
+    expect(reference.end).toBe('stalled')
+    expect(await fingerprint(run, { engine: 'inline' })).toEqual(reference)
+    expect(await fingerprint(run, { engine: 'threads', cluster })).toEqual(reference)
+    const { result } = await simulate(run.config, run.image, { engine: 'inline' })
+    expect(result.stall.join('\n')).toBe('cpu0: a-1 polls flag flag0\nb-2 sleeps, waiting for a wake-up')
+  })
+
+  test('a barrier whose other members are gone names who waits', async () => {
+    const run = { config: testConfig(), image: image([{ threads: [
+      { comm: 'a', cpus: [0], program: program('a', barrier(0)) },
+      { comm: 'b', cpus: [1], program: program('b') },
+    ] }], { barriers: [2] }) }
+    const reference = await fingerprint(run, { engine: 'reference' })
+    expect(await fingerprint(run, { engine: 'inline' })).toEqual(reference)
+    const { result } = await simulate(run.config, run.image, { engine: 'inline' })
+    expect(result.stall).toEqual(['a-1 sleeps, waiting for barrier barrier0'])
+  })
+})
+
+describe('threads', () => {
+  test('a cluster serves machines of different sizes one after the other', async () => {
+    for (const cpus of [1, 3, 2]) {
+      const run = { config: testConfig({ cpus }), image: image([{ threads: [
+        { comm: 'a', program: worker('a', 0) }, { comm: 'b', program: worker('b', 1) },
+      ] }]) }
+      const inline = await fingerprint(run, { engine: 'inline' })
+      expect(await fingerprint(run, { engine: 'threads', cluster, shortestWorkerWindow: 0 })).toEqual(inline)
+    }
+  })
+})
