@@ -180,6 +180,14 @@ function* doWpPage(
 /** _PAGE_SAVED_DIRTY (bit 58): the dirty state of an entry that was made read-only. */
 export const SAVED_DIRTY_HI = 1 << (58 - 32)
 
+/**
+ * A dirty entry without write permission means a shadow stack to newer CPUs, so 6.x parks D in that
+ * bit. On x86-64 only: the bit is reserved in PAE entries.
+ */
+export function parksDirty(k: KernelState): boolean {
+  return k.config.kernel.era === 'linux-6.x' && k.geometry.name.startsWith('x86-64')
+}
+
 function allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): number {
   const pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
   if (pfn >= 0) k.counters.pagesAllocated += pages

@@ -5,7 +5,7 @@ import { EVENT } from '../trace/events.js'
 import { ERRNO } from './abi.js'
 import { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
-import { SAVED_DIRTY_HI } from './fault.js'
+import { parksDirty, SAVED_DIRTY_HI } from './fault.js'
 import { newFrame } from './kernel-op.js'
 import type { KernelOp } from './kernel-op.js'
 import { Lock } from './lock.js'
@@ -180,9 +180,9 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
   return isComplete
 }
 
-/** pte_wrprotect(): 6.x parks the dirty state in a software bit (see mmap.ts). */
+/** pte_wrprotect(). */
 function writeProtect(k: KernelState, lo: number, hi: number): { lo: number; hi: number } {
   if ((lo & PAGE_RW) === 0) return { lo, hi }
-  const parks = k.config.kernel.era === 'linux-6.x' && k.geometry.entryBytes === 8 && (lo & PAGE_DIRTY) !== 0
+  const parks = parksDirty(k) && (lo & PAGE_DIRTY) !== 0
   return parks ? { lo: lo & ~(PAGE_RW | PAGE_DIRTY), hi: hi | SAVED_DIRTY_HI } : { lo: lo & ~PAGE_RW, hi }
 }

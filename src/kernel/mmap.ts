@@ -7,7 +7,7 @@ import { makeEntryHi, makeEntryLo, entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLO
 import { LEVEL_PTE } from '../machine/geometry.js'
 import { ERRNO, PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
-import { faultLocked, leafFlags, SAVED_DIRTY_HI } from './fault.js'
+import { faultLocked, leafFlags, parksDirty, SAVED_DIRTY_HI } from './fault.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
@@ -38,7 +38,9 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   if (request.huge && pages > k.frames.freeFrames) return -ERRNO.ENOMEM
   yield* mm.mmapLock.acquire(cpu, true)
   yield k.costs.vmaOperation
-  const start = chooseAddress(k, mm, request, pages, unit)
+  const wanted = chooseAddress(k, mm, request, pages, unit)
+  const isCut = request.fixed && wanted >= 0 && splitsHugePage(k, mm, wanted, wanted + pages)
+  const start = isCut ? -ERRNO.EINVAL : wanted
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
     mm.vmas.insert({ vmStart: start, vmEnd: start + pages, prot: request.prot, huge: request.huge })
@@ -211,8 +213,7 @@ function modifiedEntry(
   let newLo = makeEntryLo(page, flags.lo | (lo & PAGE_ACCESSED), shift)
   let newHi = makeEntryHi(page, flags.hi, shift)
   if (mayWrite) newLo |= PAGE_RW
-  // A dirty entry without write permission would mean a shadow stack to newer CPUs; 6.x parks the bit.
-  const parks = k.config.kernel.era === 'linux-6.x' && k.geometry.entryBytes === 8 && (newLo & PAGE_RW) === 0
+  const parks = parksDirty(k) && (newLo & PAGE_RW) === 0
   if (isDirty && parks) newHi |= SAVED_DIRTY_HI
   else if (isDirty) newLo |= PAGE_DIRTY
   return { lo: newLo, hi: newHi }

@@ -80,6 +80,8 @@ function* dispatch(
       const { mm } = task
       assert(mm !== undefined, 'mmap in a kernel thread')
       const pageBytes = 2 ** k.geometry.pageShift
+      const needsAddress = instruction.fixed || instruction.noReplace
+      if (needsAddress && !isPageAligned(k, instruction.at?.lo ?? 0)) return -ERRNO.EINVAL
       const start = yield* mmap(k, cpu, mm, {
         ...instruction,
         at: instruction.at === undefined ? -1 : vpnOf(k, instruction.at.hi, instruction.at.lo),
@@ -163,7 +165,16 @@ function* arriveAtBarrier(k: KernelState, task: Task, index: number): KernelOp<n
   return 0
 }
 
+function isPageAligned(k: KernelState, lo: number): boolean {
+  return (lo & (2 ** k.geometry.pageShift - 1)) === 0
+}
+
 function rangeOf(k: KernelState, task: Task, instruction: Instruction): PageRange | undefined {
+  if (instruction.op === 'mmap') {
+    // What was asked for: the hint, 0 without one.
+    const start = instruction.at === undefined ? 0 : vpnOf(k, instruction.at.hi, instruction.at.lo)
+    return { start, end: start + Math.ceil(instruction.bytes / 2 ** k.geometry.pageShift) }
+  }
   if (instruction.op !== 'munmap' && instruction.op !== 'mprotect' && instruction.op !== 'madvise') return undefined
   const { mm } = task
   return mm === undefined ? undefined : resolveRange(k, mm, instruction.where)
@@ -171,7 +182,7 @@ function rangeOf(k: KernelState, task: Task, instruction: Instruction): PageRang
 
 function resolveRange(k: KernelState, mm: NonNullable<Task['mm']>, where: AreaRef): PageRange | undefined {
   const pageBytes = 2 ** k.geometry.pageShift
-  if (where.offset % pageBytes !== 0) return undefined
+  if (where.offset % pageBytes !== 0 || !isPageAligned(k, where.address.lo)) return undefined
   const isNamed = where.area >= 0
   const base = isNamed ? k.platform.areaStart(mm, where.area) : vpnOf(k, where.address.hi, where.address.lo)
   const areaPages = isNamed ? k.platform.areaPages(mm, where.area) : 0
