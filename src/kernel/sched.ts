@@ -61,10 +61,7 @@ export function* idleLoop(k: KernelState, cpu: KernelCpu): KernelOp {
 /** Sleeps until somebody wakes the task; `reason` is for describeStall(). Returns the CPU it continues on. */
 export function* sleepOn(k: KernelState, cpu: KernelCpu, reason: string): KernelOp<KernelCpu> {
   const task = cpu.current
-  if (task.wakePending || task.killedBy !== undefined) {
-    task.wakePending = false
-    return cpu
-  }
+  if (takeWakeUp(task)) return cpu
   task.state = 'S'
   task.sleepingOn = reason
   const here = yield* schedule(k, cpu)
@@ -72,9 +69,17 @@ export function* sleepOn(k: KernelState, cpu: KernelCpu, reason: string): Kernel
   return here
 }
 
+/** A wake-up that came early, or a fatal signal: the task does not go to sleep. */
+function takeWakeUp(task: Task): boolean {
+  const isAwake = task.wakePending || task.killedBy !== undefined
+  task.wakePending = false
+  return isAwake
+}
+
 /** Sleeps for `cycles`, on a timer of this CPU. */
 export function* sleepFor(k: KernelState, cpu: KernelCpu, cycles: number): KernelOp<KernelCpu> {
   const task = cpu.current
+  if (takeWakeUp(task)) return cpu
   const at = cpu.now + Math.max(1, cycles)
   const index = cpu.timers.findIndex(timer => timer.at > at)
   cpu.timers.splice(index < 0 ? cpu.timers.length : index, 0, { at, task })
