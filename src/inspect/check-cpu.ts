@@ -6,6 +6,7 @@
 import type { KernelCpu } from '../kernel/cpu.js'
 import { TLB_NR_DYN_ASIDS, TLBSTATE_OK } from '../kernel/cpu.js'
 import { FRAME_TABLE } from '../kernel/frames.js'
+import { nextInterruptCycle } from '../kernel/ipi.js'
 import type { KernelState } from '../kernel/state.js'
 import { violated } from './violation.js'
 
@@ -18,6 +19,10 @@ export function checkCpu(k: KernelState, cpu: KernelCpu, cycle?: number): void {
   checkRoot(k, cpu, cycle)
   if (k.config.kernel.era === 'linux-4.6') checkState46(k, cpu, cycle)
   else checkState6x(k, cpu, cycle)
+  if (cpu.irqsOff === 0 && cpu.nextInterrupt !== nextInterruptCycle(cpu)) {
+    violated(k, 'I25', { cpu, cycle },
+      `expects its next interrupt at ${cpu.nextInterrupt}, but it comes at ${nextInterruptCycle(cpu)}`)
+  }
   if (cpu.callQueue.length > 0) checkCallQueue(k, cpu, cycle)
 }
 

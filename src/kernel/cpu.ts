@@ -68,6 +68,8 @@ export class KernelCpu {
   preemptCount = 0
   /** Cycle at which the running task's slice ends. */
   sliceEnd = 0
+  /** When the next interrupt, sleep timer or end of slice comes: kept by publishNextInterrupt(). */
+  nextInterrupt = Infinity
   /** Interrupts on their way to this CPU. */
   readonly mailbox: Mailbox
   readonly timers: SleepTimer[] = []

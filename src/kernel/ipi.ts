@@ -92,7 +92,8 @@ export function nextInterruptCycle(cpu: KernelCpu): number {
 
 /** Tells the core of this CPU when to stop for an interrupt. To be called whenever the answer may have changed. */
 export function publishNextInterrupt(k: KernelState, cpu: KernelCpu): void {
-  k.platform.interruptAt(cpu, nextInterruptCycle(cpu))
+  cpu.nextInterrupt = nextInterruptCycle(cpu)
+  k.platform.interruptAt(cpu, cpu.nextInterrupt)
 }
 
 /** The interrupt that is due at `cycle`: one from the mailbox, else the local timer. */

@@ -6,7 +6,7 @@
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
 import { doExit } from './fork.js'
-import { nextInterruptCycle, takeInterrupt } from './ipi.js'
+import { takeInterrupt } from './ipi.js'
 import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import { schedule } from './sched.js'
@@ -55,7 +55,7 @@ function ownCycle(cpu: KernelCpu): number {
 }
 
 function interruptCycle(cpu: KernelCpu): number {
-  return cpu.irqsOff > 0 ? Infinity : Math.max(nextInterruptCycle(cpu), cpu.now)
+  return cpu.irqsOff > 0 ? Infinity : Math.max(cpu.nextInterrupt, cpu.now)
 }
 
 function leaveUser(cpu: KernelCpu, cycle: number): void {
