@@ -117,7 +117,7 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   const removed = mm.vmas.remove(0, end)
   for (const vma of removed) yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
   if (removed.length > 0) {
-    freePgtables(k, cpu, gather, removed[0].vmStart, removed[removed.length - 1].vmEnd, 0, Infinity)
+    yield* freePgtables(k, cpu, gather, removed[0].vmStart, removed[removed.length - 1].vmEnd, 0, Infinity)
   }
   yield* finishMmu(k, cpu, gather)
 }
@@ -162,7 +162,7 @@ function* unmapRegion(k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly 
   }
   for (const [i, vma] of removed.entries()) {
     const next = i + 1 < removed.length ? removed[i + 1].vmStart : ceiling
-    freePgtables(k, cpu, gather, vma.vmStart, vma.vmEnd, floor, next)
+    yield* freePgtables(k, cpu, gather, vma.vmStart, vma.vmEnd, floor, next)
   }
   yield* finishMmu(k, cpu, gather)
 }

@@ -1,26 +1,29 @@
 // struct mmu_gather: the only way to take mappings away. One rule (Linux asm-generic/tlb.h):
 //
 //   1. unhook   clear the entries, remember frames and tables         (zap.ts)
-//   2. flush    no CPU can reach them any more                        (flushMmu)
+//   2. flush    no CPU can reach them any more                        (flushMmuTlbonly)
 //   3. free     give frames and tables back                           (flushMmu)
 //
+// A gather holds only so many frames and tables; when it is full it is flushed and freed midway
+// and goes on empty.
+//
 // Simplified: Linux frees table pages only after an RCU grace period, because software walkers
-// may still read them. There are no software walkers here, so they are freed with the pages.
+// may still read them. There are no software walkers here, so they are freed with the pages. The
+// pages that hold the lists are not taken from memory, so a gather is never full early.
 
-import { LEVEL_PMD } from '../machine/geometry.js'
+import { LEVEL_P4D } from '../machine/geometry.js'
+import type { Geometry } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
-import { freeTable, pagesPerEntry } from './pgtable.js'
+import { childLevel, freeTable, pagesPerEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
 
 /** MMU_GATHER_BUNDLE: pages held in the structure itself. */
 const BUNDLE_PAGES = 8
-/** Pages in one further batch page, and how many of those there may be. */
-const BATCH_PAGES = 510
-const BATCHES_MAX = 19
-const GATHER_PAGES_MAX = BUNDLE_PAGES + BATCHES_MAX * BATCH_PAGES
+/** MAX_GATHER_BATCH_COUNT is chosen so that about this many pages are freed at once, with preemption off. */
+const PAGES_AT_ONCE = 10_000
 
 export interface MmuGather {
   readonly mm: Mm
@@ -46,6 +49,20 @@ export function gatherMmu(mm: Mm, fullmm: boolean): MmuGather {
   }
 }
 
+/**
+ * Pages that a gather holds: the bundle, then MAX_GATHER_BATCH_COUNT batches of one page each
+ * full of pointers. On x86-64: 8 + 19 * 510.
+ */
+export function gatherPagesMax(g: Geometry): number {
+  const batchPages = pointersIn(g, pointerBytes(g) + 8)
+  return BUNDLE_PAGES + Math.floor(PAGES_AT_ONCE / batchPages) * batchPages
+}
+
+/** MAX_TABLE_BATCH of 6.x: tables in the one page that lists them. On x86-64: 509. */
+export function gatherTablesMax(g: Geometry): number {
+  return pointersIn(g, 3 * pointerBytes(g))
+}
+
 /** tlb_remove_tlb_entry(): an entry of `pages` base pages at `vpn` was cleared. */
 export function gatherEntry(gather: MmuGather, vpn: number, pages: number): void {
   extend(gather, vpn, vpn + pages)
@@ -53,39 +70,51 @@ export function gatherEntry(gather: MmuGather, vpn: number, pages: number): void
 }
 
 /** __tlb_remove_page(): free `pfn` after the flush. True: the gather is full and must be flushed now. */
-export function gatherPage(gather: MmuGather, pfn: number): boolean {
+export function gatherPage(k: KernelState, gather: MmuGather, pfn: number): boolean {
   gather.pages.push(pfn)
-  return gather.pages.length >= GATHER_PAGES_MAX
+  return gather.pages.length + tablesAmongPages(k, gather) >= gatherPagesMax(k.geometry)
 }
 
 /**
- * pte_free_tlb() and its siblings: a table was unhooked whose region starts at `vpn`. The range
- * grows by one page there, as in Linux: enough, because freed tables make responders drop every
- * cached upper-level entry.
+ * pte_free_tlb() and its siblings: the table that the entry of `level` at `vpn` named was unhooked.
+ * The range grows by one page there, as in Linux: enough, because freed tables make responders
+ * drop every cached upper-level entry. True: full, as in {@link gatherPage}.
  */
-export function gatherTable(k: KernelState, gather: MmuGather, pfn: number, vpn: number): void {
+export function gatherTable(k: KernelState, gather: MmuGather, pfn: number, level: number, vpn: number): boolean {
   extend(gather, vpn, vpn + 1)
   gather.freedTables = true
-  const pages = pagesPerEntry(k.geometry, LEVEL_PMD)
-  gather.stridePages = gather.stridePages === 0 ? pages : Math.min(gather.stridePages, pages)
+  // There is no cleared bit for a level above p4d.
+  if (childLevel(k.geometry, level) !== LEVEL_P4D) {
+    const pages = pagesPerEntry(k.geometry, level)
+    gather.stridePages = gather.stridePages === 0 ? pages : Math.min(gather.stridePages, pages)
+  }
   gather.tables.push(pfn)
+  const listed = tablesAmongPages(k, gather)
+  if (listed > 0) return gather.pages.length + listed >= gatherPagesMax(k.geometry)
+  return gather.tables.length >= gatherTablesMax(k.geometry)
 }
 
-/** tlb_flush_mmu(): flush what was cleared so far, then free it. */
+/** tlb_flush_mmu_tlbonly(): flushes what was cleared so far; from here on it may be freed. */
+export function* flushMmuTlbonly(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
+  // The range of a fullmm gather of 4.6 is never empty, so it flushes whether or not there was anything.
+  const always = gather.fullmm && k.config.kernel.era === 'linux-4.6'
+  if (gather.start >= gather.end && !gather.freedTables && !always) return
+  yield* k.policy.flushMmRange(k, cpu, gather.mm, {
+    start: gather.fullmm ? 0 : gather.start,
+    end: gather.fullmm ? FLUSH_ALL : gather.end,
+    stridePages: Math.max(1, gather.stridePages),
+    freedTables: gather.freedTables,
+    hugetlb: gather.hugetlb,
+  })
+  gather.start = Infinity
+  gather.end = 0
+  gather.stridePages = 0
+  gather.freedTables = false
+}
+
+/** tlb_flush_mmu(): flushes what was cleared so far, then frees it. */
 export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
-  if (gather.start < gather.end || gather.fullmm) {
-    yield* k.policy.flushMmRange(k, cpu, gather.mm, {
-      start: gather.fullmm ? 0 : gather.start,
-      end: gather.fullmm ? FLUSH_ALL : gather.end,
-      stridePages: Math.max(1, gather.stridePages),
-      freedTables: gather.freedTables || gather.fullmm,
-      hugetlb: gather.hugetlb,
-    })
-    gather.start = Infinity
-    gather.end = 0
-    gather.stridePages = 0
-    gather.freedTables = false
-  }
+  yield* flushMmuTlbonly(k, cpu, gather)
   let freed = 0
   for (const pfn of gather.pages.splice(0)) {
     k.frames.mapcount[pfn] -= 1
@@ -113,4 +142,18 @@ export function* finishMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): K
 function extend(gather: MmuGather, start: number, end: number): void {
   gather.start = Math.min(gather.start, start)
   gather.end = Math.max(gather.end, end)
+}
+
+/** 4.6 lists tables with the pages; 6.x lists them apart. */
+function tablesAmongPages(k: KernelState, gather: MmuGather): number {
+  return k.config.kernel.era === 'linux-4.6' ? gather.tables.length : 0
+}
+
+function pointerBytes(g: Geometry): number {
+  return g.canonical ? 8 : 4
+}
+
+/** Pointers in one page behind a header. */
+function pointersIn(g: Geometry, headerBytes: number): number {
+  return Math.floor((2 ** g.pageShift - headerBytes) / pointerBytes(g))
 }

@@ -239,8 +239,10 @@ function* executeFlush(
   assert(localGen <= mmGen && info.newTlbGen <= mmGen, `cpu${cpu.id} mm ${loaded.ctxId}: generation went backwards`)
   let pages = ALL_PAGES
   if (info.end !== FLUSH_ALL && info.newTlbGen === localGen + 1 && info.newTlbGen === mmGen) {
-    pages = Math.floor((info.end - info.start) / info.stridePages)
-    yield* invalidatePages(k, cpu, info.start, pages, info.stridePages)
+    // A freed table without pages is one page of range at a wider stride: one INVLPG, reported as 0 pages.
+    const units = (info.end - info.start) / info.stridePages
+    pages = Math.floor(units)
+    yield* invalidatePages(k, cpu, info.start, Math.ceil(units), info.stridePages)
     if (local) k.counters.nr_tlb_local_flush_one += pages
   } else {
     k.platform.mmu(cpu.id).flushNonGlobal()

@@ -12,7 +12,7 @@ import type { KernelOp } from './kernel-op.js'
 import { Lock } from './lock.js'
 import type { Mm } from './mm.js'
 import type { MmuGather } from './mmu-gather.js'
-import { flushMmu, gatherEntry, gatherPage, gatherTable } from './mmu-gather.js'
+import { flushMmu, flushMmuTlbonly, gatherEntry, gatherPage, gatherTable } from './mmu-gather.js'
 import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
 
@@ -24,28 +24,32 @@ export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, sta
   while (vpn < end) {
     const regionEnd = Math.min(end, Math.floor(vpn / regionPages) * regionPages + regionPages)
     const level = findLeaf(k, gather.mm, vpn)
-    if (level >= 0) {
-      const { pfn, slot } = $slot
-      const lock = pageTableLock(gather.mm, pfn)
-      yield* lock.acquire(cpu, true)
-      cpu.preemptCount += 1
-      const entries = level === LEVEL_PTE ? regionEnd - vpn : 1
-      const cleared = clearEntries(k, cpu, gather, level, pfn, slot, entries, vpn)
-      if (cleared.count > 0) yield cleared.count * k.costs.ptePerPage
-      cpu.preemptCount -= 1
-      lock.release(cpu, true)
-      if (cleared.full) yield* flushMmu(k, cpu, gather)
+    if (level < 0) {
+      vpn = regionEnd
+      continue
     }
-    vpn = regionEnd
+    const { pfn, slot } = $slot
+    const lock = pageTableLock(gather.mm, pfn)
+    yield* lock.acquire(cpu, true)
+    cpu.preemptCount += 1
+    const entries = level === LEVEL_PTE ? regionEnd - vpn : 1
+    const cleared = clearEntries(k, cpu, gather, level, pfn, slot, entries, vpn)
+    if (cleared.count > 0) yield cleared.count * k.costs.ptePerPage
+    // The flush comes before the lock is let go, so that nobody finds the entries empty and relies on it.
+    if (cleared.full) yield* flushMmuTlbonly(k, cpu, gather)
+    cpu.preemptCount -= 1
+    lock.release(cpu, true)
+    if (cleared.full) yield* flushMmu(k, cpu, gather)
+    vpn = level === LEVEL_PTE ? vpn + cleared.visited : regionEnd
   }
 }
 
 /** free_pgd_range(): unhooks the tables of [start, end) that lie wholly between `floor` and `ceiling`. */
-export function freePgtables(
+export function* freePgtables(
   k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number, floor: number, ceiling: number,
-): void {
+): KernelOp {
   const g = k.geometry
-  freeBelow(k, cpu, gather, g.topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)
+  yield* freeBelow(k, cpu, gather, g.topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)
 }
 
 /** The lock of a page-table page (pte_lockptr). */
@@ -58,13 +62,20 @@ export function pageTableLock(mm: Mm, tablePfn: number): Lock {
   return lock
 }
 
+/** How far clearing got: entries looked at, entries cleared, and whether the gather is full. */
+interface Cleared {
+  visited: number
+  count: number
+  full: boolean
+}
+
+/** zap_pte_range(): stops behind the entry that made the gather full. */
 function clearEntries(
   k: KernelState, cpu: KernelCpu, gather: MmuGather,
   level: number, pfn: number, firstSlot: number, entries: number, firstVpn: number,
-): { count: number; full: boolean } {
+): Cleared {
   const pages = pagesPerEntry(k.geometry, level)
   let count = 0
-  let full = false
   for (let i = 0; i < entries; i++) {
     const slot = firstSlot + i
     const lo = k.mem.loadLo(pfn, slot)
@@ -77,15 +88,15 @@ function clearEntries(
     if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) continue
     const page = entryPfn(lo, hi, k.geometry.pageShift)
     gather.mm.rssPages -= page === k.zeroPagePfn ? 0 : pages
-    if (page !== k.zeroPagePfn && gatherPage(gather, page)) full = true
+    if (page !== k.zeroPagePfn && gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }
   }
-  return { count, full }
+  return { visited: entries, count, full: false }
 }
 
-function freeBelow(
+function* freeBelow(
   k: KernelState, cpu: KernelCpu, gather: MmuGather,
   level: number, tablePfn: number, start: number, end: number, floor: number, ceiling: number,
-): void {
+): KernelOp {
   const g = k.geometry
   const span = pagesPerEntry(g, level)
   const child = childLevel(g, level)
@@ -97,12 +108,12 @@ function freeBelow(
     if (child !== LEVEL_PTE) {
       const from = Math.max(start, base)
       const to = Math.min(end, base + span)
-      freeBelow(k, cpu, gather, child, table, from, to, floor, ceiling)
+      yield* freeBelow(k, cpu, gather, child, table, from, to, floor, ceiling)
     }
     if (base < floor || base + span > ceiling) continue
     // i386 PAE keeps the tables below its latched root entries until the mm is freed.
     if (g.name === 'i386-pae' && level === g.topLevel) continue
     setEntry(k, cpu, gather.mm, tablePfn, slot, 0, 0)
-    gatherTable(k, gather, table, base)
+    if (gatherTable(k, gather, table, level, base)) yield* flushMmu(k, cpu, gather)
   }
 }

@@ -29,7 +29,7 @@ export function onCpu(lines: readonly string[], cpu: number): string[] {
   return lines.filter(line => line.startsWith(`${cpu}: `)).map(line => line.slice(3))
 }
 
-function notation(event: TraceEvent): string {
+export function notation(event: TraceEvent): string {
   switch (event.name) {
     case 'tlb_flush':
       return `flush(${event.fields.reason},${event.fields.pages})`
