@@ -159,7 +159,7 @@ describe('a gather without anything', () => {
     for (const era of ERAS) expect(await flushes(untouched, [dontneed(area(0)), munmap(area(0))], era)).toEqual([])
   })
 
-  test('exit of a process that touched nothing: 4.6 flushes, its whole-mm range is never empty; 6.x does not', async () => {
+  test('exit of a process that touched nothing: 4.6 flushes all the same, 6.x does not', async () => {
     const idle = image([{ threads: [{ comm: 'main', cpus: [0], program: program('main', mmap(0, 4), BEGIN) }] }])
     const of = async (era: KernelEra): Promise<string[]> => sequence(testConfig({ cpus: 1 }, { era }), idle)
     expect(await of('linux-4.6')).toEqual(['0: flush(0,-1)', '0: switch'])

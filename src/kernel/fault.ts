@@ -110,6 +110,7 @@ function* doAnonymousPage(
   if (isEmpty(k, table, slot)) {
     storeLeaf(k, cpu, mm, table, slot, pfn, leafFlags(k, vma.prot, level, access.write))
     k.frames.mapcount[pfn] = 1
+    k.frames.anonExclusive[pfn] = 1
     mm.rssPages += pages
     k.counters.demandZero += 1
     emit(k, cpu, EVENT.pageMap, vpnHi(k, vpn), vpnLo(k, vpn), pfn, k.frames.order[pfn])
@@ -140,6 +141,7 @@ function* doWpPage(
   }
   if (old !== k.zeroPagePfn && k.frames.mapcount[old] === 1) {
     setEntry(k, cpu, mm, table, slot, oldLo | PAGE_RW | PAGE_DIRTY | PAGE_ACCESSED, oldHi & ~SAVED_DIRTY_HI)
+    k.frames.anonExclusive[old] = 1
     k.counters.cowReuses += 1
     lock.release(cpu, true)
     yield k.costs.ptePerPage
@@ -161,6 +163,7 @@ function* doWpPage(
     const flags = leafFlags(k, PROT_READ | PROT_WRITE | exec, level, true)
     storeLeaf(k, cpu, mm, table, slot, copy, flags)
     k.frames.mapcount[copy] = 1
+    k.frames.anonExclusive[copy] = 1
     k.counters.cowCopies += 1
     emit(k, cpu, EVENT.pageMap, vpnHi(k, vpn), vpnLo(k, vpn), copy, k.frames.order[copy])
     if (old === k.zeroPagePfn) {

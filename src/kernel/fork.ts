@@ -167,6 +167,7 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
       if (page !== k.zeroPagePfn) {
         k.frames.get(page)
         k.frames.mapcount[page] += 1
+        k.frames.anonExclusive[page] = 0
         to.rssPages += pagesPerEntry(k.geometry, level)
       }
       setEntry(k, cpu, to, target.pfn, target.slot, protectedEntry.lo & ~PAGE_ACCESSED, protectedEntry.hi)

@@ -33,6 +33,11 @@ export class Frames {
   readonly refcount: Int32Array
   /** How many page-table entries map the frame (compound: its first frame). */
   readonly mapcount: Int32Array
+  /**
+   * PageAnonExclusive (6.x): 1 while the page belongs to one mm and was not shared since, so that mprotect
+   * may make it writable. Cleared by fork on both sides; set again when a write fault finds one owner left.
+   */
+  readonly anonExclusive: Uint8Array
   /** FRAME_* of each frame. */
   readonly use: Uint8Array
   /** Order of the block that starts here, for allocated and free blocks alike. */
@@ -53,6 +58,7 @@ export class Frames {
     this.#heads = new Int32Array(maxOrder + 1).fill(NONE)
     this.refcount = new Int32Array(count)
     this.mapcount = new Int32Array(count)
+    this.anonExclusive = new Uint8Array(count)
     this.use = new Uint8Array(count).fill(FRAME_RESERVED)
     this.order = new Uint8Array(count)
     this.#next = new Int32Array(count)
@@ -81,11 +87,16 @@ export class Frames {
 
   /** alloc_pages(): the first frame of a block of 2^order frames with refcount 1, or -1 when memory is out. */
   allocate(cpu: number, order: number, use: number): number {
-    const pfn = order === 0 ? this.#allocateSingle(cpu) : this.#takeBlock(order)
+    let pfn = order === 0 ? this.#allocateSingle(cpu) : this.#takeBlock(order)
+    if (pfn === NONE) {
+      this.#drainPerCpu()
+      pfn = this.#takeBlock(order)
+    }
     if (pfn === NONE) return NONE
     assert(this.refcount[pfn] === 0, `frame ${pfn} handed out while referenced`)
     this.refcount[pfn] = 1
     this.mapcount[pfn] = 0
+    this.anonExclusive[pfn] = 0
     this.order[pfn] = order
     this.use.fill(use, pfn, pfn + (1 << order))
     this.#freeFrames -= 1 << order
@@ -126,11 +137,12 @@ export class Frames {
       }
       list.reverse()
     }
-    const pfn = list.pop()
-    if (pfn !== undefined) return pfn
-    // drain_all_pages(): other CPUs may still hold single frames.
-    for (const other of this.#perCpu) for (const back of other.splice(0)) this.#freeBlock(back, 0)
-    return this.#takeBlock(0)
+    return list.pop() ?? NONE
+  }
+
+  /** drain_all_pages(): single frames in the CPUs' lists may be the last, or keep blocks from merging. */
+  #drainPerCpu(): void {
+    for (const list of this.#perCpu) for (const back of list.splice(0)) this.#freeBlock(back, 0)
   }
 
   #takeBlock(order: number): number {

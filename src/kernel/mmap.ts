@@ -11,6 +11,7 @@ import { faultLocked, leafFlags, parksDirty, SAVED_DIRTY_HI } from './fault.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
+import type { MmuGather } from './mmu-gather.js'
 import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
 import type { Vma } from './vma.js'
@@ -28,11 +29,17 @@ export interface MmapRequest {
   huge: boolean
 }
 
-/** mmap(MAP_PRIVATE | MAP_ANONYMOUS): the first page number of the mapping, or a negative error number. */
+/**
+ * mmap(MAP_PRIVATE | MAP_ANONYMOUS): the first page number of the mapping, or a negative error number.
+ *
+ * Simplified: there is no pool of huge pages; a huge mapping needs as many free frames when it is
+ * made, and takes them when it is touched.
+ */
 export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapRequest): KernelOp<number> {
   const unit = request.huge ? pagesPerHugePage(k.geometry) : 1
   const pages = Math.ceil(request.pages / unit) * unit
-  if (pages <= 0 || (request.fixed && request.at % unit !== 0)) return -ERRNO.EINVAL
+  const isFixed = request.fixed || request.noReplace
+  if (pages <= 0 || (isFixed && request.at % unit !== 0)) return -ERRNO.EINVAL
   // Heuristic overcommit refuses what could never fit.
   if (pages > k.frames.count) return -ERRNO.ENOMEM
   if (request.huge && pages > k.frames.freeFrames) return -ERRNO.ENOMEM
@@ -44,9 +51,9 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
     mm.vmas.insert({ vmStart: start, vmEnd: start + pages, prot: request.prot, huge: request.huge })
-    if (request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request.prot)
   }
   mm.mmapLock.release(cpu, true)
+  if (start >= 0 && request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request.prot)
   return start
 }
 
@@ -68,46 +75,63 @@ export function* munmap(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, e
   return 0
 }
 
-/** mprotect(): new protection for [start, end), which must be mapped throughout. */
+/**
+ * mprotect(): new protection for [start, end). Works through the areas in order and stops at the
+ * first hole (ENOMEM) or cut into a huge page (EINVAL); what came before it is changed.
+ */
 export function* mprotect(
   k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, prot: number,
 ): KernelOp<number> {
   if (end <= start) return 0
   yield* mm.mmapLock.acquire(cpu, true)
   yield k.costs.vmaOperation
+  const gather = gatherMmu(mm, false)
   let result = 0
-  if (splitsHugePage(k, mm, start, end)) {
-    result = -ERRNO.EINVAL
-  } else if (!mm.vmas.covers(start, end)) {
-    result = -ERRNO.ENOMEM
-  } else if (mm.vmas.overlapping(start, end).some(vma => vma.prot !== prot)) {
-    mm.vmas.setProt(start, end, prot)
-    yield* changeProtection(k, cpu, mm, start, end, prot)
+  let at = start
+  for (const vma of clip(mm, start, end)) {
+    if (vma.vmStart > at) break
+    if (splitsHugePage(k, mm, vma.vmStart, vma.vmEnd)) {
+      result = -ERRNO.EINVAL
+      break
+    }
+    if (vma.prot !== prot) {
+      mm.vmas.setProt(vma.vmStart, vma.vmEnd, prot)
+      yield* changeProtection(k, cpu, gather, vma, prot)
+    }
+    at = vma.vmEnd
   }
+  yield* finishMmu(k, cpu, gather)
   mm.mmapLock.release(cpu, true)
-  return result
+  return result === 0 && at < end ? -ERRNO.ENOMEM : result
 }
 
-/** madvise(MADV_DONTNEED): drops the pages, keeps areas and tables. */
+/**
+ * madvise(MADV_DONTNEED): drops the pages, keeps areas and tables. A hole is ENOMEM, after the
+ * areas on both sides of it lost their pages. 6.x has one gather for the call, 4.6 one for each area.
+ */
 export function* madviseDontneed(
   k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number,
 ): KernelOp<number> {
   if (end <= start) return 0
   yield* mm.mmapLock.acquire(cpu, false)
   yield k.costs.vmaOperation
-  if (splitsHugePage(k, mm, start, end)) {
-    mm.mmapLock.release(cpu, false)
-    return -ERRNO.EINVAL
-  }
-  const gather = gatherMmu(mm, false)
-  for (const vma of mm.vmas.overlapping(start, end)) {
+  const isEach = k.config.kernel.era === 'linux-4.6'
+  let result = mm.vmas.covers(start, end) ? 0 : -ERRNO.ENOMEM
+  let gather = gatherMmu(mm, false)
+  for (const vma of clip(mm, start, end)) {
+    if (vma.huge && !trimToHugePages(k, vma)) {
+      result = -ERRNO.EINVAL
+      break
+    }
     gather.hugetlb ||= vma.huge
-    yield* zapRange(k, cpu, gather, Math.max(start, vma.vmStart), Math.min(end, vma.vmEnd))
+    yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+    if (!isEach) continue
+    yield* finishMmu(k, cpu, gather)
+    gather = gatherMmu(mm, false)
   }
   yield* finishMmu(k, cpu, gather)
-  const covered = mm.vmas.covers(start, end)
   mm.mmapLock.release(cpu, false)
-  return covered ? 0 : -ERRNO.ENOMEM
+  return result
 }
 
 /** exit_mmap(): every area and every table, nobody uses the mm any more. */
@@ -122,6 +146,20 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   yield* finishMmu(k, cpu, gather)
 }
 
+/** The parts of the areas of [start, end) that lie in it, as they are now. */
+function clip(mm: Mm, start: number, end: number): Vma[] {
+  return mm.vmas.overlapping(start, end).map(({ vmStart, vmEnd, prot, huge }) => (
+    { vmStart: Math.max(start, vmStart), vmEnd: Math.min(end, vmEnd), prot, huge }))
+}
+
+/** DONTNEED of a huge area: 4.6 refuses it; 6.x wants an aligned start and leaves a partial page at the end. */
+function trimToHugePages(k: KernelState, vma: Vma): boolean {
+  const unit = pagesPerHugePage(k.geometry)
+  if (k.config.kernel.era === 'linux-4.6' || vma.vmStart % unit !== 0) return false
+  vma.vmEnd -= vma.vmEnd % unit
+  return true
+}
+
 /** Huge areas can only be changed in whole huge pages. */
 function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boolean {
   const unit = pagesPerHugePage(k.geometry)
@@ -130,20 +168,23 @@ function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boo
 }
 
 function chooseAddress(k: KernelState, mm: Mm, request: MmapRequest, pages: number, unit: number): number {
-  const { at } = request
+  const lowest = Math.ceil(MMAP_MIN_ADDR / 2 ** k.geometry.pageShift)
+  // A hint below mmap_min_addr is raised to it, a fixed address there is refused.
+  const at = request.noReplace || request.fixed || request.at <= 0 ? request.at : Math.max(request.at, lowest)
   const fits = at >= 0 && at + pages <= k.layout.userEndVpn
   if (request.noReplace || request.fixed) {
     if (!fits) return -ERRNO.ENOMEM
+    if (at < lowest) return -ERRNO.EPERM
     if (request.noReplace && mm.vmas.overlapping(at, at + pages).length > 0) return -ERRNO.EEXIST
     return at
   }
   if (fits && at > 0 && at % unit === 0 && mm.vmas.overlapping(at, at + pages).length === 0) return at
-  const start = mm.vmas.findGapTopDown(pages, k.layout.mmapBaseVpn, FIRST_USER_PAGE, unit)
+  const start = mm.vmas.findGapTopDown(pages, k.layout.mmapBaseVpn, lowest, unit)
   return start < 0 ? -ERRNO.ENOMEM : start
 }
 
-/** mmap_min_addr, 64 KiB, in 4 KiB pages. */
-const FIRST_USER_PAGE = 16
+/** vm.mmap_min_addr, bytes: page 0 and its neighbours belong to nobody, so that null pointers fault. */
+const MMAP_MIN_ADDR = 2 ** 16
 
 /** do_munmap() of a MAP_FIXED mapping: mmap_lock stays held for writing. */
 function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
@@ -167,40 +208,50 @@ function* unmapRegion(k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly 
   yield* finishMmu(k, cpu, gather)
 }
 
+/** mm_populate(): faults every page in, with mmap_lock held for reading. Whatever goes wrong stays unsaid. */
 function* populate(
   k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, step: number, prot: number,
 ): KernelOp {
   const write = (prot & PROT_WRITE) !== 0
   if ((prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return
+  yield* mm.mmapLock.acquire(cpu, false)
   for (let vpn = start; vpn < end; vpn += step) {
     const result = yield* faultLocked(k, cpu, mm, vpn, { write, exec: false })
-    if (result !== 'done') return
+    if (result !== 'done') break
   }
+  mm.mmapLock.release(cpu, false)
 }
 
-/** change_protection(): rewrites present entries, then flushes what the era says must be flushed. */
-function* changeProtection(
-  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, prot: number,
-): KernelOp {
-  const coarse = k.config.kernel.era === 'linux-4.6'
-  const gather = gatherMmu(mm, false)
-  let changed = 0
-  forEachLeaf(k, mm, start, end, (vpn, level, pfn, slot, lo, hi) => {
+/**
+ * change_protection() of one area: rewrites its entries and sees to the flush.
+ *
+ *   6.x    what needs a flush goes into the gather
+ *   4.6    any present entry: the whole area is flushed at once
+ *   huge   flushed in both eras, whether or not there is anything (flush_hugetlb_tlb_range)
+ *
+ * Simplified: all entries change at one instant and their price is paid afterwards. mmap_lock is
+ * held for writing, so no fault and no other call can tell.
+ */
+function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vma: Vma, prot: number): KernelOp {
+  const { mm } = gather
+  const is46 = k.config.kernel.era === 'linux-4.6'
+  let present = 0
+  forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
     const entry = modifiedEntry(k, level, lo, hi, prot)
-    changed += 1
+    present += 1
     if (entry.lo !== lo || entry.hi !== hi) setEntry(k, cpu, mm, pfn, slot, entry.lo, entry.hi)
-    if (coarse || !needsFlush(lo, hi, entry.lo, entry.hi)) return
+    if (is46 || vma.huge || !needsFlush(lo, hi, entry.lo, entry.hi)) return
     gatherEntry(gather, vpn, pagesPerEntry(k.geometry, level))
-    gather.hugetlb ||= level !== LEVEL_PTE
   })
-  if (changed > 0) yield changed * k.costs.ptePerPage
-  if (coarse && changed > 0) gatherEntry(gather, start, end - start)
-  // The whole sub-range counts in single pages (4.6 knows no stride).
-  if (coarse) gather.stridePages = 1
-  yield* finishMmu(k, cpu, gather)
+  if (present > 0) yield present * k.costs.ptePerPage
+  if (!vma.huge && (!is46 || present === 0)) return
+  yield* k.policy.flushMmRange(k, cpu, mm, {
+    start: vma.vmStart, end: vma.vmEnd, stridePages: vma.huge ? pagesPerHugePage(k.geometry) : 1,
+    freedTables: true, hugetlb: vma.huge,
+  })
 }
 
-/** pte_modify() and, in 6.x, the write upgrade of a page that only this mm owns. */
+/** pte_modify() and, in 6.x, the write upgrade of a page that belongs to this mm alone (not for huge pages). */
 function modifiedEntry(
   k: KernelState, level: number, lo: number, hi: number, prot: number,
 ): { lo: number; hi: number } {
@@ -208,8 +259,8 @@ function modifiedEntry(
   const page = entryPfn(lo, hi, shift)
   const flags = leafFlags(k, prot, level, false)
   const isDirty = (lo & PAGE_DIRTY) !== 0 || (hi & SAVED_DIRTY_HI) !== 0
-  const isOurs = page !== k.zeroPagePfn && k.frames.mapcount[page] === 1
-  const mayWrite = (prot & PROT_WRITE) !== 0 && isOurs && k.config.kernel.era === 'linux-6.x'
+  const isExclusive = level === LEVEL_PTE && k.frames.anonExclusive[page] === 1
+  const mayWrite = (prot & PROT_WRITE) !== 0 && isExclusive && k.config.kernel.era === 'linux-6.x'
   let newLo = makeEntryLo(page, flags.lo | (lo & PAGE_ACCESSED), shift)
   let newHi = makeEntryHi(page, flags.hi, shift)
   if (mayWrite) newLo |= PAGE_RW
