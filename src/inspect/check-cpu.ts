@@ -135,7 +135,7 @@ function checkState6x(k: KernelState, cpu: KernelCpu, cycle: number | undefined)
 
 /** I24, I25: requests that wait here will be served, and their senders wait for them. */
 function checkCallQueue(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
-  let isComing = cpu.inInterrupt
+  let isComing = cpu.inInterrupt || (cpu.isPolling && cpu.needResched)
     || CALL_FUNCTION_VECTORS.some((vector) => cpu.mailbox.holds(vector))
   for (const { sender, completion } of cpu.callQueue) {
     if (completion.remaining <= 0) {

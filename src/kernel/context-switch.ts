@@ -16,7 +16,10 @@ import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import type { Task } from './task.js'
 
-/** Goes to `next`, interrupts off. Returns on the CPU where `prev` is resumed, much later. */
+/**
+ * Goes to `next`, which is `cpu.switchingTo`, interrupts off. Returns on the CPU where `prev` is
+ * resumed, much later.
+ */
 export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next: Task): KernelOp<KernelCpu> {
   emit(k, cpu, EVENT.schedSwitch, k.trace.intern(prev.state), nameOf(k, next), next.pid)
   k.counters.contextSwitches += 1
@@ -43,7 +46,6 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
       cpu.droppedMm = prevActive
     }
   }
-  cpu.switchingTo = next
   yield SWITCH_STACKS
   // On the stack of a task that was resumed: possibly another CPU than before.
   const here = k.cpus[prev.cpu]

@@ -56,11 +56,14 @@ export class KernelCpu {
   current: Task
   /** The task that was switched away from, until finishTaskSwitch. */
   previous: Task | undefined
+  /** The task that schedule() has picked, until the stacks are switched. */
   switchingTo: Task | undefined
   /** rq->prev_mm: a borrowed mm whose reference finishTaskSwitch drops. */
   droppedMm: Mm | undefined
   readonly runQueue: Task[] = []
   needResched = false
+  /** TIF_POLLING_NRFLAG: the idle loop watches needResched, so nobody has to interrupt it. */
+  isPolling = false
   /** Depth of local_irq_disable sections. */
   irqsOff = 0
   /** In an interrupt handler. */
@@ -103,5 +106,10 @@ export class KernelCpu {
 
   get isIdle(): boolean {
     return this.current === this.idleTask
+  }
+
+  /** rq->curr: in the middle of a switch already the next task, because Linux switches under the run queue's lock. */
+  get running(): Task {
+    return this.switchingTo ?? this.current
   }
 }

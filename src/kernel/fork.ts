@@ -119,12 +119,17 @@ export function* forceSignal(
   k: KernelState, cpu: KernelCpu, name: TaskOutcome, hi: number, lo: number,
 ): KernelOp {
   const task = cpu.current
+  if (task.killedBy !== undefined) {
+    // Another thread of the group was faster: this one is dying already.
+    yield* doExit(k, cpu, task.killedBy)
+    return
+  }
   emit(k, cpu, EVENT.signal, k.trace.intern(name), hi, lo)
   if (name === 'SIGSEGV') k.counters.sigsegv += 1
   if (name === 'SIGBUS') k.counters.sigbus += 1
   if (name === 'SIGKILL') k.counters.oomKills += 1
   for (const other of k.tasks) {
-    if (other === task || other.tgid !== task.tgid || other.state === 'Z') continue
+    if (other === task || other.tgid !== task.tgid || other.outcome !== 'running') continue
     other.killedBy = name
     if (wakeUp(k, cpu, other)) continue
     const target = k.cpus[other.cpu]

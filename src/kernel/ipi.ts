@@ -35,7 +35,10 @@ export interface CallRecord {
 }
 
 export interface CallOptions {
-  /** Linux 4.6: with two or more targets everyone gets an interrupt, even if its list was not empty. */
+  /**
+   * Linux 4.6: with two or more targets everyone gets an interrupt, even if its list was not empty, and a
+   * CPU that polls in its idle loop gets one as well.
+   */
   alwaysSend: boolean
   /** The sender's own part, run while the targets work. */
   runLocal?: () => KernelOp
@@ -56,7 +59,7 @@ export function* smpCallMany(
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
     target.callQueue.push({ sender: cpu, func, completion })
   }
-  yield* sendCallFunction(k, cpu, send)
+  yield* sendCallFunction(k, cpu, send, options.alwaysSend)
   if (options.runLocal !== undefined) {
     cpu.irqsOff += 1
     yield* options.runLocal()
@@ -74,7 +77,7 @@ export function* smpCallMany(
   cpu.preemptCount -= 1
 }
 
-/** A reschedule interrupt: the target looks at its run queue when it takes it. */
+/** A reschedule interrupt: its handler does nothing, the way out of it looks at needResched and signals. */
 export function smpSendReschedule(k: KernelState, cpu: KernelCpu, target: KernelCpu): void {
   emit(k, cpu, EVENT.ipiSendCpu, target.id, k.trace.intern(CALLBACK_RESCHEDULE))
   k.counters.ipisSent += 1
@@ -117,8 +120,23 @@ export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
   }
 }
 
-function* sendCallFunction(k: KernelState, cpu: KernelCpu, send: readonly number[]): KernelOp {
+/** set_nr_if_polling(): an idle loop that polls goes on at `cycle`, without an interrupt. False: it does not poll. */
+export function wakePoller(target: KernelCpu, cycle: number): boolean {
+  if (!target.isPolling) return false
+  target.needResched = true
+  const idle = target.stack[0]
+  if (idle.halted) {
+    idle.halted = false
+    idle.resumeAt = cycle
+  }
+  return true
+}
+
+function* sendCallFunction(
+  k: KernelState, cpu: KernelCpu, send: readonly number[], alwaysSend: boolean,
+): KernelOp {
   if (send.length === 0) return
+  if (send.length === 1 && !alwaysSend && wakePoller(k.cpus[send[0]], cpu.now + 1)) return
   const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
   const callback = k.trace.intern(CALLBACK_CALL_FUNCTION)
   if (send.length === 1) {

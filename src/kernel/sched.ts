@@ -3,12 +3,14 @@
 // Simplified: round robin without weights and without wake-up preemption; a woken task goes to an
 // idle CPU it may run on, else to where it ran last. A task is preempted only on its way back to
 // user mode (a kernel without CONFIG_PREEMPT). The slice is a one-shot timer (like HRTICK), armed
-// only while others wait, so a lone task is never interrupted by ticks.
+// only while others wait, so a lone task is never interrupted by ticks. 6.x hands the wake-up of an
+// idle CPU over on its call-function list; here the waker queues the task itself and sends a
+// reschedule interrupt, in both eras.
 
 import { EVENT } from '../trace/events.js'
 import { contextSwitch, finishTaskSwitch } from './context-switch.js'
 import type { KernelCpu } from './cpu.js'
-import { publishNextInterrupt, smpSendReschedule } from './ipi.js'
+import { flushCallQueue, publishNextInterrupt, smpSendReschedule, wakePoller } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import { HALT } from './kernel-op.js'
 import type { KernelState } from './state.js'
@@ -29,6 +31,7 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
     startSlice(k, cpu)
   } else {
     next.cpu = cpu.id
+    cpu.switchingTo = next
     here = yield* contextSwitch(k, cpu, prev, next)
     startSlice(k, here)
   }
@@ -48,20 +51,30 @@ export function* retFromFork(k: KernelState, task: Task): KernelOp {
   publishNextInterrupt(k, cpu)
 }
 
-/** The idle task (do_idle): switches to whatever becomes runnable, else halts or polls. */
+/** The idle task (do_idle): runs calls that came without an interrupt and what is runnable; else halts or polls. */
 export function* idleLoop(k: KernelState, cpu: KernelCpu): KernelOp {
   cpu.preemptCount = 1
   for (;;) {
+    if (cpu.callQueue.length > 0) {
+      cpu.irqsOff += 1
+      yield* flushCallQueue(k, cpu)
+      cpu.irqsOff -= 1
+    }
     while (cpu.runQueue.length > 0) yield* schedule(k, cpu)
     cpu.needResched = false
+    cpu.isPolling = k.config.kernel.idlePoll
     yield HALT
+    cpu.isPolling = false
   }
 }
 
-/** Sleeps until somebody wakes the task; `reason` is for describeStall(). Returns the CPU it continues on. */
+/**
+ * Sleeps until wakeUp(); `reason` is for describeStall(). Returns the CPU it continues on. A task
+ * that a fatal signal waits for does not go to sleep.
+ */
 export function* sleepOn(k: KernelState, cpu: KernelCpu, reason: string): KernelOp<KernelCpu> {
   const task = cpu.current
-  if (takeWakeUp(task)) return cpu
+  if (task.killedBy !== undefined) return cpu
   task.state = 'S'
   task.sleepingOn = reason
   const here = yield* schedule(k, cpu)
@@ -69,29 +82,33 @@ export function* sleepOn(k: KernelState, cpu: KernelCpu, reason: string): Kernel
   return here
 }
 
-/** A wake-up that came early, or a fatal signal: the task does not go to sleep. */
-function takeWakeUp(task: Task): boolean {
+/**
+ * What programs call sleep: until some task names this one in `wake`, or for `cycles` on a timer of
+ * this CPU, whichever comes first. A wake-up that came before ends it at once.
+ */
+export function* sleepUntilWoken(k: KernelState, cpu: KernelCpu, cycles = Infinity): KernelOp<KernelCpu> {
+  const task = cpu.current
   const isAwake = task.wakePending || task.killedBy !== undefined
   task.wakePending = false
-  return isAwake
-}
-
-/** Sleeps for `cycles`, on a timer of this CPU. */
-export function* sleepFor(k: KernelState, cpu: KernelCpu, cycles: number): KernelOp<KernelCpu> {
-  const task = cpu.current
-  if (takeWakeUp(task)) return cpu
+  if (isAwake) return cpu
+  task.isWakeable = true
   const at = cpu.now + Math.max(1, cycles)
+  if (at === Infinity) return yield* sleepOn(k, cpu, 'a wake-up')
   const index = cpu.timers.findIndex(timer => timer.at > at)
   cpu.timers.splice(index < 0 ? cpu.timers.length : index, 0, { at, task })
   return yield* sleepOn(k, cpu, `a timer at cycle ${at}`)
 }
 
-/** try_to_wake_up(): false when the task did not sleep (the wake-up is remembered). */
+/** What programs call wake: ends the sleep of `task`, or its next one if it is not in one. */
+export function wakeSleeper(k: KernelState, cpu: KernelCpu, task: Task): void {
+  if (task.isWakeable) wakeUp(k, cpu, task)
+  else task.wakePending = true
+}
+
+/** try_to_wake_up(): false when the task did not sleep. */
 export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
-  if (task.state !== 'S') {
-    if (task.state === 'R' && task !== cpu.current) task.wakePending = true
-    return false
-  }
+  if (task.state !== 'S') return false
+  task.isWakeable = false
   // A sleep that is cut short leaves no timer behind.
   for (const owner of k.cpus) {
     const index = owner.timers.findIndex(timer => timer.task === task)
@@ -127,7 +144,7 @@ export function runTimers(k: KernelState, cpu: KernelCpu): void {
 
 /** select_task_rq(): an idle CPU, the last one first; else the last one, else the shortest queue. */
 function selectCpu(k: KernelState, task: Task): number {
-  const isFree = (id: number): boolean => k.cpus[id].isIdle && k.cpus[id].runQueue.length === 0
+  const isFree = (id: number): boolean => k.cpus[id].running.isIdle && k.cpus[id].runQueue.length === 0
   if (task.mayRunOn(task.cpu) && isFree(task.cpu)) return task.cpu
   const free = task.cpus.find(isFree)
   if (free !== undefined) return free
@@ -139,10 +156,11 @@ function selectCpu(k: KernelState, task: Task): number {
 function enqueue(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task): void {
   task.cpu = target.id
   target.runQueue.push(task)
-  if (target.isIdle) {
+  if (target.running.isIdle) {
+    // On its way to idle: the idle loop looks at the queue before it halts.
+    if (target.switchingTo !== undefined) return
     target.needResched = true
-    if (target !== cpu && k.config.kernel.idlePoll) pollWake(target, cpu.now + 1)
-    else if (target !== cpu) smpSendReschedule(k, cpu, target)
+    if (target !== cpu && !wakePoller(target, cpu.now + 1)) smpSendReschedule(k, cpu, target)
     return
   }
   // The slice of a task that ran alone may be over already: it ends in the next cycle then.
@@ -152,12 +170,4 @@ function enqueue(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task):
 
 function startSlice(k: KernelState, cpu: KernelCpu): void {
   cpu.sliceEnd = cpu.now + k.config.kernel.timeSliceCycles
-}
-
-/** TIF_POLLING_NRFLAG: a polling idle loop sees the flag by itself; no interrupt is sent. */
-function pollWake(target: KernelCpu, cycle: number): void {
-  const frame = target.stack[0]
-  if (frame === undefined || !frame.halted) return
-  frame.halted = false
-  frame.resumeAt = cycle
 }

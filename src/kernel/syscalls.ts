@@ -10,7 +10,7 @@ import type { KernelCpu } from './cpu.js'
 import { doExit, fork } from './fork.js'
 import type { KernelOp } from './kernel-op.js'
 import { madviseDontneed, mmap, mprotect, munmap } from './mmap.js'
-import { schedule, sleepFor, sleepOn, wakeUp } from './sched.js'
+import { schedule, sleepOn, sleepUntilWoken, wakeSleeper, wakeUp } from './sched.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo, vpnOf } from './state.js'
 import type { Task } from './task.js'
@@ -107,7 +107,7 @@ function* dispatch(
     case 'fork': {
       assert(task.mm !== undefined, 'fork in a kernel thread')
       return yield* fork(k, cpu, task, task.mm, {
-        comm: instruction.comm, program: instruction.program, cpus: instruction.cpus ?? task.cpus,
+        comm: instruction.comm, program: instruction.program, cpus: allowedCpus(instruction.cpus, task.cpus),
       })
     }
     case 'wait':
@@ -118,14 +118,13 @@ function* dispatch(
       }
       return 0
     case 'sleep':
-      if (instruction.cycles > 0) yield* sleepFor(k, cpu, instruction.cycles)
-      else yield* sleepOn(k, cpu, 'a wake-up')
+      yield* sleepUntilWoken(k, cpu, instruction.cycles > 0 ? instruction.cycles : Infinity)
       return 0
     case 'wake': {
       const target = k.tasks.find(other => other.comm === instruction.comm && other.state !== 'Z')
       if (target === undefined) return -ERRNO.ESRCH
       yield k.costs.wakeUp
-      wakeUp(k, cpu, target)
+      wakeSleeper(k, cpu, target)
       return 0
     }
     case 'barrier':
@@ -146,7 +145,12 @@ function* dispatch(
   }
 }
 
-/** The last to arrive wakes the others and goes on. */
+/** sched_setaffinity() of a child: none given means those of the parent. */
+function allowedCpus(wanted: readonly number[] | undefined, parents: readonly number[]): readonly number[] {
+  return wanted === undefined || wanted.length === 0 ? parents : [...wanted].sort((a, b) => a - b)
+}
+
+/** The last to arrive wakes the others and goes on. A task that is killed while it waits has arrived all the same. */
 function* arriveAtBarrier(k: KernelState, task: Task, index: number): KernelOp<number> {
   const barrier = k.barriers[index]
   const cpu = k.cpus[task.cpu]

@@ -62,7 +62,9 @@ export class Task {
   liveChildren = 0
   /** The task that sleeps in wait() for children to exit. */
   isWaitingForChildren = false
-  /** A wake-up that came while the task did not sleep. */
+  /** In `sleep`, where a `wake` ends it; not in any other wait. */
+  isWakeable = false
+  /** A `wake` that came while it was not. */
   wakePending = false
   /** What it sleeps on, for describeStall(). */
   sleepingOn = ''

@@ -125,16 +125,16 @@ function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolea
   return true
 }
 
-/** exit_to_user_mode(): fatal signals, then need_resched, then the program. */
+/** exit_to_user_mode_loop(): need_resched, then fatal signals, then the program. */
 function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
   const task = cpu.current
   assert(!task.isKernelThread, `${task.comm} has no user mode`)
-  if (task.killedBy !== undefined && task.outcome === 'running') {
-    cpu.stack.push(newFrame(doExit(k, cpu, task.killedBy), cpu.now))
-    return false
-  }
   if (cpu.needResched) {
     cpu.stack.push(newFrame(schedule(k, cpu), cpu.now))
+    return false
+  }
+  if (task.killedBy !== undefined && task.outcome === 'running') {
+    cpu.stack.push(newFrame(doExit(k, cpu, task.killedBy), cpu.now))
     return false
   }
   cpu.inUserMode = true

@@ -69,9 +69,6 @@ export function* handleInterrupt(k: KernelState, cpu: KernelCpu, vector: number,
   emit(k, cpu, entry)
   const isCall = vector === VECTOR_CALL_FUNCTION || vector === VECTOR_CALL_FUNCTION_SINGLE
   if (isCall) yield* flushCallQueue(k, cpu)
-  if (vector === VECTOR_RESCHEDULE) {
-    if (cpu.runQueue.length > 0) cpu.needResched = true
-  }
   runTimers(k, cpu)
   emit(k, cpu, exit)
   yield k.costs.irqExit

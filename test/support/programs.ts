@@ -31,6 +31,7 @@ export const compute = (cycles: number): Instruction => ({ op: 'compute', source
 export const spin = (flag: number): Instruction => ({ op: 'spin', source, flag })
 export const signal = (flag: number): Instruction => ({ op: 'signal', source, flag })
 export const sleep = (cycles: number): Instruction => ({ op: 'sleep', source, cycles })
+export const wake = (comm: string): Instruction => ({ op: 'wake', source, comm })
 export const barrier = (index: number): Instruction => ({ op: 'barrier', source, barrier: index })
 export const mark = (text: string): Instruction => ({ op: 'mark', source, text })
 export const fork = (program: number, comm: string, cpus?: number[]): Instruction =>
