@@ -57,6 +57,14 @@ describe('a case file', () => {
       '{"id":7,"res":{"gp":0},"after":[]}\n')
   })
 
+  test('may come in pieces that end anywhere', async () => {
+    const bytes = Buffer.from(`${LINES[0]}\r\n${LINES[6]}`)
+    const pieces = Array.from({ length: Math.ceil(bytes.length / 7) }, (_, i) => bytes.subarray(7 * i, 7 * i + 7))
+    let output = ''
+    await answerStream(Readable.from(pieces), 'cases.jsonl', 'intel', async (chunk) => { output += chunk })
+    expect(output.trim().split('\n').map((line) => (JSON.parse(line) as { id: number }).id)).toEqual([1, 7])
+  })
+
   test('may put tables above the memory that is an array, and give a word twice: the later counts', () => {
     const line = JSON.stringify({
       ...JSON.parse(LINES[6]!) as object, cr3: '0x9000000000', va: '0x0', cpl: 0, acc: 'r',

@@ -7,8 +7,8 @@
 // case wrote are cleared after it.
 
 import { createReadStream, realpathSync } from 'node:fs'
-import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
+import { pipeline, type Readable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
 import { fileURLToPath } from 'node:url'
 import { createGunzip } from 'node:zlib'
 import { Command, Option } from 'commander'
@@ -132,7 +132,7 @@ function pfnOf({ hi, lo }: Word64): number {
 
 function parseCase(line: string, { file, line: number }: { file: string; line: number }): Case {
   const fail = (message: string): never => {
-    throw new UserError(message, { file, line: number, column: 1 })
+    throw new UserError(printable(message), { file, line: number, column: 1 })
   }
   let raw: Record<string, unknown>
   try {
@@ -174,6 +174,11 @@ function parseCase(line: string, { file, line: number }: { file: string; line: n
   }
 }
 
+/** JSON.parse quotes what it did not like, whatever that is. */
+function printable(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f\ufffd]/g, '?')
+}
+
 function show(value: unknown): string {
   return value === undefined ? 'nothing' : JSON.stringify(value)
 }
@@ -186,7 +191,7 @@ export async function answerStream(
   let line = 0
   let pending = ''
   try {
-    for await (const text of createInterface({ input, crlfDelay: Infinity })) {
+    for await (const text of linesOf(input)) {
       line++
       if (text.trim() === '') continue
       pending += `${JSON.stringify(oracle.answer(text, { file, line }))}\n`
@@ -201,16 +206,35 @@ export async function answerStream(
   }
 }
 
+/** Leaving the loop over it early ends the stream, and whatever feeds it, in good order. */
+async function* linesOf(input: Readable): AsyncGenerator<string> {
+  const decoder = new StringDecoder('utf8')
+  let parts: string[] = []
+  for await (const chunk of input) {
+    const [first, ...others] = decoder.write(chunk as Buffer).split('\n')
+    parts.push(first!)
+    for (const next of others) {
+      yield parts.join('')
+      parts = [next]
+    }
+  }
+  yield parts.join('') + decoder.end()
+}
+
 function openCases(file: string): Readable {
   const raw = createReadStream(file)
-  const opened = file.endsWith('.gz') ? raw.pipe(createGunzip()) : raw
-  if (opened !== raw) raw.on('error', (error) => opened.destroy(error))
-  return opened
+  if (!file.endsWith('.gz')) return raw
+  // The callback has nothing to do: an error of either stream ends the loop over the lines.
+  return pipeline(raw, createGunzip(), () => undefined)
 }
 
 function writeOut(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(text, (error) => (error ? reject(error) : resolve()))
+    process.stdout.write(text, (error) => {
+      if (!error) resolve()
+      else if ('code' in error && error.code === 'EPIPE') reject(error)
+      else reject(new UserError(`cannot write to standard output: ${error.message}`))
+    })
   })
 }
 
