@@ -247,9 +247,9 @@ machine:
   cpus: 8
   memory: 8G
   tlb: {l1d: 32/4, stlb: {base: 1024/8, large: 32}, pagingCache: {pmd: 0}}
-  costs: {invlpg: 11, ipiWire: 22.5}
+  costs: {invlpg: 11, ipiWire: 22}
 ${run}`)
-    expect(config.machine).toMatchObject({ cpus: 8, memoryBytes: 2 ** 33, costs: { invlpg: 11, ipiWire: 22.5 } })
+    expect(config.machine).toMatchObject({ cpus: 8, memoryBytes: 2 ** 33, costs: { invlpg: 11, ipiWire: 22 } })
     expect(config.machine.tlb.l1d).toEqual({ arrays: [{ entries: 32, ways: 4 }], base: 0, large: 0, giant: 0 })
     expect(config.machine.tlb.stlb).toEqual({
       arrays: [{ entries: 1024, ways: 8 }, { entries: 32, ways: 32 }], base: 0, large: 1, giant: -1,

@@ -5,12 +5,11 @@ import { describe, expect, test } from 'vitest'
 import { UserError } from '../src/base/errors.js'
 import { parseScenario } from '../src/scenario/parse.js'
 import { editDistance, nearestName } from '../src/scenario/suggest.js'
-
-const EVENTS = { tlb_flush: ['pages', 'reason'] }
+import { EVENT_VOCABULARY } from '../src/trace/vocabulary.js'
 
 async function errorOf(text: string): Promise<UserError> {
   try {
-    await parseScenario(text, 's.yaml', { events: EVENTS }, () => { throw new Error('no trace here') })
+    await parseScenario(text, 's.yaml', { events: EVENT_VOCABULARY }, () => { throw new Error('no trace here') })
   } catch (error) {
     if (error instanceof UserError) return error
     throw error
@@ -70,6 +69,28 @@ describe('messages', () => {
       .toContain('if it is an option of "mmap", indent it below "mmap:"')
   })
 
+  test.each([
+    ['0xb1_7000', '0xb17000'], ['b17000', '0xb17000'],
+  ])('an address written as %s is recognised', async (written, meant) => {
+    const text = program(`- mmap: {at: ${written}, pages: 1, fixed: true}`)
+    expect(await message(text)).toContain(`did you mean ${meant}?`)
+  })
+
+  test.each([
+    ['256m', '256M'], ['256MiB', '256M'], ['256 M', '256M'], ['0256M', '256M'],
+  ])('a size written as %s is recognised', async (written, meant) => {
+    expect(await message(program('- yield', `machine: {memory: ${written}}\n`))).toContain(`did you mean ${meant}?`)
+  })
+
+  test('a value in the place of a map is answered with the keys of the map', async () => {
+    expect(await message(program('- repeat: 3'))).toContain('expected a map, found 3\n')
+    expect(await message(program('- repeat: 3'))).toContain('its keys: times, do')
+  })
+
+  test('a number that breaks two rules is reported once', async () => {
+    expect(await message(program('- yield', 'machine: {costs: {access: 1e18}}\n'))).not.toContain('more problem')
+  })
+
   test('a long line is cut around the caret', async () => {
     const text = program(`- {mark: '${'m'.repeat(300)}', tuch: b}`)
     const [, excerpt, caret] = (await message(text)).split('\n')
@@ -79,10 +100,22 @@ describe('messages', () => {
 })
 
 /** What is wrong, the text, and the first line of the message after the file name. */
-const CASES: [string, string, string][] = [
+const CASES: [string, string, string | RegExp][] = [
   ['broken YAML', 'processes:\n  - name: p\n   program: [yield\n', '3:4: YAML: sequence item without - indicator'],
   ['a tab as indentation', 'processes:\n\t- name: p\n', '2:1: YAML: tabs are not allowed as indentation'],
   ['a key given twice', `seed: 1\n${program('- yield', 'seed: 2\n')}`, '2:1: YAML: map keys must be unique'],
+  ['a list that is never closed', 'processes:\n  - name: p\n    program: [yield\n\n# the end\nseed: 1\n',
+    '3:14: YAML: this list is never closed'],
+  ['a quote that is never closed', `question: "What?\n${program('- yield')}`, '1:11: YAML: this quote is never closed'],
+  ['a second document', `${program('- yield')}---\nseed: 1\n`, '5:1: YAML: a second document begins here, and a '
+    + 'scenario is one'],
+  ['lists without end', `processes: ${'['.repeat(100_000)}`, /^1:\d+: YAML: lists and maps are nested too deeply$/],
+  ['many levels', `processes: ${'['.repeat(70)}${']'.repeat(70)}`,
+    /^1:\d+: the scenario is nested more than 64 levels/],
+  ['another version of YAML', `%YAML 1.1\n---\n${program('- yield')}`, '1:1: a scenario is YAML 1.2, not 1.1'],
+  ['a number that may be octal', program('- yield', 'cpus: 010\n'), '1:7: "010" could be octal or decimal'],
+  ['a size that may be octal', program('- yield', 'machine: {memory: 0256M}\n'),
+    '1:19: expected a size in bytes: a number, hexadecimal, or with K, M or G (64K, 2M), found "0256M"'],
   ['an unknown anchor', program('- compute: *nope'), '4:18: unknown anchor "nope"'],
   ['only comments', '# nothing\n', '1:1: the scenario is empty'],
   ['nothing at all', '', '1:1: the scenario is empty'],
@@ -117,9 +150,22 @@ const CASES: [string, string, string][] = [
   ['too much memory for 32 bits', program('- yield', 'machine: {memory: 1G, geometry: i386}\n'),
     '1:19: the direct map of i386 holds at most 896M'],
   ['too little memory', program('- yield', 'machine: {memory: 16M}\n'),
-    '1:19: 16M of memory does not hold the kernel image, which ends at 40M'],
+    '1:19: 16M of memory is too little for the kernel image, which ends at 40M, and page tables'],
   ['memory in words', program('- yield', 'machine: {memory: lots}\n'),
     '1:19: expected a size in bytes: a number, hexadecimal, or with K, M or G (64K, 2M), found "lots"'],
+  ['memory without room for page tables', program('- yield', 'machine: {memory: 40M}\n'),
+    '1:19: 40M of memory is too little for the kernel image, which ends at 40M, and page tables'],
+  ['PCID with 16 KiB pages', program('- yield', 'machine: {geometry: granule-16k}\nkernel: {pcid: true}\n'),
+    '2:16: granule-16k has no PCID'],
+  ['five levels in 4.6', program('- yield', 'machine: {geometry: x86-64-la57}\nkernel: linux-4.6\n'),
+    '2:9: linux-4.6 has no five-level page tables'],
+  ['a fraction of a cycle', program('- yield', 'machine: {costs: {walkStep: 1.5}}\n'),
+    '1:29: expected an integer from 0 to 1000000000 cycles, found 1.5'],
+  ['a clock that stands', program('- yield', 'machine: {costs: {frequencyGhz: 0}}\n'),
+    '1:33: expected a clock from 0.001 to 100 GHz, found 0'],
+  ['more processes than address spaces', `processes:\n${Array.from({ length: 1025 }, (_, i) =>
+    `  - {name: p${i}, program: [exit]}\n`).join('')}`,
+  '1026:5: there are 1025 processes, but at most 1024 address spaces'],
   ['PCID in 4.6', program('- yield', 'kernel: {era: linux-4.6, pcid: true}\n'), '1:32: linux-4.6 never uses PCID'],
   ['ways that do not divide', program('- yield', 'machine: {tlb: {l1d: 64/5}}\n'),
     '1:22: the ways do not divide the entries in "64/5"'],
@@ -192,6 +238,15 @@ const CASES: [string, string, string][] = [
   ['an unknown event', `${program('- yield')}expect: [{event: tlb_flsh}]`, '5:18: unknown event "tlb_flsh"'],
   ['an unknown field', `${program('- yield')}expect: [{event: tlb_flush, where: {page: 1}}]`,
     '5:37: tlb_flush has no field "page"'],
+  ['a reason that no flush has',
+    `${program('- yield')}expect: [{event: tlb_flush, where: {reason: ipi sent}, count: 0}]`,
+    '5:45: "ipi sent" is no reason'],
+  ['a task that no event names', `${program('- yield')}expect: [{event: tlb_flush, where: {task: q}, count: 0}]`,
+    '5:43: unknown task "q"'],
+  ['a CPU that no event happens on', `${program('- yield')}expect: [{event: tlb_flush, where: {cpu: 2}, count: 0}]`,
+    '5:42: CPU 2 does not exist'],
+  ['a number that is none', `${program('- yield')}expect: [{event: tlb_flush, where: {pages: all}, count: 0}]`,
+    '5:44: "pages" is a number, not "all"'],
   ['an unknown task', `${program('- yield')}expect: [{task: q, outcome: exited}]`, '5:17: unknown task "q"'],
   ['a key that does not belong', `${program('- yield')}expect: [{task: p, equals: 1}]`,
     '5:20: "equals" does not go with "task"'],
@@ -202,7 +257,9 @@ const CASES: [string, string, string][] = [
 describe('bad input', () => {
   test.each(CASES)('%s', async (_, text, first) => {
     const error = await errorOf(text)
-    expect(error.format().split('\n')[0]).toBe(`s.yaml:${first}`)
+    const line = error.format().split('\n')[0]!
+    if (typeof first === 'string') expect(line).toBe(`s.yaml:${first}`)
+    else expect(line.replace('s.yaml:', '')).toMatch(first)
     expect(error.details[1]).toMatch(/^ +\| +\^~*$|^ +\| \^~*$/)
   })
 })
@@ -227,6 +284,25 @@ describe('mappings at fixed addresses', () => {
     const child = `- fork: {name: c, program: [${second.slice(2)}]}`
     expect(await accepted(program(first + child))).toBe(false)
     expect(await accepted(`${program(first.trim())}  - name: q\n    program: [${second.slice(2)}]\n`)).toBe(true)
+  })
+
+  test('that replace others, or are hints that cannot be followed, are legal, and noted', async () => {
+    const notes = async (text: string): Promise<string[]> => (await parseScenario(text, 's.yaml', {}, () => {
+      throw new Error('no trace here')
+    })).notes.map(({ position: { line, column }, text: note }) => `${line}:${column} ${note}`)
+    const thread = 'another thread maps some of the same addresses in line 4: what is there depends on who comes first'
+    const hint = 'without "fixed" or "noReplace" an address is a hint, and the kernel chooses another'
+    const range = '[0x0000000000012000, 0x0000000000013000)'
+    expect(await notes(program(`${first}- mmap: {at: 0x12000, pages: 1, fixed: true}`)))
+      .toEqual([`5:20 replaces ${range} of the mapping of line 4: "fixed" is MAP_FIXED, "noReplace" would refuse`])
+    expect(await notes(program(`${first}- mmap: {at: 0x12000, pages: 1}`)))
+      .toEqual([`5:20 ${range} belongs to the mapping of line 4: ${hint}`])
+    expect(await notes(program(`${first}- mmap: {at: 0x14000, pages: 1}\n- mmap: {pages: 1}`))).toEqual([])
+    const inThread = (at: string): string => `{mmap: {at: ${at}, pages: 4, fixed: true}}`
+    const threads = (other: string): string => 'processes:\n  - name: p\n    threads:\n'
+      + `      - {name: a, program: [${inThread('0x10000')}]}\n      - {name: b, program: [${inThread(other)}]}\n`
+    expect(await notes(threads('0x12000'))).toEqual([`5:41 ${thread}`])
+    expect(await notes(threads('0x14000'))).toEqual([])
   })
 
   test('of two threads collide whichever comes first', async () => {

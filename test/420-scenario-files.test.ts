@@ -1,7 +1,8 @@
 // Scenario files on disk: what is read, which traces are loaded, and what happens when a path does
 // not lead to a scenario.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -105,11 +106,24 @@ test('a missing file suggests its neighbour, for scenarios and for traces', asyn
 test('a folder, a binary file, an empty file and a huge file are not scenarios', async () => {
   expect(await failure(folder)).toContain('is a directory, not a scenario file')
   expect(await failure(write('binary.yaml', new Uint8Array([0x7f, 0x45, 0, 1]))))
-    .toContain('is not a text file (UTF-8)')
-  expect(await failure(write('latin.yaml', new Uint8Array([0x6e, 0xe4, 0x6d])))).toContain('is not a text file (UTF-8)')
+    .toContain('this is not text in UTF-8')
+  expect(await failure(write('latin.yaml', new Uint8Array([0x6e, 0xe4, 0x6d])))).toContain('this is not text in UTF-8')
   expect(await failure(write('empty.yaml', ''))).toContain(':1:1: the scenario is empty')
   const huge = new Uint8Array(MAX_SCENARIO_BYTES + 1).fill(0x23)
   expect(await failure(write('huge.yaml', huge))).toContain('is too large for a scenario')
+})
+
+test('what a path leads to besides is told apart: pipes, devices, links', async () => {
+  const pipe = join(folder, 'pipe.yaml')
+  execFileSync('mkfifo', [pipe])
+  expect(await failure(pipe)).toContain('this is a named pipe, not a scenario file\nto read a pipe give /dev/stdin')
+  expect(await failure('/dev/zero')).toContain('this is a device')
+  symlinkSync('nothing.yaml', join(folder, 'dangling.yaml'))
+  expect(await failure(join(folder, 'dangling.yaml'))).toContain('it is a symbolic link to a file that does not exist')
+  symlinkSync('circle.yaml', join(folder, 'circle.yaml'))
+  expect(await failure(join(folder, 'circle.yaml'))).toContain('its symbolic links lead in a circle')
+  write('plain.yaml', 'processes: [{name: p, program: [yield]}]')
+  expect(await failure(join(folder, 'plain.yaml/x'))).toContain('a part of the path is not a folder')
 })
 
 test('aliases that multiply without end are stopped', async () => {

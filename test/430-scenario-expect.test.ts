@@ -3,6 +3,8 @@
 import { expect, test } from 'vitest'
 import { checkExpectations, type RunFacts } from '../src/scenario/expect.js'
 import { parseScenario } from '../src/scenario/parse.js'
+import type { ScenarioOverrides } from '../src/scenario/scenario.js'
+import { EVENT_VOCABULARY } from '../src/trace/vocabulary.js'
 
 const facts: RunFacts = {
   counters: { ipisSent: 3, failedLoads: 0 },
@@ -20,10 +22,10 @@ const facts: RunFacts = {
   ],
 }
 
-async function check(expectation: string): Promise<{ ok: boolean; text: string }> {
+async function check(expectation: string, overrides: ScenarioOverrides = {}): Promise<{ ok: boolean; text: string }> {
   const program = '[{fork: {name: c, program: [yield]}}]'
   const text = `processes: [{name: p, program: ${program}}]\nexpect:\n  - ${expectation}\n`
-  const { expectations } = await parseScenario(text, 'x.yaml', {}, () => { throw new Error('no trace') })
+  const { expectations } = await parseScenario(text, 'x.yaml', overrides, () => { throw new Error('no trace') })
   const [result] = checkExpectations(expectations, facts)
   expect(result!.position).toEqual({ file: 'x.yaml', line: 3, column: 5 })
   return { ok: result!.ok, text: result!.text }
@@ -53,6 +55,13 @@ test('numbers match in any notation and reasons in the spelling of either era', 
   expect(await check('{event: page_fault_user, where: {address: 0xb17010, errorCode: 0x4}, count: 1}'))
     .toMatchObject({ ok: true })
   expect(await check('{event: tlb_flush, where: {reason: remote ipi send}, count: 1}')).toMatchObject({ ok: true })
+})
+
+test('a reason may also be the constant that the canonical trace prints', async () => {
+  const events = { events: EVENT_VOCABULARY }
+  expect(await check('{event: tlb_flush, where: {reason: TLB_REMOTE_SEND_IPI}, count: 1}', events))
+    .toEqual({ ok: true, text: 'exactly 1 of tlb_flush with reason=remote IPI send' })
+  expect(await check('{event: tlb_flush, where: {args.reason: 1}, count: 2}', events)).toMatchObject({ ok: true })
 })
 
 test('every task of a name must end as expected', async () => {

@@ -7,11 +7,10 @@ import { COUNTER_NAMES } from '../src/kernel/counters.js'
 import { loadScenario, parseScenario } from '../src/scenario/parse.js'
 import { scenarioJsonSchema } from '../src/scenario/schema.js'
 import { schemaReference, undocumentedKinds } from '../src/scenario/schema-reference.js'
-import { EVENTS } from '../src/trace/events.js'
+import { EVENT_VOCABULARY as events } from '../src/trace/vocabulary.js'
 
 const TOUR = new URL('../scenarios/tour/', import.meta.url).pathname
 const FILES = readdirSync(TOUR).filter((file) => file.endsWith('.yaml')).sort()
-const events = Object.fromEntries(EVENTS.map(({ name, fields }) => [name, fields.map((field) => field.name)]))
 const noTrace = (): never => {
   throw new Error('the tour needs no traces')
 }

@@ -1,10 +1,10 @@
 // Bad input to the command: exit code 2, one message with the place, no stack, and nothing left behind.
 // What the messages of the scenario language say in detail is in 410-scenario-errors.test.ts.
 
-import { chmodSync, mkdirSync, readdirSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { shootdown, temporaryFolder } from './support/cli.js'
+import { ROOT, shootdown, temporaryFolder } from './support/cli.js'
 
 const app = (...operations: string[]): string =>
   `processes:\n  - name: app\n    program:\n${operations.map((one) => `      - ${one}\n`).join('')}`
@@ -67,13 +67,40 @@ describe('bad input', () => {
     const closed = join(folder, 'closed')
     mkdirSync(closed)
     const { code, stderr } = await shootdown(['run', 'closed'], { cwd: folder })
-    expect({ code, stderr }).toEqual({ code: 2, stderr: 'error: closed:1:1: is a directory, not a scenario file\n' })
+    expect({ code, stderr })
+      .toEqual({ code: 2, stderr: 'error: closed:1:1: this is a directory, not a scenario file\n' })
     chmodSync(closed, 0)
     const inside = await shootdown(['run', 'closed/s.yaml'], { cwd: folder })
     chmodSync(closed, 0o700)
     expect(inside.code).toBe(2)
     // Root may read every folder, and finds it empty.
     expect(inside.stderr).toMatch(/closed\/s\.yaml:1:1: cannot read the scenario: (permission denied|no such file)/)
+  })
+
+  test('an output never replaces an input, whatever it is called', async () => {
+    const folder = temporaryFolder({ 's.txt': app('replay: {trace: a.trace, count: 2}') })
+    copyFileSync(join(ROOT, 'test/data/pyjson-200k.trace.xz'), join(folder, 'a.trace'))
+    symlinkSync('s.txt', join(folder, 'link.txt'))
+    const bytes = readFileSync(join(folder, 'a.trace'))
+    for (const args of [
+      ['run', 's.txt', '--trace', 's.txt'], ['run', 's.txt', '--trace', './link.txt'],
+      ['run', 's.txt', '--trace', 'a.trace'], ['dump', 's.txt', '--image', 's.txt'],
+    ]) {
+      const { code, stdout, stderr } = await shootdown(args, { cwd: folder })
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+      expect(stderr).toMatch(/^error: cannot write .*: it is an input of this run, and would be lost\n$/)
+    }
+    expect(readFileSync(join(folder, 's.txt'), 'utf8')).toBe(app('replay: {trace: a.trace, count: 2}'))
+    expect(readFileSync(join(folder, 'a.trace')).equals(bytes)).toBe(true)
+  })
+
+  test('a disk that is full leaves nothing but the message', async () => {
+    const folder = temporaryFolder({ 's.yaml': GOOD })
+    symlinkSync('/dev/full', join(folder, 'full.txt'))
+    const { code, stdout, stderr } = await shootdown(['run', 's.yaml', '--trace', 'full.txt'], { cwd: folder })
+    expect({ code, stdout, stderr })
+      .toEqual({ code: 2, stdout: '', stderr: 'error: cannot write full.txt: no space left on the disk\n' })
+    expect(readdirSync(folder).sort()).toEqual(['full.txt', 's.yaml'])
   })
 
   test('one bad file among several stops everything before anything runs', async () => {

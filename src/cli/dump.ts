@@ -4,6 +4,7 @@
 import { Command } from 'commander'
 import { dumpAll, dumpAllTables, dumpCpus, dumpTasks, dumpTlbs } from '../inspect/dump.js'
 import { writeMemoryImage } from '../inspect/memory-image.js'
+import { refuseToOverwrite } from './keep-inputs.js'
 import { AT_HELP, parseCycle, withStoppedRun } from './stopped-run.js'
 import type { StopAt, StoppedRun } from './stopped-run.js'
 
@@ -32,6 +33,7 @@ export function dumpCommand(): Command {
 function show(run: StoppedRun, flags: Flags): void {
   const { kernel } = run.simulation
   if (flags.image !== undefined) {
+    for (const path of [flags.image, `${flags.image}.json`]) refuseToOverwrite(path, run.scenario)
     writeMemoryImage(flags.image, run.memory, kernel)
     process.stderr.write(`wrote ${flags.image} and ${flags.image}.json\n`)
   }

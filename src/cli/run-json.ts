@@ -12,7 +12,7 @@ const SHOOTDOWNS_PER_PIECE = 1000
 
 /** In pieces, because a long run has more shootdowns than one string can hold. */
 export function writeRunJson(report: RunReport, write: (piece: string) => void): void {
-  const { scenario, engine, result, shootdowns, expectations, failures, ok, command } = report
+  const { scenario, engine, result, shootdowns, expectations, failures, incidents, ok, command } = report
   const { machine, kernel, seed } = scenario.config
   const head = JSON.stringify({
     schemaVersion: RUN_SCHEMA_VERSION,
@@ -37,6 +37,9 @@ export function writeRunJson(report: RunReport, write: (piece: string) => void):
     expectationsChecked: expectations !== undefined,
     expectations: (expectations ?? []).map(({ ok: holds, text, position }) => placed(position, { ok: holds, text })),
     failures: failures.map(({ text, position }) => placed(position, { text })),
+    notes: scenario.notes.map(({ text, position }) => placed(position, { text })),
+    signals: incidents.signals.map(({ source, ...rest }) => ({ ...rest, ...source })),
+    failedCalls: incidents.failedCalls,
     events: result.trace.length,
   })
   write(`${head.slice(0, -1)},"shootdowns":[`)

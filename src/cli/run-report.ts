@@ -10,6 +10,7 @@ import type { Scenario } from '../scenario/scenario.js'
 import { summarizeShootdowns } from '../trace/summary.js'
 import type { Shootdown } from '../trace/summary.js'
 import type { SourcePosition } from '../base/errors.js'
+import { incidentsOf, type Incidents } from './run-incidents.js'
 
 /** A failure inside a program, with its file. */
 export interface PlacedFailure {
@@ -25,6 +26,7 @@ export interface RunReport {
   /** Undefined when the run was stopped before its end: then they mean nothing yet. */
   expectations: readonly ExpectationResult[] | undefined
   failures: readonly PlacedFailure[]
+  incidents: Incidents
   /** Nothing failed and nothing is stuck. */
   ok: boolean
   /** The command that gives this run again. */
@@ -39,6 +41,8 @@ export function reportOf(scenario: Scenario, engine: EngineName, result: RunResu
   const failures = result.failures.map(({ source, text }) => ({ position: { file: scenario.file, ...source }, text }))
   const ok = result.end !== 'stalled' && failures.length === 0 && (expectations ?? []).every((one) => one.ok)
   return {
-    scenario, engine, result, shootdowns: summarizeShootdowns(result.trace), expectations, failures, ok, command,
+    scenario, engine, result, expectations, failures, ok, command,
+    shootdowns: summarizeShootdowns(result.trace),
+    incidents: incidentsOf(result.trace, scenario.image),
   }
 }

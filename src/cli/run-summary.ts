@@ -3,14 +3,14 @@
 // in, text out.
 
 import type { SourcePosition } from '../base/errors.js'
-import { formatBytes, hex64 } from '../base/units.js'
+import { formatBytes } from '../base/units.js'
 import type { SimulationEnd } from '../engine/simulation.js'
 import { CORE_COUNTERS, KERNEL_COUNTERS } from '../kernel/counters.js'
 import type { CoreCounter, CounterName } from '../kernel/counters.js'
-import { EVENT } from '../trace/events.js'
-import type { TraceData } from '../trace/recorder.js'
+import type { SignalIncident } from './run-incidents.js'
 import { shootdownLines } from './run-shootdowns.js'
 import type { RunReport } from './run-report.js'
+import { STANDARD_OUTPUT } from './run-trace.js'
 import { counted, grouped, microseconds, percentOf, tableLines } from './text-table.js'
 import type { Column, Style } from './text-table.js'
 
@@ -31,7 +31,9 @@ export function formatSummary(report: RunReport, style: Style, trace: string | u
   const lines = [
     style('bold', `${scenario.name}${scenario.question === undefined ? '' : `: ${scenario.question}`}`),
     ...headLines(report, style),
+    ...section('Notes', noteLines(report)),
     ...section('Tasks', taskLines(report, style)),
+    ...section('Failed system calls', failedCallLines(report)),
     ...section('Shootdowns', shootdownLines(shootdowns, {
       trace: result.trace, era: kernel.era, frequencyGhz, responderCycles: result.counters.responderCycles,
     })),
@@ -70,11 +72,17 @@ function endText(end: SimulationEnd, style: Style): string {
   }
 }
 
-function taskLines({ result: { tasks, trace } }: RunReport, style: Style): string[] {
+/** What is legal in the scenario, but may be a mistake. */
+function noteLines({ scenario: { notes } }: RunReport): string[] {
+  return notes.slice(0, ROWS_MAX).map(({ position: { file, line, column }, text }) =>
+    `  ${file}:${line}:${column}  ${text}`).concat(moreLines(notes.length, 'note'))
+}
+
+function taskLines({ result: { tasks }, incidents }: RunReport, style: Style): string[] {
   const columns: Column[] = [
     { title: 'pid', align: 'right' }, { title: 'name', align: 'left' }, { title: 'outcome', align: 'left' },
   ]
-  const signals = signalsOf(trace)
+  const signals = new Map(incidents.signals.map((one) => [one.pid, signalText(one)]))
   const rows = tasks.slice(0, ROWS_MAX).map(({ pid, comm, outcome }) =>
     [String(pid), comm, `${outcome}${signals.get(pid) ?? ''}`])
   const [titles, ...lines] = tableLines(columns, rows).map((line) => `  ${line}`)
@@ -82,15 +90,17 @@ function taskLines({ result: { tasks, trace } }: RunReport, style: Style): strin
   return [titles!, ...coloured, ...moreLines(tasks.length, 'task')]
 }
 
-/** By pid: what brought the signal that ended a task. */
-function signalsOf({ length, kind, pid, cycle, words }: TraceData): Map<number, string> {
-  const signals = new Map<number, string>()
-  for (let i = 0; i < length; i++) {
-    if (kind[i] !== EVENT.signal) continue
-    const address = hex64(words[1]![i]!, words[2]![i]!)
-    signals.set(pid[i]!, ` at cycle ${grouped(cycle[i]!)}, access to ${address}`)
-  }
-  return signals
+/** What brought the signal that ended a task. */
+function signalText({ cycle, address, source }: SignalIncident): string {
+  const where = source === undefined ? '' : ` in line ${source.line}`
+  return ` at cycle ${grouped(cycle)}, access to ${address}${where}`
+}
+
+/** Only those that the scenario does not expect. */
+function failedCallLines({ incidents: { failedCalls } }: RunReport): string[] {
+  const lines = failedCalls.slice(0, ROWS_MAX).map(({ cycle, comm, pid, call, error }) =>
+    `  cycle ${grouped(cycle)}: ${call} of ${comm}-${pid} returned ${error}`)
+  return [...lines, ...moreLines(failedCalls.length, 'call')]
 }
 
 function tlbLines({ result: { cpus, counters } }: RunReport): string[] {
@@ -125,7 +135,8 @@ function counterLines({ result: { counters } }: RunReport): string[] {
 }
 
 function expectationLines({ scenario, expectations, failures }: RunReport, style: Style): string[] {
-  const failed = failures.map(({ position, text }) => expectationLine(false, position, text, style))
+  const failed = failures.slice(0, ROWS_MAX).map(({ position, text }) => expectationLine(false, position, text, style))
+  failed.push(...moreLines(failures.length, 'failure'))
   if (expectations === undefined) {
     const open = counted(scenario.expectations.length, 'expectation')
     return scenario.expectations.length === 0 ? failed : [...failed, `  ${open} not checked: the run was stopped early`]
@@ -165,6 +176,6 @@ function closingLines(
     ...(ok ? [] : [style('red', `FAILED: ${what}; this run again: ${command}`)]),
     trace === undefined
       ? `To see all ${counted(result.trace.length, 'event')}: --trace out.txt (or out.ftrace)`
-      : `Trace of ${counted(result.trace.length, 'event')}: ${trace}`,
+      : `Trace of ${counted(result.trace.length, 'event')}: ${trace === STANDARD_OUTPUT ? 'standard output' : trace}`,
   ]
 }

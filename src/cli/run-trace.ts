@@ -45,7 +45,7 @@ export function openTraceTarget(path: string, sliceEvents: number = SLICE_EVENTS
         writeSlices(canonicalText, data, config, sliceEvents, signal, (chunk) => process.stdout.write(chunk)),
     }
   }
-  const writer = WRITERS[extname(path)]
+  const writer = WRITERS[extname(path).toLowerCase()]
   if (writer === undefined) {
     throw new UserError(`--trace ${path}: ${describeExtension(path)}`, undefined, [
       'expected .txt or .trace (canonical text), .ftrace (text as of a real kernel), or - for standard output',
@@ -84,6 +84,7 @@ function checkWritable(path: string): void {
     if (!stat.isFile()) return
   } catch (error) {
     if (error instanceof UserError) throw error
+    if ((error as NodeJS.ErrnoException).code === 'ELOOP') fail('its symbolic links lead in a circle')
   }
   const folder = dirname(target)
   try {

@@ -3,15 +3,16 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { EngineError, UserError } from '../base/errors.js'
-import { EVENT_FIELDS } from '../engine/run-facts.js'
 import { ENGINES, type EngineName } from '../engine/scheduler-loop.js'
 import { simulate } from '../engine/simulate.js'
 import { loadScenario } from '../scenario/parse.js'
 import type { Scenario } from '../scenario/scenario.js'
 import { MAX_CPUS } from '../scenario/schema.js'
 import { loadTrace } from '../scenario/trace-file.js'
+import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { EXIT_DIFFERENT } from './errors.js'
 import { interruptible } from './interrupt.js'
+import { refuseToOverwrite } from './keep-inputs.js'
 import { Progress } from './progress.js'
 import { writeRunJson } from './run-json.js'
 import { reportOf } from './run-report.js'
@@ -63,6 +64,7 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
     try {
       const target = flags.trace === undefined ? undefined : openTraceTarget(flags.trace)
       const scenarios = await loadAll(files, flags, progress)
+      if (target) refuseToOverwrite(target.path, scenarios[0]!)
       for (const scenario of scenarios) {
         if (signal.aborted) return
         now = `while running ${scenario.file}: it has no result${target ? ', and no trace is written' : ''}`
@@ -76,7 +78,7 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
 
 async function loadAll(files: readonly string[], flags: Flags, progress: Progress): Promise<Scenario[]> {
   const overrides = {
-    events: EVENT_FIELDS,
+    events: EVENT_VOCABULARY,
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
   }
@@ -102,7 +104,7 @@ async function runOne(
       check: flags.check ?? false,
       untilCycle: flags.until ?? Infinity,
       onProgress: (cycle) => show(() => `running ${scenario.file}: cycle ${grouped(cycle)}`),
-    })
+    }).catch((error: unknown) => { throw inFile(scenario.file, error) })
     progress.done()
     const report = reportOf(scenario, engine, result, command)
     await target?.save(result.trace, scenario.config, signal)
@@ -116,6 +118,12 @@ async function runOne(
     if (!(error instanceof UserError) && !signal.aborted) process.stderr.write(`${failureHead(error)}: ${command}\n`)
     throw error
   }
+}
+
+/** What the kernel refuses when it boots concerns the whole file. */
+function inFile(file: string, error: unknown): unknown {
+  if (!(error instanceof UserError) || error.position !== undefined) return error
+  return new UserError(error.message, { file, line: 1, column: 1 }, error.details)
 }
 
 function failureHead(error: unknown): string {

@@ -8,10 +8,6 @@ import type { KernelEra } from '../kernel/config.js'
 import type { Expectation, RunEvent, RunFacts } from '../scenario/expect.js'
 import type { RunResult } from './result.js'
 
-/** Event kinds and their fields, for checking names in a scenario. */
-export const EVENT_FIELDS: Readonly<Record<string, readonly string[]>> = Object.freeze(
-  Object.fromEntries(EVENTS.map(({ name, fields }) => [name, fields.map((field) => field.name)])))
-
 /** Only events that some expectation names are decoded. */
 export function runFacts(result: RunResult, era: KernelEra, expectations: readonly Expectation[]): RunFacts {
   const wanted = new Set(expectations.flatMap((one) => (one.kind === 'event' ? [one.event] : [])))

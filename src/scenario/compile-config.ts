@@ -24,6 +24,8 @@ const DEFAULT_TIME_SLICE = '3ms'
 const MEMORY_UNIT_BYTES = 4 * 2 ** 20
 const MAX_MEMORY_BYTES = 8 * 2 ** 30
 const PHYS_BASE_UNIT_BYTES = 2 * 2 ** 20
+/** As the kernel asks for at boot: its own tables, the zero page, the first address spaces. */
+const FRAMES_BEHIND_IMAGE = 64
 
 export function compileConfig(
   source: YamlSource, raw: RawScenario, name: string, overrides: ScenarioOverrides,
@@ -59,9 +61,6 @@ function compileMachine(source: YamlSource, raw: RawScenario, overrides: Scenari
     vendor: options.vendor ?? base.vendor,
     tlb: compileTlb(source, options.tlb, base.tlb),
     costs: { ...base.costs, ...withoutUndefined(options.costs) },
-  }
-  if (!(machine.costs.frequencyGhz > 0)) {
-    throw source.error('the clock frequency must be positive', ['machine', 'costs', 'frequencyGhz'])
   }
   return machine
 }
@@ -118,12 +117,16 @@ function compileKernel(
 ): KernelConfig {
   const options: RawKernel = typeof raw === 'string' ? { era: raw } : raw ?? {}
   const era = overrides.era ?? options.era ?? 'linux-6.x'
-  const longMode = !machine.geometry.startsWith('i386')
+  const hasPcid = machine.geometry.startsWith('x86-64')
   if (options.pcid === true && era === 'linux-4.6') {
     throw source.error('linux-4.6 never uses PCID', ['kernel', 'pcid'], ['remove the key, or use era: linux-6.x'])
   }
-  if (options.pcid === true && !longMode) {
-    throw source.error(`PCID needs long mode, which ${machine.geometry} is not`, ['kernel', 'pcid'], ['remove the key'])
+  if (options.pcid === true && !hasPcid) {
+    throw source.error(`${machine.geometry} has no PCID`, ['kernel', 'pcid'], ['remove the key'])
+  }
+  if (era === 'linux-4.6' && machine.geometry === 'x86-64-la57') {
+    const path = typeof raw === 'object' ? ['kernel', 'era'] : ['kernel']
+    throw source.error('linux-4.6 has no five-level page tables', path, ['use geometry x86-64, or era linux-6.x'])
   }
   const timeSliceCycles = parseDuration(options.timeSlice ?? DEFAULT_TIME_SLICE, machine.costs.frequencyGhz)
   if (timeSliceCycles < 1 || timeSliceCycles > MAX_CYCLES) {
@@ -136,7 +139,7 @@ function compileKernel(
   return {
     era,
     flushCeilingPages: options.flushCeiling ?? DEFAULT_FLUSH_CEILING_PAGES,
-    pcid: options.pcid ?? (era === 'linux-6.x' && longMode),
+    pcid: options.pcid ?? (era === 'linux-6.x' && hasPcid),
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     physBase,
@@ -160,9 +163,11 @@ function checkMemory(source: YamlSource, raw: RawScenario, machine: MachineConfi
     fail(`the direct map of ${machine.geometry} holds at most ${mib(layout.directMapBytes)}`, `found ${mib(bytes)}`)
   }
   const imageEnd = kernel.physBase + layout.textOffset + layout.textBytes + layout.dataBytes
-  if (bytes < imageEnd) {
-    const advice = 'use more memory or a smaller kernel.physBase'
-    fail(`${mib(bytes)} of memory does not hold the kernel image, which ends at ${mib(imageEnd)}`, advice)
+  const needed = imageEnd + FRAMES_BEHIND_IMAGE * 2 ** geometryOf(machine.geometry).pageShift
+  if (bytes < needed) {
+    const least = Math.ceil(needed / MEMORY_UNIT_BYTES) * MEMORY_UNIT_BYTES
+    fail(`${mib(bytes)} of memory is too little for the kernel image, which ends at ${mib(imageEnd)}, and page tables`,
+      `expected at least ${mib(least)}, or a smaller kernel.physBase`)
   }
 }
 

@@ -1,15 +1,30 @@
 // The `expect:` entries of a scenario as facts to check. An entry is about one thing, a counter,
 // an event or a task, and each of them has its own further keys.
+//
+// What an event can never say is an error, not a count of zero: `count: 0` with a misspelt reason
+// or task would hold for ever.
 
 import { EVENT_ARGUMENT_PREFIX, type Bounds, type Expectation } from './expect.js'
-import type { ScenarioOverrides } from './scenario.js'
+import type { EventFieldKind, EventVocabulary, ScenarioOverrides } from './scenario.js'
 import type { RawExpectation } from './schema.js'
 import { suggestionLines } from './suggest.js'
 import type { Path, YamlSource } from './yaml-source.js'
 
+/** Of every record, whatever its event: the CPU it was made on and the task that ran there. */
+const ON_RECORD: readonly string[] = ['cpu', 'task']
+const IDLE_TASK = '<idle>'
+const NUMBER = /^(?:0[xX][0-9a-fA-F]+|-?[0-9]+)$/
+
+/** What exists in the scenario. */
+export interface ExpectationContext {
+  taskNames: readonly string[]
+  cpus: number
+}
+
 export function compileExpectation(
-  source: YamlSource, raw: RawExpectation, path: Path, taskNames: readonly string[], { events }: ScenarioOverrides,
+  source: YamlSource, raw: RawExpectation, path: Path, context: ExpectationContext, { events }: ScenarioOverrides,
 ): Expectation {
+  const { taskNames } = context
   const position = source.source.position(source.span(path).start)
   const kinds = (['counter', 'event', 'task'] as const).filter((kind) => raw[kind] !== undefined)
   const [kind] = kinds
@@ -35,8 +50,10 @@ export function compileExpectation(
   const exact = kind === 'counter' ? raw.equals : raw.count
   const bounds = compileBounds(source, raw, exact, kind === 'event', path)
   if (kind === 'counter') return { kind, counter: raw.counter!, bounds, position }
-  if (events) checkEvent(source, raw, path, events)
-  const where = Object.entries(raw.where ?? {}).map(([field, value]) => ({ field, value }))
+  const fields = events && knownFields(source, raw, path, events)
+  const where = Object.entries(raw.where ?? {}).map(([field, value]) => ({
+    field, value: fields ? checkedValue(source, field, value, [...path, 'where', field], fields, context) : value,
+  }))
   return { kind, event: raw.event!, where, bounds, position }
 }
 
@@ -58,18 +75,56 @@ function compileBounds(
   return bounds
 }
 
-function checkEvent(
-  source: YamlSource, raw: RawExpectation, path: Path, events: Readonly<Record<string, readonly string[]>>,
-): void {
+/** The fields of the event; throws for one that it does not have. */
+function knownFields(
+  source: YamlSource, raw: RawExpectation, path: Path, events: EventVocabulary,
+): Readonly<Record<string, EventFieldKind>> {
   const fields = events[raw.event!]
   if (!fields) {
     throw source.error(`unknown event "${raw.event}"`, [...path, 'event'],
       suggestionLines(raw.event!, Object.keys(events)))
   }
-  const valid = ['cpu', 'task', ...fields, ...fields.map((field) => `${EVENT_ARGUMENT_PREFIX}${field}`)]
   for (const field of Object.keys(raw.where ?? {})) {
-    if (valid.includes(field)) continue
+    if (ON_RECORD.includes(field) || Object.hasOwn(fields, withoutPrefix(field))) continue
     throw source.error(`${raw.event} has no field "${field}"`, [...path, 'where', field],
-      suggestionLines(field, ['cpu', 'task', ...fields]), 'key')
+      suggestionLines(field, [...ON_RECORD, ...Object.keys(fields)]), 'key')
   }
+  return fields
+}
+
+/** The value to look for; throws for one that the field can never have. */
+function checkedValue(
+  source: YamlSource, field: string, value: string | number, path: Path,
+  fields: Readonly<Record<string, EventFieldKind>>, { taskNames, cpus }: ExpectationContext,
+): string | number {
+  const kind = ON_RECORD.includes(field) ? field as 'cpu' | 'task' : fields[withoutPrefix(field)]!
+  if (typeof kind === 'object') {
+    const known = kind.find(({ names }) => names.some((name) => name.toLowerCase() === String(value).toLowerCase()))
+    if (known) return known.names[0]!
+    const usual = kind.map(({ names }) => names[0]!)
+    throw source.error(`"${value}" is no ${field}`, path, suggestionLines(String(value), usual))
+  }
+  switch (kind) {
+    case 'task': {
+      const names = [...taskNames, IDLE_TASK]
+      if (names.includes(String(value)) || /^swapper\/[0-9]+$/.test(String(value))) return value
+      throw source.error(`unknown task "${value}"`, path, suggestionLines(String(value), names))
+    }
+    case 'cpu':
+    case 'number':
+      if (typeof value === 'string' && !NUMBER.test(value)) {
+        throw source.error(`"${field}" is a number, not "${value}"`, path)
+      }
+      if (kind === 'cpu' && Number(value) >= cpus) {
+        throw source.error(`CPU ${value} does not exist`, path,
+          [`the machine has ${cpus} ${cpus === 1 ? 'CPU: 0' : `CPUs: 0 to ${cpus - 1}`}`])
+      }
+      return value
+    default:
+      return value
+  }
+}
+
+function withoutPrefix(field: string): string {
+  return field.startsWith(EVENT_ARGUMENT_PREFIX) ? field.slice(EVENT_ARGUMENT_PREFIX.length) : field
 }

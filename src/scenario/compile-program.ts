@@ -11,9 +11,10 @@ import {
 } from '../kernel/abi.js'
 import { mappedAreas, userAddress, type AddressSpace, type VisibleAreas } from './address-space.js'
 import { MAX_COUNT, MAX_CYCLES } from './fields.js'
-import { FixedMappings, overlapError } from './fixed-mappings.js'
+import { FixedMappings, overlapError, overlapNote } from './fixed-mappings.js'
 import type { Names } from './names.js'
 import { compileRange, rangeOf, WORD_BYTES, type RangeContext, type RangeRules, type RawPlace } from './ranges.js'
+import type { ScenarioNote } from './scenario.js'
 import type { RawFork, RawMmap, RawOperation, RawRange, RawRepeat, RawTouch } from './schema.js'
 import { hex64, parseDuration, parseSize, parseU64, toCycles, toU64 } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'
@@ -26,6 +27,7 @@ export interface ProgramSet {
   /** Decoded traces by their path as written. */
   traces: ReadonlyMap<string, TraceRecords>
   programs: Program[]
+  notes: ScenarioNote[]
   frequencyGhz: number
   seed: number
   /** Checks a `cpu`/`cpus` pair; undefined when neither is given. */
@@ -269,11 +271,12 @@ class ProgramCompiler {
         `expected a multiple of the page size, ${unit}`, `the nearest below is ${hex64(start - start % BigInt(unit))}`,
       ])
     }
-    if ((raw.fixed || raw.noReplace) && this.depth === 0) {
-      const noReplace = raw.noReplace === true
-      const mapping = { start, end: start + BigInt(bytes), area: raw.name, noReplace, path: at }
+    if (this.depth === 0) {
+      const kind = raw.noReplace ? 'noReplace' : raw.fixed ? 'fixed' : 'hint'
+      const mapping = { start, end: start + BigInt(bytes), area: raw.name, kind, path: at } as const
       const earlier = this.task.fixed.add(mapping)
-      if (earlier) throw overlapError(source, mapping, earlier)
+      if (earlier && kind === 'noReplace') throw overlapError(source, mapping, earlier)
+      if (earlier) this.set.notes.push(overlapNote(source, mapping, earlier))
     }
     return start
   }

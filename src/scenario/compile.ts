@@ -2,7 +2,7 @@
 // This is where keys meet: tasks and CPUs, processes and areas, expectations and task names.
 
 import type { InitialProcess, InitialThread, ProgramImage, TraceRecords } from '../kernel/abi.js'
-import type { SimulationConfig } from '../kernel/config.js'
+import { MM_SLOTS, type SimulationConfig } from '../kernel/config.js'
 import { AddressSpace, mappedAreas, VisibleAreas, type AreaSizes } from './address-space.js'
 import { compileConfig } from './compile-config.js'
 import { compileProgram, type ProgramSet, type TaskContext } from './compile-program.js'
@@ -10,7 +10,7 @@ import { compileExpectation } from './compile-expect.js'
 import type { Expectation } from './expect.js'
 import { checkThreadsApart, FixedMappings } from './fixed-mappings.js'
 import { Names } from './names.js'
-import type { ScenarioOverrides } from './scenario.js'
+import type { ScenarioNote, ScenarioOverrides } from './scenario.js'
 import type { RawOperation, RawProcess, RawScenario, RawThread } from './schema.js'
 import type { Path, YamlSource } from './yaml-source.js'
 
@@ -18,6 +18,7 @@ export interface CompiledScenario {
   config: SimulationConfig
   image: ProgramImage
   expectations: Expectation[]
+  notes: ScenarioNote[]
 }
 
 /** `traces` holds a decoded trace for every `replay`, by its path as written. */
@@ -31,6 +32,7 @@ export function compileScenario(
     source, names, traces,
     space: new AddressSpace(config.machine.geometry, config.kernel.era),
     programs: [],
+    notes: [],
     frequencyGhz: config.machine.costs.frequencyGhz,
     seed: config.seed,
     cpus: (given, path) => compileCpus(source, given, path, config.machine.cpus),
@@ -41,7 +43,9 @@ export function compileScenario(
     config,
     image: { programs: set.programs, processes, ...names.tables() },
     expectations: (raw.expect ?? []).map((expectation, index) =>
-      compileExpectation(source, expectation, ['expect', index], names.taskNames, overrides)),
+      compileExpectation(source, expectation, ['expect', index],
+        { taskNames: names.taskNames, cpus: config.machine.cpus }, overrides)),
+    notes: set.notes.toSorted((a, b) => a.position.line - b.position.line || a.position.column - b.position.column),
   }
 }
 
@@ -57,6 +61,10 @@ function compileProcesses(set: ProgramSet, raw: RawScenario): InitialProcess[] {
   const kernelThreads = (raw.kernelThreads ?? []).map((thread, index): ThreadSource =>
     ({ raw: thread, path: ['kernelThreads', index] }))
   checkProcessNames(set.source, processes)
+  if (processes.length > MM_SLOTS) {
+    throw set.source.error(`there are ${processes.length} processes, but at most ${MM_SLOTS} address spaces`,
+      ['processes', MM_SLOTS])
+  }
   // Names first, so that a program may name a task that is written further down.
   for (const thread of [...threads.flat(), ...kernelThreads]) set.names.task(thread.raw.name, [...thread.path, 'name'])
   const areasByProcess = processes.map(({ process }, index) => ({
@@ -123,7 +131,7 @@ function compileProcess(
     fixed.push(task.fixed)
     return compileThread(set, thread, task)
   })
-  checkThreadsApart(set.source, fixed)
+  set.notes.push(...checkThreadsApart(set.source, fixed))
   return { name, kernelThread: false, threads: compiled, traceMappings: [...traceMappings] }
 }
 

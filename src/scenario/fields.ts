@@ -11,6 +11,7 @@ import {
 export const MAX_COUNT = 2 ** 31 - 1
 /** Cycles; about five minutes at 3 GHz. */
 export const MAX_CYCLES = 1e12
+const KEYS_LISTED = 12
 
 /** What a value looks like in a message. */
 export function describeValue(value: unknown): string {
@@ -31,7 +32,10 @@ export function keys<Shape extends z.ZodRawShape>(shape: Shape, noun = 'key', hi
   const names = Object.keys(shape)
   return z.strictObject(shape, {
     error: (issue) => {
-      if (issue.code !== 'unrecognized_keys') return `expected a map, found ${describeValue(issue.input)}`
+      if (issue.code !== 'unrecognized_keys') {
+        const listed = names.slice(0, KEYS_LISTED).join(', ') + (names.length > KEYS_LISTED ? ', ...' : '')
+        return `expected a map, found ${describeValue(issue.input)}\nits keys: ${listed}`
+      }
       const unknown = (issue as unknown as KeyIssue).keys[0]!
       const hints = hint?.(issue as unknown as KeyIssue) ?? []
       return [`unknown ${noun} "${unknown}"`, ...hints, ...suggestionLines(unknown, names, 40)].join('\n')
@@ -66,9 +70,20 @@ export const text = z.string(wants('text (quote it if it looks like a number)'))
 
 /** Both members of such a union give the same message, so it does not matter which one zod reports. */
 function numberOrText(expected: string, title: string, pattern: RegExp, min = 0, max = Number.MAX_SAFE_INTEGER) {
-  const wording = wants(expected)
+  const wording = { error: ({ input }: { input?: unknown }) =>
+    [`expected ${expected}, found ${describeValue(input)}`, ...respelled(input, pattern)].join('\n') }
   const number = z.int(wording).min(min, wording).max(max, wording)
   return z.union([number, z.string(wording).regex(pattern, wording)], wording).meta({ title })
+}
+
+/** What a number that nearly fits was meant to be: 0xb1_7000, b17000, 256m, 4MiB, 10 M, 010. */
+function respelled(input: unknown, pattern: RegExp): string[] {
+  if (typeof input !== 'string' || !/[0-9]/.test(input)) return []
+  const plain = input.replaceAll(/[_\s]/g, '')
+  const shortUnit = plain.replace(/([kmg])(?:i?b)?$/i, (_, unit: string) => unit.toUpperCase())
+  const variants = [plain, plain.replace(/^0+(?=[0-9])/, ''), shortUnit, `0x${plain}`]
+  const meant = variants.find((variant) => variant !== input && pattern.test(variant) && /^[0-9]/.test(variant))
+  return meant === undefined ? [] : [`did you mean ${meant}?`]
 }
 
 export const size = numberOrText(

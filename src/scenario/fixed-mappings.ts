@@ -1,9 +1,13 @@
-// Mappings at fixed addresses that must collide. Followed along the straight-line part of a
-// program: an mmap with noReplace over something that an earlier fixed mapping put there, and
-// that nothing unmapped, can only fail with EEXIST, so the scenario is wrong.
+// Mappings that ask for addresses which others have. Followed along the straight-line part of a
+// program, where it is known what is mapped. What an overlap means is what mmap(2) says:
+//
+//   noReplace   can only fail with EEXIST: the scenario is wrong, unless it expects the error
+//   fixed       replaces what is there: legal, and told in a note
+//   neither     the address is a hint; the kernel chooses another: legal, and told in a note
 //
 // Not here: what depends on the order of threads or on loops; those mappings are forgotten.
 
+import type { ScenarioNote } from './scenario.js'
 import type { Path, YamlSource } from './yaml-source.js'
 import { hex64 } from './values.js'
 
@@ -13,7 +17,7 @@ export interface FixedMapping {
   end: bigint
   /** Name of its area, if it has one. */
   area: string | undefined
-  noReplace: boolean
+  kind: 'fixed' | 'noReplace' | 'hint'
   path: Path
 }
 
@@ -31,16 +35,13 @@ export class FixedMappings {
     return this.live
   }
 
-  /** The live mapping that `mapping` overlaps, if it may not replace it. Otherwise takes it up. */
+  /** The live mapping that `mapping` overlaps, if any. Takes `mapping` up, unless it cannot be where it wants to be. */
   add(mapping: FixedMapping): FixedMapping | undefined {
-    if (mapping.noReplace) {
-      const other = this.live.find((one) => overlap(one, mapping))
-      if (other) return other
-    } else {
-      this.carve(mapping.start, mapping.end)
-    }
+    const other = this.live.find((one) => overlap(one, mapping))
+    if (mapping.kind === 'fixed') this.carve(mapping.start, mapping.end)
+    else if (other) return other
     this.live.push(mapping)
-    return undefined
+    return other
   }
 
   /** [start, end) is unmapped. */
@@ -74,28 +75,58 @@ export class FixedMappings {
   }
 }
 
-/** Throws when two threads of a process each insist on the same addresses. */
-export function checkThreadsApart(source: YamlSource, threads: readonly FixedMappings[]): void {
-  if (threads.some((thread) => thread.unmapsForeign)) return
+/** Throws when two threads of a process each insist on the same addresses; notes when one replaces the other's. */
+export function checkThreadsApart(source: YamlSource, threads: readonly FixedMappings[]): ScenarioNote[] {
+  const notes: ScenarioNote[] = []
+  if (threads.some((thread) => thread.unmapsForeign)) return notes
   for (const [index, thread] of threads.entries()) {
-    for (const other of threads.slice(0, index)) {
-      for (const mapping of thread.surviving.filter((one) => one.noReplace)) {
-        const first = other.surviving.find((one) => one.noReplace && overlap(one, mapping))
-        if (first) throw overlapError(source, mapping, first)
-      }
+    for (const mapping of thread.surviving) {
+      const others = threads.slice(0, index).flatMap((earlier) => earlier.surviving)
+        .filter((one) => overlap(one, mapping))
+      const rival = mapping.kind === 'noReplace' ? others.find((one) => one.kind === 'noReplace') : undefined
+      if (rival) throw overlapError(source, mapping, rival)
+      const [first] = others
+      if (!first) continue
+      const text = `another thread maps some of the same addresses in line ${lineOf(source, first)}: what is there `
+        + 'depends on who comes first'
+      notes.push({ position: positionOf(source, mapping), text })
     }
   }
+  return notes
 }
 
 export function overlapError(source: YamlSource, mapping: FixedMapping, earlier: FixedMapping): Error {
-  const { line } = source.source.position(source.span(earlier.path).start)
-  const range = ({ start, end }: FixedMapping): string => `[${hex64(start)}, ${hex64(end)})`
-  const message = `the mapping ${range(mapping)} overlaps the one of line ${line}, ${range(earlier)}`
+  const message = `the mapping ${rangeText(mapping)} overlaps the one of line ${lineOf(source, earlier)}, `
+    + rangeText(earlier)
   return source.error(message, mapping.path, [
     'the earlier mapping:',
     ...source.source.excerpt(source.span(earlier.path)),
     'unmap it in between, replace it with "fixed: true", or expect it with "expectError: EEXIST"',
   ])
+}
+
+/** What to tell about a legal overlap with an earlier mapping of the same program. */
+export function overlapNote(source: YamlSource, mapping: FixedMapping, earlier: FixedMapping): ScenarioNote {
+  const start = mapping.start > earlier.start ? mapping.start : earlier.start
+  const end = mapping.end < earlier.end ? mapping.end : earlier.end
+  const [range, line] = [rangeText({ start, end }), lineOf(source, earlier)]
+  const text = mapping.kind === 'fixed'
+    ? `replaces ${range} of the mapping of line ${line}: "fixed" is MAP_FIXED, "noReplace" would refuse`
+    : `${range} belongs to the mapping of line ${line}: without "fixed" or "noReplace" an address is a hint, `
+      + 'and the kernel chooses another'
+  return { position: positionOf(source, mapping), text }
+}
+
+function positionOf(source: YamlSource, { path }: FixedMapping): ScenarioNote['position'] {
+  return source.source.position(source.span(path).start)
+}
+
+function lineOf(source: YamlSource, mapping: FixedMapping): number {
+  return positionOf(source, mapping).line
+}
+
+function rangeText({ start, end }: { start: bigint; end: bigint }): string {
+  return `[${hex64(start)}, ${hex64(end)})`
 }
 
 function overlap(a: { start: bigint; end: bigint }, b: { start: bigint; end: bigint }): boolean {

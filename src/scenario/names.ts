@@ -115,7 +115,7 @@ export class Names {
       if (flag.signalled || !flag.spin) continue
       const signalled = [...this.flags].filter(([, other]) => other.signalled).map(([other]) => other)
       throw this.source.error(`nobody signals the flag "${name}", so this spin never ends`, flag.spin,
-        suggestionLines(name, signalled))
+        suggestionLines(name, signalled, undefined, 'no flag is signalled anywhere in this scenario'))
     }
     for (const [name, { participants, tasks }] of this.barriers) {
       if (!tasks || tasks.count <= participants) continue

@@ -2,7 +2,7 @@
 // a UserError with file, line and column at the first thing it cannot accept, and nothing is
 // written anywhere, so a bad scenario leaves no traces behind.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { basename, dirname, extname, isAbsolute, join } from 'node:path'
 import { UserError } from '../base/errors.js'
 import type { TraceRecords } from '../kernel/abi.js'
@@ -17,6 +17,13 @@ export type { LoadTrace, Scenario, ScenarioOverrides } from './scenario.js'
 
 /** A scenario is written by hand: a bigger file is something else. */
 export const MAX_SCENARIO_BYTES = 4 * 2 ** 20
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  ENOTDIR: 'a part of the path is not a folder',
+  EACCES: 'permission denied',
+  ELOOP: 'its symbolic links lead in a circle',
+}
 
 /** Reads, checks and compiles the scenario at `path`. */
 export async function loadScenario(
@@ -54,24 +61,47 @@ export function readScenarioText(path: string): string {
   let bytes: Buffer
   try {
     const stat = statSync(path)
-    if (stat.isDirectory()) throw new UserError('is a directory, not a scenario file', at)
-    // A device may never end (/dev/zero); a pipe does.
-    if (stat.isCharacterDevice()) throw new UserError('is a device, not a scenario file', at)
-    if (stat.size > MAX_SCENARIO_BYTES) {
-      throw new UserError(`is too large for a scenario: ${stat.size} bytes, at most ${MAX_SCENARIO_BYTES}`, at)
+    if (stat.isDirectory()) throw new UserError('this is a directory, not a scenario file', at)
+    // A device may never end (/dev/zero). A named pipe may never begin, and waiting for it would not hear Ctrl-C;
+    // those that a shell opens for us (`<(...)`, /dev/stdin) have somebody at the other end.
+    if (stat.isCharacterDevice()) throw new UserError('this is a device, not a scenario file', at)
+    if (stat.isFIFO() && !/^\/(dev|proc)\//.test(path)) {
+      throw new UserError('this is a named pipe, not a scenario file', at, ['to read a pipe give /dev/stdin'])
     }
-    bytes = readFileSync(path)
+    if (stat.size > MAX_SCENARIO_BYTES) {
+      throw new UserError(`this is too large for a scenario: ${stat.size} bytes, at most ${MAX_SCENARIO_BYTES}`, at)
+    }
+    bytes = readAtMost(path, MAX_SCENARIO_BYTES + 1)
+    if (bytes.length > MAX_SCENARIO_BYTES) {
+      throw new UserError(`this is too large for a scenario: more than ${MAX_SCENARIO_BYTES} bytes`, at)
+    }
   } catch (error) {
     if (error instanceof UserError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    const reason = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'permission denied' : code
-    throw new UserError(`cannot read the scenario: ${reason}`, at, nearestFile(path))
+    const details = code === 'ENOENT' || code === 'ENOTDIR' ? nearestFile(path) : []
+    throw new UserError(`cannot read the scenario: ${REASONS[code] ?? code}`, at, details)
   }
   try {
     if (bytes.includes(0)) throw new TypeError('NUL')
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    throw new UserError('is not a text file (UTF-8), so it cannot be a scenario', at)
+    throw new UserError('this is not text in UTF-8, so it cannot be a scenario', at)
+  }
+}
+
+/** A pipe does not say beforehand how much will come. */
+function readAtMost(path: string, limit: number): Buffer {
+  const descriptor = openSync(path, 'r')
+  try {
+    const buffer = Buffer.alloc(limit)
+    let length = 0
+    for (;;) {
+      const read = readSync(descriptor, buffer, length, limit - length, null)
+      length += read
+      if (read === 0 || length === limit) return buffer.subarray(0, length)
+    }
+  } finally {
+    closeSync(descriptor)
   }
 }
 
@@ -120,7 +150,9 @@ function* replaysOf(program: readonly RawOperation[], path: Path): Generator<{ t
 /** "did you mean" for a path that does not exist. */
 function nearestFile(path: string): string[] {
   try {
-    const nearest = nearestName(basename(path), readdirSync(dirname(path) || '.').sort())
+    const names = readdirSync(dirname(path) || '.').sort()
+    if (names.includes(basename(path))) return ['it is a symbolic link to a file that does not exist']
+    const nearest = nearestName(basename(path), names)
     return nearest === undefined ? [] : [`did you mean "${nearest}"?`]
   } catch {
     return [`there is no directory "${dirname(path)}"`]

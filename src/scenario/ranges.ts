@@ -12,6 +12,7 @@ import type { Path, YamlSource } from './yaml-source.js'
 
 /** Bytes of a data access. */
 export const WORD_BYTES = 8
+const NO_AREAS = 'no area has a name here; expected "- mmap: {name: ...}" before'
 const WORD_ALIGNED_HINT = `expected a multiple of ${WORD_BYTES}`
 
 export interface RangeRules {
@@ -74,7 +75,7 @@ function areaRange(
   if (!areas.has(name)) {
     const why = context.whyUnknown(name)
     throw why === undefined
-      ? source.error(`unknown area "${name}"`, at('area'), suggestionLines(name, areas.names()))
+      ? source.error(`unknown area "${name}"`, at('area'), suggestionLines(name, areas.names(), undefined, NO_AREAS))
       : source.error(`the area "${name}" is not mapped here: ${why}`, at('area'))
   }
   const bytes = rules.kind === 'word' ? WORD_BYTES : given ?? 0

@@ -1,9 +1,16 @@
 // What a scenario file becomes: the types that its readers (parse.ts, compile.ts) and its users
 // (the command line, tests) share.
 
+import type { SourcePosition } from '../base/errors.js'
 import type { ProgramImage, TraceRecords } from '../kernel/abi.js'
 import type { KernelEra, SimulationConfig } from '../kernel/config.js'
 import type { Expectation } from './expect.js'
+
+/** Something legal that may not be what the writer meant. Shown with the result. */
+export interface ScenarioNote {
+  position: SourcePosition
+  text: string
+}
 
 /** A scenario, ready to run. */
 export interface Scenario {
@@ -14,6 +21,7 @@ export interface Scenario {
   config: SimulationConfig
   image: ProgramImage
   expectations: readonly Expectation[]
+  notes: readonly ScenarioNote[]
 }
 
 /** What the command line changes about a scenario. */
@@ -23,9 +31,14 @@ export interface ScenarioOverrides {
   /** A machine preset; other keys of `machine:` still apply on top of it. */
   machine?: string
   era?: KernelEra
-  /** Event kinds and their fields, to check `expect:` against; without it events are taken as written. */
-  events?: Readonly<Record<string, readonly string[]>>
+  /** Events, their fields and values, to check `expect:` against; without it events are taken as written. */
+  events?: EventVocabulary
 }
+
+/** What a field of an event can hold. A list is a closed set: each value under all its names, the usual one first. */
+export type EventFieldKind = 'task' | 'cpu' | 'number' | 'text' | readonly { readonly names: readonly string[] }[]
+/** By event, then by field. */
+export type EventVocabulary = Readonly<Record<string, Readonly<Record<string, EventFieldKind>>>>
 
 /** Decodes a trace file (trace-file.ts). */
 export type LoadTrace = (path: string) => Promise<TraceRecords> | TraceRecords

@@ -23,7 +23,10 @@ export function schemaError(source: YamlSource, issues: readonly Issue[]): UserE
   // An unknown key explains what is missing or wrong around it, so it goes first within its map.
   const rank = (problem: Problem): number =>
     problem.part === 'key' ? source.span(problem.path.slice(0, -1)).start - 0.5 : start(problem)
-  const problems = issues.flatMap((issue) => toProblems(source.tree, issue, [])).sort((a, b) => rank(a) - rank(b))
+  const sorted = issues.flatMap((issue) => toProblems(source.tree, issue, [])).sort((a, b) => rank(a) - rank(b))
+  // A number can break two rules that are worded as one.
+  const problems = sorted.filter((problem, index) => index === 0
+    || start(problem) !== start(sorted[index - 1]!) || problem.message !== sorted[index - 1]!.message)
   const first = problems[0]!
   const details = [...first.details]
   const others = problems.slice(1)
@@ -47,7 +50,8 @@ function toProblems(tree: unknown, issue: Issue, base: Path): Problem[] {
   }
   if (path.length > 0 && valueAt(tree, path) === undefined) {
     const wanted = message.replace(/, found undefined$/, '')
-    return [{ path, part: 'value', message: `the key "${path.at(-1)}" is missing`, details: [wanted, ...details] }]
+    const expected = details.some((detail) => detail.startsWith('expected one of')) ? details : [wanted, ...details]
+    return [{ path, part: 'value', message: `the key "${path.at(-1)}" is missing`, details: expected }]
   }
   return [{ path, part: 'value', message, details }]
 }

@@ -20,6 +20,9 @@ import { suggestionLines } from './suggest.js'
 
 export const MAX_CPUS = 256
 export const DEFAULT_MACHINE = 'skl-2s'
+const MIN_GHZ = 0.001
+const MAX_GHZ = 100
+const MAX_COST_CYCLES = 1e9
 const COST_NAMES = Object.keys(Object.values(MACHINE_PRESETS)[0]!.costs) as (keyof Costs)[]
 const presetName = oneOf('machine preset', Object.keys(MACHINE_PRESETS))
 const cpuNumber = integer(0, MAX_CPUS - 1).meta({ title: 'CPU number' })
@@ -48,9 +51,12 @@ const tlb = keys({
   }).meta({ id: 'paging cache' }).optional().describe('Paging-structure caches, entries by level; 0 disables one.'),
 }).meta({ id: 'tlb' })
 
-const cost = z.number(wants('a number of cycles (GHz for frequencyGhz)')).min(0, wants('a cost that is not negative'))
-const costShape = Object.fromEntries(COST_NAMES.map((field) =>
-  [field, cost.optional().describe(field === 'frequencyGhz' ? 'Core clock, GHz.' : 'Cycles.')]))
+const wantsClock = wants(`a clock from ${MIN_GHZ} to ${MAX_GHZ} GHz`)
+const clock = z.number(wantsClock).min(MIN_GHZ, wantsClock).max(MAX_GHZ, wantsClock)
+const cost = integer(0, MAX_COST_CYCLES, 'cycles')
+const costShape = Object.fromEntries(COST_NAMES.map((field) => field === 'frequencyGhz'
+  ? [field, clock.optional().describe(`Core clock, GHz, ${MIN_GHZ} to ${MAX_GHZ}.`)]
+  : [field, cost.optional().describe('Cycles, a whole number.')]))
 
 const machine = keys({
   preset: presetName.optional().describe(`Machine to start from. Default: ${DEFAULT_MACHINE}.`),
@@ -92,7 +98,8 @@ const rangeShape = {
   bytes: size.optional().describe('Length in bytes, instead of pages.'),
 }
 const expectError = oneOf('error number', Object.keys(ERRNO) as ErrnoName[]).optional()
-  .describe('The error that the system call must return. Default: success.')
+  .describe('The error that the system call must return; anything else fails the run. Without it an error is shown '
+    + 'in the summary, and the program goes on.')
 
 const patternShape = {
   pattern: oneOf('pattern', ['seq', 'random']).optional()
@@ -135,10 +142,13 @@ const leafShape = {
     bytes: size.optional().describe('Length in bytes; the kernel rounds it up to whole pages.'),
     size: size.optional().describe('The same as bytes.'),
     at: u64.optional()
-      .describe('Wanted address. Without fixed or noReplace it is only a hint. Default: the kernel chooses.'),
+      .describe('Wanted address. Without `fixed` or `noReplace` it is a hint: where something is mapped the kernel '
+        + 'chooses another one, and the run says so in a note. Default: the kernel chooses.'),
     prot: prot.optional().describe('Protection. Default: rw.'),
-    fixed: flag.optional().describe('MAP_FIXED: replaces what is mapped there.'),
-    noReplace: flag.optional().describe('MAP_FIXED_NOREPLACE: EEXIST if something is mapped there.'),
+    fixed: flag.optional().describe('MAP_FIXED: replaces what is mapped there, also a part of it; '
+      + 'the run says so in a note.'),
+    noReplace: flag.optional().describe('MAP_FIXED_NOREPLACE: EEXIST if something is mapped there. '
+      + 'An overlap that is certain is an error in the scenario, unless `expectError: EEXIST` announces it.'),
     populate: flag.optional().describe('MAP_POPULATE: fault every page in at once.'),
     huge: flag.optional().describe('MAP_HUGETLB: large pages (2 MiB on x86-64).'),
     expectError,
@@ -264,7 +274,7 @@ const expectation = keys({
   event: text.optional().describe('An event of the trace, such as tlb_flush.'),
   where: z.record(z.string(), matched, wants('a map of event fields')).optional()
     .describe('With event: only those whose fields match. `cpu` and `task` are where it happened; '
-      + '`args.cpu` is a field of the event itself.'),
+      + '`args.cpu` is a field of the event itself. A reason is its ftrace text or its constant, in any case.'),
   count: bound.optional().describe('With event: the exact number. Without a bound: at least one.'),
   task: comm.optional().describe('A task, by name.'),
   outcome: oneOf('outcome', ['exited', 'SIGSEGV', 'SIGBUS', 'SIGKILL']).optional().describe('With task: how it ended.'),

@@ -53,11 +53,13 @@ function commonStart(a: string, b: string): number {
 }
 
 /** Detail lines for an unknown name: the nearest one, if any, and the whole list when it is short enough to read. */
-export function suggestionLines(name: string, candidates: Iterable<string>, listed = 24): string[] {
+export function suggestionLines(
+  name: string, candidates: Iterable<string>, listed = 24, none = 'there are none in this scenario',
+): string[] {
   const names = [...candidates]
   const nearest = nearestName(name, names)
   const lines = nearest === undefined ? [] : [`did you mean "${nearest}"?`]
-  if (names.length === 0) lines.push('there are none in this scenario')
+  if (names.length === 0) lines.push(none)
   else if (names.length <= listed || nearest === undefined) lines.push(`expected one of: ${names.join(', ')}`)
   return lines
 }

@@ -1,14 +1,15 @@
 // How a scenario writes numbers: sizes (64K), 64-bit addresses and values, durations (10us) and
 // TLB arrays (64/8). The patterns are the schema's; the functions turn a value that matches its
-// pattern into what the kernel takes. Range and alignment are the compiler's business.
+// pattern into what the kernel takes. Range and alignment are the compiler's business. No pattern
+// lets a leading zero through (yaml-source.ts says why).
 
 import type { U64 } from '../kernel/abi.js'
 import type { TlbArrayConfig } from '../machine/config.js'
 import { assert } from '../base/assert.js'
 
-export const SIZE_PATTERN = /^(?:0[xX][0-9a-fA-F]{1,13}|[0-9]{1,15}[KMG]?)$/
-export const U64_PATTERN = /^(?:0[xX][0-9a-fA-F]+|[0-9]+)$/
-export const DURATION_PATTERN = /^[0-9]{1,15}(?:\.[0-9]{1,9})? ?(?:cycles|ns|us|ms|s)$/
+export const SIZE_PATTERN = /^(?:0[xX][0-9a-fA-F]{1,13}|(?!0[0-9])[0-9]{1,15}[KMG]?)$/
+export const U64_PATTERN = /^(?:0[xX][0-9a-fA-F]+|(?!0[0-9])[0-9]+)$/
+export const DURATION_PATTERN = /^(?!0[0-9])[0-9]{1,15}(?:\.[0-9]{1,9})? ?(?:cycles|ns|us|ms|s)$/
 export const TLB_ARRAY_PATTERN = /^[1-9][0-9]{0,5}(?:\/[1-9][0-9]{0,5})?$/
 /** Areas, flags and barriers. Never mistaken for an address. */
 export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/

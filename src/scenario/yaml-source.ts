@@ -6,19 +6,23 @@
 //
 // Integers that a double cannot hold exactly (64-bit addresses) become their hexadecimal text, so
 // that no digit is lost; the schema accepts addresses as numbers or text. Merge keys (`<<`) and
-// custom tags are deliberately not supported: a scenario should be readable without them.
+// custom tags are deliberately not supported: a scenario should be readable without them. A number
+// like 010 is refused, as half of all readers take it for eight. What the parser says is put into
+// words for people who do not know it (yaml-problems.ts).
 
 import {
-  isAlias, isMap, isScalar, isSeq, parseDocument, type Document, type Node, type Pair, type ParsedNode,
+  isAlias, isMap, isScalar, isSeq, parseDocument, type Document, type Node, type Pair, type ParsedNode, type Scalar,
 } from 'yaml'
 import type { UserError } from '../base/errors.js'
 import { SourceText, type TextSpan } from './source-text.js'
+import { explainProblem } from './yaml-problems.js'
 
 export type Path = readonly (string | number)[]
 
 /** More values than this, after aliases are expanded, is a mistake or an attack. */
 const MAX_VALUES = 200_000
 const MAX_DEPTH = 64
+const LEADING_ZERO = /^[-+]?0[0-9_]/
 
 export class YamlSource {
   readonly source: SourceText
@@ -32,11 +36,10 @@ export class YamlSource {
     this.source = new SourceText(file, text)
     const document = parseDocument(text, { version: '1.2', intAsBigInt: true, prettyErrors: false, strict: true })
     const problem = document.errors[0] ?? document.warnings[0]
-    if (problem) {
-      const end = problem.pos[1]
-      let start = problem.pos[0]
-      while (text[start] === ' ') start++
-      throw this.source.error(`YAML: ${lowerFirst(problem.message)}`, { start: Math.min(start, text.length), end })
+    if (problem) throw explainProblem(this.source, document, problem)
+    const { version } = document.directives.yaml
+    if (document.directives.yaml.explicit && version !== '1.2') {
+      throw this.source.error(`a scenario is YAML 1.2, not ${version}`, { start: 0, end: 0 }, ['remove the %YAML line'])
     }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
       throw this.source.error('the scenario is empty', { start: 0, end: 0 }, ['expected at least the key "processes"'])
@@ -77,12 +80,15 @@ export class YamlSource {
   }
 
   private convert(node: Node | null, depth: number): unknown {
-    if (++this.values > MAX_VALUES || depth > MAX_DEPTH) {
-      throw this.source.error(`the scenario holds more than ${MAX_VALUES} values or is nested too deeply`, spanOf(node))
+    if (++this.values > MAX_VALUES) {
+      throw this.source.error(`the scenario holds more than ${MAX_VALUES} values`, spanOf(node))
+    }
+    if (depth > MAX_DEPTH) {
+      throw this.source.error(`the scenario is nested more than ${MAX_DEPTH} levels deep`, spanOf(node))
     }
     const target = this.resolve(node)
     if (target === null) return null
-    if (isScalar(target)) return plainScalar(target.value)
+    if (isScalar(target)) return this.plainScalar(target)
     if (isSeq(target)) return target.items.map((item) => this.convert(item as Node | null, depth + 1))
     if (!isMap(target)) throw this.source.error('expected a value, a list or a map', spanOf(node))
     const result: Record<string, unknown> = {}
@@ -94,6 +100,22 @@ export class YamlSource {
       Object.defineProperty(result, keyText(key), { value, enumerable: true, configurable: true, writable: true })
     }
     return result
+  }
+
+  private plainScalar(node: Scalar): unknown {
+    const { value } = node
+    if (typeof value !== 'bigint' && typeof value !== 'number') return value
+    const written = node.source ?? ''
+    if (LEADING_ZERO.test(written)) {
+      throw this.source.error(`"${written}" could be octal or decimal`, spanOf(node), [
+        `expected ${written.replace(/^([-+]?)0+(?=[0-9])/, '$1')}, or 0o${written.replace(/^[-+]?0+(?=[0-9])/, '')} `
+        + 'for octal',
+      ])
+    }
+    if (typeof value === 'number') return value
+    const exact = Number(value)
+    if (Number.isSafeInteger(exact)) return exact
+    return value < 0n ? value.toString() : `0x${value.toString(16)}`
   }
 
   private resolve(node: Node | null): Node | null {
@@ -110,13 +132,6 @@ export class YamlSource {
   }
 }
 
-function plainScalar(value: unknown): unknown {
-  if (typeof value !== 'bigint') return value
-  const exact = Number(value)
-  if (Number.isSafeInteger(exact)) return exact
-  return value < 0n ? value.toString() : `0x${value.toString(16)}`
-}
-
 function keyText(key: Node): string {
   return isScalar(key) ? String(key.value) : ''
 }
@@ -128,8 +143,4 @@ function isEmpty(node: Node | null): boolean {
 function spanOf(node: Node | null): TextSpan {
   const range = node?.range
   return range ? { start: range[0], end: range[1] } : { start: 0, end: 0 }
-}
-
-function lowerFirst(text: string): string {
-  return text.charAt(0).toLowerCase() + text.slice(1)
 }

@@ -1,0 +1,20 @@
+// An output that is one of the inputs would destroy it: `--trace a.trace` where a scenario replays
+// a.trace, or an image written over the scenario. Asked before anything runs.
+
+import { statSync } from 'node:fs'
+import { UserError } from '../base/errors.js'
+import type { Scenario } from '../scenario/scenario.js'
+
+/** Throws when writing `path` would replace a scenario or a trace that it replays, under whatever name. */
+export function refuseToOverwrite(path: string, { file, image }: Scenario): void {
+  for (const input of [file, ...image.traces.map((trace) => trace.file)]) {
+    if (isSameFile(path, input)) {
+      throw new UserError(`cannot write ${path}: it is an input of this run, and would be lost`)
+    }
+  }
+}
+
+function isSameFile(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((path) => statSync(path, { throwIfNoEntry: false }))
+  return left !== undefined && right !== undefined && left.dev === right.dev && left.ino === right.ino
+}
