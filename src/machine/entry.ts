@@ -100,6 +100,15 @@ export function leafPfn(lo: number, hi: number, pageShift: number, leafShift: nu
   return (entryPfn(lo, hi, pageShift) & -(1 << (leafShift - pageShift))) >>> 0
 }
 
+/**
+ * Which of the eight memory types of the PAT register a leaf names: PAT, PCD and PWT as a number. `isLarge`: a leaf
+ * above the pte level, where PAT is bit 12.
+ */
+export function cacheIndex(lo: number, isLarge: boolean): number {
+  const pat = lo & (isLarge ? PAGE_PAT_LARGE : PAGE_PAT)
+  return ((lo & (PAGE_PWT | PAGE_PCD)) >>> 3) | (pat === 0 ? 0 : 4)
+}
+
 /** Flags of the low word of a table entry or base page. */
 export function entryFlagsLo(lo: number): number {
   return lo & PAGE_FLAGS_LO

@@ -3,8 +3,9 @@
 
 import type { Geometry } from './geometry.js'
 import {
-  ATTR_LEVEL_SHIFT, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN, KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL,
-  KEY_PAGE_MASK, KEY_PCID_MASK, KEY_PCID_SHIFT, RESTRICT_CLEAN, RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR,
+  ATTR_CACHE_INDEX_MASK, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN,
+  KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PAGE_MASK, KEY_PCID_MASK, KEY_PCID_SHIFT, RESTRICT_CLEAN,
+  RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR,
 } from './mmu-state.js'
 import { classShapes } from './tlb.js'
 
@@ -24,6 +25,8 @@ export interface TlbEntry {
   user: boolean
   nx: boolean
   dirty: boolean
+  /** PAT, PCD and PWT of the leaf: which of the eight memory types of the PAT register (SDM vol. 3, 4.9.2). */
+  cacheIndex: number
 }
 
 /** A paging-cache entry: addresses from (`hi`, `lo`) on, as many as one entry of `level` covers, continue in `pfn`. */
@@ -51,6 +54,7 @@ export function describeTlbEntry(g: Geometry, words: Int32Array, level: TlbEntry
     user: (attr & RESTRICT_SUPERVISOR) === 0,
     nx: (attr & RESTRICT_NX) !== 0,
     dirty: (attr & RESTRICT_CLEAN) === 0,
+    cacheIndex: (attr >>> ATTR_CACHE_INDEX_SHIFT) & ATTR_CACHE_INDEX_MASK,
   }
 }
 

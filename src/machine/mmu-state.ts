@@ -4,8 +4,8 @@
 //   words     | header | one L1I, L1D and STLB array after the other | paging caches by level |
 //   counters  | seven doubles |
 //
-// A TLB entry and a paging-cache entry are four words; an empty one has a second word of 0. How
-// an array orders its entries is in tlb-array.ts.
+// A TLB entry and a paging-cache entry are four words; an empty one has a second word of 0. Behind
+// its entries an array has a word for each and one for itself: how it orders them is in tlb-array.ts.
 
 import { geometryOf, LEVEL_NAMES, lowestNameSharing, type Geometry } from './geometry.js'
 import type { MachineConfig, TlbArrayConfig, TlbLevelConfig } from './config.js'
@@ -46,7 +46,7 @@ export const ENTRY_KEY_LO = 0
 export const ENTRY_KEY_HI = 1
 /** First base-page number of the page, or the frame of the next table. */
 export const ENTRY_PFN = 2
-/** RESTRICT_* bits, and for a TLB entry the level of its leaf. */
+/** RESTRICT_* bits, and for a TLB entry its cache index and the level of its leaf. */
 export const ENTRY_ATTR = 3
 
 // Second word of an entry. Upper page-number bits: 13 at most (57 - 12 - 32).
@@ -58,6 +58,21 @@ export const KEY_PCID_SHIFT = 16
 export const KEY_PCID_MASK = 0xfff << KEY_PCID_SHIFT
 export const KEY_VALID = 1 << 28
 
+/** The second word that a global entry for the same page would have. */
+export function globalTwin(keyHi: number): number {
+  return (keyHi & ~KEY_PCID_MASK) | KEY_GLOBAL
+}
+
+/** The part of a second word that says whose entry it is. */
+export function tagOf(keyHi: number): number {
+  return keyHi & (KEY_VALID | KEY_GLOBAL | KEY_PCID_MASK)
+}
+
+/** Whether an entry is of this class, for this tag. */
+export function sameTranslation(keyHi: number, cls: number, tag: number): boolean {
+  return (keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT === cls && tagOf(keyHi) === tag
+}
+
 // Restrictions: a set bit forbids, so that one mask and compare decides a hit.
 export const RESTRICT_READ_ONLY = 1
 export const RESTRICT_SUPERVISOR = 2
@@ -66,6 +81,9 @@ export const RESTRICT_NX = 4
 export const RESTRICT_CLEAN = 8
 /** A user page: stops kernel accesses under SMAP and SMEP. The opposite of SUPERVISOR. */
 export const RESTRICT_USER_PAGE = 16
+/** PWT, PCD and PAT of the leaf. The MMU carries them and decides nothing by them. */
+export const ATTR_CACHE_INDEX_SHIFT = 5
+export const ATTR_CACHE_INDEX_MASK = 7
 export const ATTR_LEVEL_SHIFT = 8
 
 // Page-size classes.
@@ -135,9 +153,9 @@ export function pagingCacheSizes(m: MachineConfig, g: Geometry): readonly number
   })
 }
 
-/** Words of one array. */
+/** Words of one array: whole entries, so that the next array is aligned as this one is. */
 export function arrayWords(config: TlbArrayConfig): number {
-  return config.entries * ENTRY_WORDS
+  return Math.ceil((config.entries * (ENTRY_WORDS + 1) + 1) / ENTRY_WORDS) * ENTRY_WORDS
 }
 
 export function tlbLevelWords(config: TlbLevelConfig): number {
@@ -149,7 +167,7 @@ export function mmuWords(m: MachineConfig): number {
   const g = geometryOf(m.geometry)
   const tlbs = tlbLevelWords(m.tlb.l1i) + tlbLevelWords(m.tlb.l1d) + tlbLevelWords(m.tlb.stlb)
   const pagingCaches = pagingCacheSizes(m, g)
-    .reduce((words, size) => words + arrayWords({ entries: size, ways: size }), 0)
+    .reduce((words, size) => words + (size === 0 ? 0 : arrayWords({ entries: size, ways: size })), 0)
   return HEADER_WORDS + tlbs + pagingCaches
 }
 

@@ -9,7 +9,6 @@
 // the configuration and results of the last call. Absent: data, memory types, protection keys.
 
 import type { MachineConfig } from './config.js'
-import * as entry from './entry.js'
 import * as geometry from './geometry.js'
 import type { Geometry } from './geometry.js'
 import * as controls from './controls.js'
@@ -18,7 +17,8 @@ import { describePagingCacheEntry, describeTlbEntry, type PagingCacheEntry, type
 import * as state from './mmu-state.js'
 import { PagingCache } from './paging-cache.js'
 import type { PhysMem } from './phys-mem.js'
-import { classShapes, TlbLevel, type TlbArray } from './tlb.js'
+import { classShapes, type TlbArray, type TlbLevel } from './tlb.js'
+import { TlbLevels } from './tlb-levels.js'
 import * as walk from './walker.js'
 import { Walker } from './walker.js'
 import { assert } from '../base/assert.js'
@@ -33,53 +33,56 @@ export { peekWalk, type PeekReason, type PeekResult, type PeekStep } from './pee
 
 // Bound to constants of this module: the compiler folds those, and loads imported ones each time.
 const {
-  ATTR_LEVEL_SHIFT, CLASS_BASE, classesByLevel, CONTROL_AC, CONTROL_PCIDE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES,
-  COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS, COUNTER_STLB_MISSES, COUNTER_WALK_STEPS, ENTRY_ATTR,
-  ENTRY_KEY_HI, ENTRY_PFN, HEADER_WORDS, KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK, KEY_PCID_SHIFT,
-  KEY_VALID, mmuCounters, mmuWords, RESTRICT_CLEAN, tlbLevelWords, WORD_CONTROLS, WORD_CR3_FLAGS, WORD_DENY,
-  WORD_ROOT_PFN, WORD_TAG,
+  ATTR_CACHE_INDEX_MASK, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, CLASS_BASE, classesByLevel, CONTROL_AC,
+  CONTROL_PCIDE, COUNTER_L1D_LOOKUPS, COUNTER_L1I_LOOKUPS, COUNTER_STLB_LOOKUPS, COUNTER_STLB_MISSES,
+  COUNTER_WALK_STEPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, globalTwin, HEADER_WORDS, KEY_CLASS_MASK, KEY_CLASS_SHIFT,
+  KEY_PCID_MASK, KEY_PCID_SHIFT, KEY_VALID, mmuCounters, mmuWords, RESTRICT_CLEAN, sameTranslation, tagOf,
+  WORD_CONTROLS, WORD_CR3_FLAGS, WORD_DENY, WORD_ROOT_PFN, WORD_TAG,
 } = state
 const {
   ACCESS_EXEC, ACCESS_WRITE, accessCode, computeDenyMasks, controlBits, FAULT_PRESENT, FAULT_RESERVED,
   GENERAL_PROTECTION, INVPCID_ADDRESS, INVPCID_ALL, INVPCID_ALL_GLOBAL, NEEDS_WRITE, PAGE_FAULT, TRANSLATED,
 } = controls
-const { bitsFrom, canonicalBias, canonicalMask, geometryOf, LEVEL_PTE } = geometry
-const { PAGE_DIRTY } = entry
+const { bitsFrom, canonicalBias, canonicalMask, geometryOf } = geometry
 const { WALK_NOT_PRESENT, WALK_OK } = walk
+const MISSES_BEHIND_LOOKUPS = state.COUNTER_L1D_MISSES - COUNTER_L1D_LOOKUPS
 
 export class Mmu {
+  // Declared and not defined: a field that was undefined before the constructor set it is checked at every load.
+
   // Results of the last `translate`, valid until the next one.
-  /** The base page that the access falls into. Unsigned. Set by TRANSLATED. */
-  pfn = 0
-  /** Level of the leaf that mapped it. Set by TRANSLATED. */
-  pageSizeLevel = LEVEL_PTE
   /** Set by PAGE_FAULT and GENERAL_PROTECTION (0). */
   errorCode = 0
   /** Price of the access, without what the kernel does about a fault. Not set by NEEDS_WRITE. */
   cycles = 0
 
-  readonly geometry: Geometry
-  private readonly words: Int32Array
-  private readonly counters: Float64Array
-  private readonly walker: Walker
-  private readonly pagingCache: PagingCache
-  private readonly l1i: TlbLevel
-  private readonly l1d: TlbLevel
-  private readonly stlb: TlbLevel
+  declare readonly geometry: Geometry
+  /** Of the page that was found: the base page of the access, as a signed word, and the attributes of a TLB entry. */
+  private foundPfn = 0
+  private foundAttr = 0
+  declare private readonly words: Int32Array
+  declare private readonly counters: Float64Array
+  declare private readonly walker: Walker
+  declare private readonly pagingCache: PagingCache
+  declare private readonly tlbs: TlbLevels
+  declare private readonly l1i: TlbLevel
+  declare private readonly l1d: TlbLevel
+  declare private readonly stlb: TlbLevel
   /** Where first-level base pages are: {@link translate} looks there first. */
-  private readonly codeArray: TlbArray
-  private readonly dataArray: TlbArray
+  declare private readonly codeArray: TlbArray
+  declare private readonly dataArray: TlbArray
+  declare private readonly areBasePagesKept: boolean
   /** By size class: which bits of a base-page number count inside one page of it. */
-  private readonly insideMask: Int32Array
-  private readonly classOfLevel: Int32Array
-  private readonly pageShift: number
-  private readonly baseHiMask: number
-  private readonly canonicalBias: number
-  private readonly canonicalMask: number
-  private readonly accessCycles: number
-  private readonly stlbHitCycles: number
-  private readonly walkStepCycles: number
-  private readonly setAccessedDirtyCycles: number
+  declare private readonly insideMask: Int32Array
+  declare private readonly classOfLevel: Int32Array
+  declare private readonly pageShift: number
+  declare private readonly baseHiMask: number
+  declare private readonly canonicalBias: number
+  declare private readonly canonicalMask: number
+  declare private readonly accessCycles: number
+  declare private readonly stlbHitCycles: number
+  declare private readonly walkStepCycles: number
+  declare private readonly setAccessedDirtyCycles: number
 
   constructor(m: MachineConfig, mem: PhysMem, words: Int32Array, counters: Float64Array) {
     const g = geometryOf(m.geometry)
@@ -88,21 +91,19 @@ export class Mmu {
     this.geometry = g
     this.words = words
     this.counters = counters
-    let at = HEADER_WORDS
-    this.l1i = new TlbLevel(words, at, m.tlb.l1i, g, 0)
-    at += tlbLevelWords(m.tlb.l1i)
-    this.l1d = new TlbLevel(words, at, m.tlb.l1d, g, 1)
-    at += tlbLevelWords(m.tlb.l1d)
-    this.stlb = new TlbLevel(words, at, m.tlb.stlb, g, 2)
-    at += tlbLevelWords(m.tlb.stlb)
+    this.tlbs = new TlbLevels(words, HEADER_WORDS, m.tlb, g)
+    this.l1i = this.tlbs.l1i
+    this.l1d = this.tlbs.l1d
+    this.stlb = this.tlbs.stlb
+    this.areBasePagesKept = this.tlbs.keepBasePages
     this.codeArray = this.l1i.base
     this.dataArray = this.l1d.base
-    this.pagingCache = new PagingCache(words, at, m, g)
+    this.pagingCache = new PagingCache(words, this.tlbs.end, m, g)
     this.walker = new Walker(m, g, mem, words, this.pagingCache)
     this.insideMask = Int32Array.from(classShapes(g), (shape) => shape?.insideMask ?? 0)
     this.classOfLevel = Int32Array.from(classesByLevel(g))
     this.pageShift = g.pageShift
-    this.baseHiMask = classShapes(g)[CLASS_BASE]!.hiMask
+    this.baseHiMask = classShapes(g)[CLASS_BASE]!.hiMask | 0
     this.canonicalBias = canonicalBias(g)
     this.canonicalMask = canonicalMask(g)
     this.accessCycles = m.costs.access
@@ -135,6 +136,21 @@ export class Mmu {
     return (this.words[WORD_TAG]! & KEY_PCID_MASK) >>> KEY_PCID_SHIFT
   }
 
+  /** The base page that the access fell into. Unsigned. Set by TRANSLATED, as are the next two. */
+  get pfn(): number {
+    return this.foundPfn >>> 0
+  }
+
+  /** Level of the leaf that mapped it. */
+  get pageSizeLevel(): number {
+    return this.foundAttr >>> ATTR_LEVEL_SHIFT
+  }
+
+  /** PAT, PCD and PWT of that leaf: which of the eight memory types of the PAT register (SDM vol. 3, 4.9.2). */
+  get cacheIndex(): number {
+    return (this.foundAttr >>> ATTR_CACHE_INDEX_SHIFT) & ATTR_CACHE_INDEX_MASK
+  }
+
   /**
    * Translates one access. `mayWrite`: A and D bits may be set in memory, and a fault may drop what is cached.
    * Returns TRANSLATED, NEEDS_WRITE, PAGE_FAULT or GENERAL_PROTECTION.
@@ -149,11 +165,12 @@ export class Mmu {
     if (words[at] === pageLo) {
       const keyHi = ((hi >>> pageShift) & this.baseHiMask) | words[WORD_TAG]!
       const found = words[at + ENTRY_KEY_HI]!
-      const deny = words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
-      if ((found === keyHi || found === globalTag(keyHi)) && (words[at + ENTRY_ATTR]! & deny) === 0) {
+      const deny = words[WORD_DENY + (access << 1) + (user === true ? 1 : 0)]!
+      const attr = words[at + ENTRY_ATTR]!
+      if ((found === keyHi || found === globalTwin(keyHi)) && (attr & deny) === 0) {
         this.counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-        this.pfn = words[at + ENTRY_PFN]! >>> 0
-        this.pageSizeLevel = LEVEL_PTE
+        this.foundPfn = words[at + ENTRY_PFN]!
+        this.foundAttr = attr
         this.cycles = this.accessCycles
         return TRANSLATED
       }
@@ -173,10 +190,10 @@ export class Mmu {
     words[WORD_CR3_FLAGS] = cr3Flags
     words[WORD_TAG] = tagged ? KEY_VALID | (pcid << KEY_PCID_SHIFT) : KEY_VALID
     if (!tagged) {
-      this.dropNonGlobal(undefined)
+      this.tlbs.dropNonGlobal(undefined)
       this.pagingCache.clear()
     } else if (!noFlush) {
-      this.dropNonGlobal(words[WORD_TAG]!)
+      this.tlbs.dropNonGlobal(words[WORD_TAG]!)
       this.pagingCache.dropTag(words[WORD_TAG]!)
     }
     return TRANSLATED
@@ -196,7 +213,7 @@ export class Mmu {
   /** INVLPG: the page of this address, whatever its size, and with it every paging-cache entry of the current PCID. */
   invlpg(hi: number, lo: number): void {
     const tag = this.words[WORD_TAG]!
-    this.dropPage(hi, lo, tag, true)
+    this.tlbs.dropPage(hi, lo, tag, true)
     this.pagingCache.dropTag(tag)
   }
 
@@ -207,11 +224,11 @@ export class Mmu {
     if (type === INVPCID_ALL_GLOBAL) {
       this.clearAll()
     } else if (type === INVPCID_ALL) {
-      this.dropNonGlobal(undefined)
+      this.tlbs.dropNonGlobal(undefined)
       this.pagingCache.clear()
     } else {
-      if (type === INVPCID_ADDRESS) this.dropPage(hi, lo, tag, false)
-      else this.dropNonGlobal(tag)
+      if (type === INVPCID_ADDRESS) this.tlbs.dropPage(hi, lo, tag, false)
+      else this.tlbs.dropNonGlobal(tag)
       this.pagingCache.dropTag(tag)
     }
   }
@@ -219,9 +236,7 @@ export class Mmu {
   /** Visits every valid TLB entry: L1I, L1D, STLB; sets ascending, youngest first. */
   forEachTlbEntry(visit: (entry: TlbEntry) => void): void {
     const { geometry, words } = this
-    this.l1i.forEach((at) => visit(describeTlbEntry(geometry, words, 'l1i', at)))
-    this.l1d.forEach((at) => visit(describeTlbEntry(geometry, words, 'l1d', at)))
-    this.stlb.forEach((at) => visit(describeTlbEntry(geometry, words, 'stlb', at)))
+    this.tlbs.forEach((level, at) => visit(describeTlbEntry(geometry, words, level, at)))
   }
 
   /** Visits every paging-cache entry, the top level first, youngest first. */
@@ -229,44 +244,59 @@ export class Mmu {
     this.pagingCache.forEach((level, at) => visit(describePagingCacheEntry(this.geometry, this.words, level, at)))
   }
 
-  /** A base page further back in its L1 set, or in the STLB, while no larger page could be meant. */
+  /** A base page further back in its L1 set. */
   private translateBehind(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
     const words = this.words
-    const level = access === ACCESS_EXEC ? this.l1i : this.l1d
-    if (!level.onlyBasePages() || !this.stlb.onlyBasePages()) {
-      return this.translateAnySize(hi, lo, access, user, mayWrite)
-    }
-    const counters = this.counters
+    const lookups = access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS
     const pageShift = this.pageShift
-    const deny = words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
     const pageLo = (lo >>> pageShift) | (hi << (32 - pageShift))
     const pageHi = (hi >>> pageShift) & this.baseHiMask
     const keyHi = pageHi | words[WORD_TAG]!
-    const first = level.base
+    const deny = words[WORD_DENY + (access << 1) + (user === true ? 1 : 0)]!
+    const first = access === ACCESS_EXEC ? this.codeArray : this.dataArray
     const start = first.startOf(pageHi, pageLo)
     const at = first.find(start, pageLo, keyHi)
     if (at >= 0) {
-      if ((words[at + ENTRY_ATTR]! & deny) !== 0) return this.translateAnySize(hi, lo, access, user, mayWrite)
-      counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-      this.pfn = words[at + ENTRY_PFN]! >>> 0
-      this.pageSizeLevel = LEVEL_PTE
+      const attr = words[at + ENTRY_ATTR]!
+      if ((attr & deny) !== 0) return this.translateAnySize(hi, lo, access, user, mayWrite)
+      this.counters[lookups]! += 1
+      this.foundPfn = words[at + ENTRY_PFN]!
+      this.foundAttr = attr
       this.cycles = this.accessCycles
-      first.touch(start, at)
+      first.moveToFront(start, at)
       return TRANSLATED
     }
+    return this.translateBySecond(hi, lo, access, user, mayWrite)
+  }
+
+  /**
+   * A base page that is in the STLB and not in its L1 set, while no larger page could be meant. A function of its own,
+   * because the compiler inlines what is called in most runs of a function, however rare these are.
+   */
+  private translateBySecond(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
+    const level = access === ACCESS_EXEC ? this.l1i : this.l1d
+    if (this.areBasePagesKept === false || !level.onlyBasePages() || !this.stlb.onlyBasePages()) {
+      return this.translateAnySize(hi, lo, access, user, mayWrite)
+    }
+    const words = this.words
+    const pageShift = this.pageShift
+    const pageLo = (lo >>> pageShift) | (hi << (32 - pageShift))
+    const pageHi = (hi >>> pageShift) & this.baseHiMask
     const second = this.stlb.base
-    const secondStart = second.startOf(pageHi, pageLo)
-    const inStlb = second.find(secondStart, pageLo, keyHi)
-    if (inStlb < 0) return this.translateByWalk(hi, lo, access, user, mayWrite)
-    const attr = words[inStlb + ENTRY_ATTR]!
-    if ((attr & deny) !== 0) return this.translateAnySize(hi, lo, access, user, mayWrite)
-    this.countFirstLevelMiss(access)
-    const pfn = words[inStlb + ENTRY_PFN]!
-    level.fillBase(start, pageLo, words[inStlb + ENTRY_KEY_HI]!, pfn, attr)
-    second.touch(secondStart, inStlb)
-    this.pfn = pfn >>> 0
-    this.pageSizeLevel = LEVEL_PTE
+    const at = second.find(second.startOf(pageHi, pageLo), pageLo, pageHi | words[WORD_TAG]!)
+    if (at < 0) return this.translateByWalk(hi, lo, access, user, mayWrite)
+    const attr = words[at + ENTRY_ATTR]!
+    if ((attr & words[WORD_DENY + (access << 1) + (user === true ? 1 : 0)]!) !== 0) {
+      return this.translateAnySize(hi, lo, access, user, mayWrite)
+    }
+    this.foundPfn = words[at + ENTRY_PFN]!
+    this.foundAttr = attr
     this.cycles = this.accessCycles + this.stlbHitCycles
+    const first = level.base
+    first.insertCopy(first.startOf(pageHi, pageLo), at)
+    level.noteBase(words[at + ENTRY_KEY_HI]!)
+    second.stamp(at)
+    this.countFirstLevelMiss(access)
     return TRANSLATED
   }
 
@@ -275,7 +305,7 @@ export class Mmu {
     const words = this.words
     const level = access === ACCESS_EXEC ? this.l1i : this.l1d
     const tag = words[WORD_TAG]!
-    const deny = words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
+    const deny = words[WORD_DENY + (access << 1) + (user === true ? 1 : 0)]!
     const inL1 = level.find(hi, lo, tag)
     const at = inL1 >= 0 ? inL1 : this.stlb.find(hi, lo, tag)
     if (at < 0) return this.translateByWalk(hi, lo, access, user, mayWrite)
@@ -287,8 +317,8 @@ export class Mmu {
     const keyHi = words[at + ENTRY_KEY_HI]!
     const pfn = words[at + ENTRY_PFN]!
     const cls = (keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT
-    this.pfn = (pfn | (bitsFrom(hi, lo, this.pageShift) & this.insideMask[cls]!)) >>> 0
-    this.pageSizeLevel = attr >>> ATTR_LEVEL_SHIFT
+    this.foundPfn = pfn | (bitsFrom(hi, lo, this.pageShift) & this.insideMask[cls]!)
+    this.foundAttr = attr
     this.cycles = cycles
     if (inL1 >= 0) {
       this.counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
@@ -308,18 +338,19 @@ export class Mmu {
     this.countFirstLevelMiss(access)
     this.counters[COUNTER_STLB_MISSES]! += 1
     const level = access === ACCESS_EXEC ? this.l1i : this.l1d
-    const pfn = this.walker.$leafPfn
-    const cls = this.classOfLevel[this.walker.$leafLevel]!
-    const attr = this.walker.leafAttr(access === ACCESS_WRITE)
-    const key = this.walker.leafTag()
+    const walker = this.walker
+    const pfn = walker.$leafPfn
+    const attr = this.foundAttr
+    const key = walker.leafTag()
+    const cls = this.classOfLevel[walker.$leafLevel]!
     this.stlb.fill(cls, hi, lo, key, pfn, attr)
     level.fill(cls, hi, lo, key, pfn, attr)
     return TRANSLATED
   }
 
   /**
-   * Walks for an access, judges it and, when it may proceed, commits the walk and sets pfn, cycles and the step
-   * counter. Fills no TLB.
+   * Walks for an access, judges it and, when it may proceed, commits the walk and sets what was found, cycles and the
+   * step counter. Fills no TLB.
    */
   private walkFor(
     hi: number, lo: number, access: number, user: boolean, mayWrite: boolean, baseCycles: number,
@@ -332,18 +363,18 @@ export class Mmu {
       return this.fault(accessCode(this.words, access, user) | bits, cycles, hi, lo, mayWrite)
     }
     const isWrite = access === ACCESS_WRITE
-    const deny = this.words[WORD_DENY + access * 2 + (user ? 1 : 0)]!
-    if ((walker.leafAttr(isWrite) & deny) !== 0) {
+    const deny = this.words[WORD_DENY + (access << 1) + (user === true ? 1 : 0)]!
+    const attr = walker.leafAttr(isWrite)
+    if ((attr & deny) !== 0) {
       return this.fault(accessCode(this.words, access, user) | FAULT_PRESENT, cycles, hi, lo, mayWrite)
     }
-    const complete = walker.$allAccessed && (!isWrite || (walker.$leafLo & PAGE_DIRTY) !== 0)
-    if (!complete && !mayWrite) return NEEDS_WRITE
+    if (!mayWrite && !walker.isComplete(isWrite)) return NEEDS_WRITE
     const changed = walker.commit(hi, lo, isWrite)
     this.counters[COUNTER_WALK_STEPS]! += walker.$steps
     this.cycles = cycles + changed * this.setAccessedDirtyCycles
     const inside = this.insideMask[this.classOfLevel[walker.$leafLevel]!]!
-    this.pfn = (walker.$leafPfn | (bitsFrom(hi, lo, this.pageShift) & inside)) >>> 0
-    this.pageSizeLevel = walker.$leafLevel
+    this.foundPfn = walker.$leafPfn | (bitsFrom(hi, lo, this.pageShift) & inside)
+    this.foundAttr = attr
     return TRANSLATED
   }
 
@@ -361,20 +392,20 @@ export class Mmu {
     const tag = words[WORD_TAG]!
     const cls = this.classOfLevel[walker.$leafLevel]!
     const key = this.walker.leafTag()
-    const attr = walker.leafAttr(true)
+    const attr = this.foundAttr
     const pfn = walker.$leafPfn
     const hit = (hitL1 ? l1d : stlb).find(hi, lo, tag)
     if (!sameTranslation(words[hit + ENTRY_KEY_HI]!, cls, key)) {
-      this.dropPage(hi, lo, tag, true)
+      this.tlbs.dropPage(hi, lo, tag, true)
       stlb.fill(cls, hi, lo, key, pfn, attr)
       l1d.fill(cls, hi, lo, key, pfn, attr)
       return TRANSLATED
     }
-    this.renew(hit, pfn, attr)
+    this.tlbs.renew(hit, pfn, attr)
     if (hitL1) {
       l1d.touchFound(hit)
       const twin = stlb.find(hi, lo, tag)
-      if (twin >= 0 && sameTranslation(words[twin + ENTRY_KEY_HI]!, cls, key)) this.renew(twin, pfn, attr)
+      if (twin >= 0 && sameTranslation(words[twin + ENTRY_KEY_HI]!, cls, key)) this.tlbs.renew(twin, pfn, attr)
     } else {
       stlb.touchFound(hit)
       l1d.fill(cls, hi, lo, key, pfn, attr)
@@ -382,16 +413,12 @@ export class Mmu {
     return TRANSLATED
   }
 
-  private renew(at: number, pfn: number, attr: number): void {
-    this.words[at + ENTRY_PFN] = pfn
-    this.words[at + ENTRY_ATTR] = attr
-  }
-
   /** An access that missed the first level and so looked up the second. */
   private countFirstLevelMiss(access: number): void {
     const counters = this.counters
-    counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
-    counters[access === ACCESS_EXEC ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
+    const lookups = access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS
+    counters[lookups]! += 1
+    counters[lookups + MISSES_BEHIND_LOOKUPS]! += 1
     counters[COUNTER_STLB_LOOKUPS]! += 1
   }
 
@@ -404,7 +431,7 @@ export class Mmu {
     this.cycles = cycles
     if (mayWrite) {
       const tag = this.words[WORD_TAG]!
-      this.dropPage(hi, lo, tag, true)
+      this.tlbs.dropPage(hi, lo, tag, true)
       this.pagingCache.dropAddress(hi, lo, tag)
     }
     return PAGE_FAULT
@@ -416,35 +443,8 @@ export class Mmu {
     return GENERAL_PROTECTION
   }
 
-  private dropPage(hi: number, lo: number, tag: number, globals: boolean): void {
-    this.l1i.dropPage(hi, lo, tag, globals)
-    this.l1d.dropPage(hi, lo, tag, globals)
-    this.stlb.dropPage(hi, lo, tag, globals)
-  }
-
-  private dropNonGlobal(tag: number | undefined): void {
-    this.l1i.dropNonGlobal(tag)
-    this.l1d.dropNonGlobal(tag)
-    this.stlb.dropNonGlobal(tag)
-  }
-
   private clearAll(): void {
-    this.l1i.clear()
-    this.l1d.clear()
-    this.stlb.clear()
+    this.tlbs.clear()
     this.pagingCache.clear()
   }
-}
-
-function globalTag(keyHi: number): number {
-  return (keyHi & ~KEY_PCID_MASK) | KEY_GLOBAL
-}
-
-/** The part of a key that says whose entry it is. */
-function tagOf(keyHi: number): number {
-  return keyHi & (KEY_VALID | KEY_GLOBAL | KEY_PCID_MASK)
-}
-
-function sameTranslation(keyHi: number, cls: number, tag: number): boolean {
-  return (keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT === cls && tagOf(keyHi) === tag
 }

@@ -18,13 +18,13 @@ const { bitsFrom } = geometry
 
 export class PagingCache {
   /** Levels with a cache, the lowest first: the order of a search for the longest prefix. */
-  readonly levels: readonly number[]
-  private readonly words: Int32Array
+  declare readonly levels: readonly number[]
+  declare private readonly words: Int32Array
   /** By level; levels without a cache share one that is never filled. */
-  private readonly arrays: readonly TlbArray[]
-  private readonly sizes: readonly number[]
-  private readonly shift: Int32Array
-  private readonly hiMask: Int32Array
+  declare private readonly arrays: readonly TlbArray[]
+  declare private readonly sizes: readonly number[]
+  declare private readonly shift: Int32Array
+  declare private readonly hiMask: Int32Array
 
   constructor(words: Int32Array, offset: number, m: MachineConfig, g: Geometry) {
     this.words = words
@@ -33,9 +33,9 @@ export class PagingCache {
     this.hiMask = Int32Array.from(g.levels, (shape) => Math.max(1, 2 ** (g.vaBits - shape.shift - 32)) - 1)
     let at = offset
     this.arrays = this.sizes.map((size) => {
-      if (size === 0) return new TlbArray(words, WORD_EMPTY_SET, { entries: 1, ways: 1 })
+      if (size === 0) return new TlbArray(words, WORD_EMPTY_SET, { entries: 1, ways: 1 }, false)
       const config = { entries: size, ways: size }
-      const array = new TlbArray(words, at, config)
+      const array = new TlbArray(words, at, config, true)
       at += arrayWords(config)
       return array
     })

@@ -3,8 +3,8 @@
 // stopped it. The walk that hardware does is in walker.ts.
 
 import {
-  entryNx, entryPfn, entryPresent, entryUser, entryWritable, leafPfn, p4dBad, PAGE_FLAGS_LO, pgdBad, pgdNone, pmdBad,
-  pmdLeaf, pteNone, pudBad, PFN_HI_MASK,
+  cacheIndex, entryNx, entryPfn, entryPresent, entryUser, entryWritable, leafPfn, p4dBad, PAGE_FLAGS_LO, pgdBad,
+  pgdNone, pmdBad, pmdLeaf, pteNone, pudBad, PFN_HI_MASK,
 } from './entry.js'
 import {
   bitsFrom, indexAt, LEVEL_P4D, LEVEL_PGD, LEVEL_PMD, LEVEL_PTE, lowestNameSharing, nextLevel, type Geometry,
@@ -38,6 +38,8 @@ export interface PeekResult {
   writable: boolean
   user: boolean
   nx: boolean
+  /** PAT, PCD and PWT of the leaf (SDM vol. 3, 4.9.2) for `ok` and `huge`, else 0. */
+  cacheIndex: number
 }
 
 function isNone(name: number, fiveLevels: boolean, lo: number, hi: number): boolean {
@@ -60,6 +62,7 @@ function isBad(g: Geometry, level: number, lo: number, hi: number): boolean {
 export function peekWalk(g: Geometry, mem: PhysMem, rootPfn: number, hi: number, lo: number): PeekResult {
   const result: PeekResult = {
     steps: [], reason: 'none', leafLevel: g.topLevel, pfn: 0, writable: true, user: true, nx: false,
+    cacheIndex: 0,
   }
   let table = rootPfn
   for (let level = g.topLevel; ; level = nextLevel(g, level)) {
@@ -78,11 +81,12 @@ export function peekWalk(g: Geometry, mem: PhysMem, rootPfn: number, hi: number,
     }
     const pfn = entryPfn(entryLo, entryHi & PFN_HI_MASK, g.pageShift)
     if (!entryPresent(entryLo)) return { ...result, reason: 'notpresent', pfn }
-    if (level === LEVEL_PTE) return { ...result, reason: 'ok', pfn }
+    if (level === LEVEL_PTE) return { ...result, reason: 'ok', pfn, cacheIndex: cacheIndex(entryLo, false) }
     if (shape.leaf && pmdLeaf(entryLo)) {
       const first = leafPfn(entryLo, entryHi & PFN_HI_MASK, g.pageShift, shape.shift)
       const inside = bitsFrom(hi, lo, g.pageShift) & ((1 << (shape.shift - g.pageShift)) - 1)
-      return { ...result, reason: 'huge', pfn: (first | inside) >>> 0 }
+      const pfnInside = (first | inside) >>> 0
+      return { ...result, reason: 'huge', pfn: pfnInside, cacheIndex: cacheIndex(entryLo, true) }
     }
     if (isBad(g, level, entryLo, entryHi)) return { ...result, reason: 'bad' }
     table = pfn

@@ -16,15 +16,15 @@ export function allocatePhysicalMemory(bytes: number): SharedArrayBuffer {
 
 export class PhysMem {
   /** All installed memory, in 32-bit words. */
-  readonly words: Int32Array
+  declare readonly words: Int32Array
   /** Installed base pages. */
-  readonly frames: number
+  declare readonly frames: number
   /** log2 of a frame's size in words. */
-  readonly frameWordShift: number
+  declare readonly frameWordShift: number
   /** 1 when an entry is two words, else 0. */
-  readonly entryWordShift: number
+  declare readonly entryWordShift: number
   /** Words beyond installed memory by word number, when such memory exists. */
-  readonly beyond: Map<number, number> | undefined
+  declare readonly beyond: Map<number, number> | undefined
 
   constructor(words: Int32Array, g: Geometry, options: { sparseBeyond?: boolean } = {}) {
     this.words = words

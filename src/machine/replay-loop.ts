@@ -22,8 +22,8 @@ import { TlbArray } from './tlb-array.js'
 
 // Bound to constants of this module: the compiler folds those, and loads imported ones each time.
 const {
-  CLASS_BASE, CLASS_LARGE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES,
-  COUNTER_STLB_LOOKUPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, KEY_CLASS_SHIFT, WORD_LIVE, WORD_TAG,
+  CLASS_BASE, CLASS_LARGE, COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS,
+  COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS, ENTRY_KEY_HI, KEY_CLASS_SHIFT, WORD_LIVE, WORD_TAG,
 } = state
 
 const RECORD_WORDS = 2
@@ -36,18 +36,18 @@ const HI_MASK = 0xffff
 const ACCESS_OF_KIND: readonly AccessKind[] = [ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE]
 
 export class ReplayLoop {
-  private readonly mmu: Mmu
-  private readonly tlb: Int32Array
-  private readonly counters: Float64Array
-  private readonly cls: number
-  private readonly pageShift: number
+  declare private readonly mmu: Mmu
+  declare private readonly tlb: Int32Array
+  declare private readonly counters: Float64Array
+  declare private readonly cls: number
+  declare private readonly pageShift: number
   /** The arrays for pages of this size, or one that is always empty where a level does not keep them. */
-  private readonly code: TlbArray
-  private readonly data: TlbArray
-  private readonly second: TlbArray
-  private readonly keepsCode: boolean
+  declare private readonly code: TlbArray
+  declare private readonly data: TlbArray
+  declare private readonly second: TlbArray
+  declare private readonly keepsCode: boolean
   /** All three levels keep pages of this size: a hit in the second can be brought into the first here. */
-  private readonly keepsAll: boolean
+  declare private readonly keepsAll: boolean
 
   /** `largePages`: every page is of the geometry's second size. `words` and `counters` are the MMU's own views. */
   constructor(machine: MachineConfig, mmu: Mmu, words: Int32Array, counters: Float64Array, largePages: boolean) {
@@ -61,10 +61,10 @@ export class ReplayLoop {
     this.pageShift = shape.shift
     const { l1i, l1d, stlb } = machine.tlb
     const dataOffset = state.HEADER_WORDS + state.tlbLevelWords(l1i)
-    const none = new TlbArray(words, state.WORD_EMPTY_SET, { entries: 1, ways: 1 })
-    this.code = arrayView(words, state.HEADER_WORDS, l1i, largePages) ?? none
-    this.data = arrayView(words, dataOffset, l1d, largePages) ?? none
-    this.second = arrayView(words, dataOffset + state.tlbLevelWords(l1d), stlb, largePages) ?? none
+    const none = new TlbArray(words, state.WORD_EMPTY_SET, { entries: 1, ways: 1 }, false)
+    this.code = arrayView(words, state.HEADER_WORDS, l1i, largePages, false) ?? none
+    this.data = arrayView(words, dataOffset, l1d, largePages, false) ?? none
+    this.second = arrayView(words, dataOffset + state.tlbLevelWords(l1d), stlb, largePages, true) ?? none
     this.keepsCode = this.code !== none
     this.keepsAll = this.keepsCode && this.data !== none && this.second !== none
   }
@@ -139,12 +139,14 @@ export class ReplayLoop {
     if (this.keepsAll) {
       const { tlb, counters, second } = this
       const secondStart = second.startOf(hi >>> this.pageShift, keyLo)
-      if (hitInSet(second, secondStart, keyLo, keyHi)) {
+      const at = second.find(secondStart, keyLo, keyHi)
+      if (at >= 0) {
         const isCode = (tagged & KIND_MASK) === 0
         counters[isCode ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
         counters[isCode ? COUNTER_L1I_MISSES : COUNTER_L1D_MISSES]! += 1
         counters[COUNTER_STLB_LOOKUPS]! += 1
-        first.insert(start, keyLo, keyHi, tlb[secondStart + ENTRY_PFN]!, tlb[secondStart + ENTRY_ATTR]!)
+        first.insertCopy(start, at)
+        second.touch(secondStart, at)
         tlb[isCode ? WORD_LIVE : WORD_LIVE + 1]! |= 1 << this.cls
         return
       }
@@ -164,10 +166,11 @@ function hitInSet(array: TlbArray, start: number, keyLo: number, keyHi: number):
 
 /** The array for this page size among those of a level whose first one is at `offset`; undefined when there is none. */
 function arrayView(
-  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean,
+  words: Int32Array, offset: number, level: TlbLevelConfig, largePages: boolean, stamped: boolean,
 ): TlbArray | undefined {
   const index = largePages ? level.large : level.base
   const config = level.arrays[index]
   if (config === undefined) return undefined
-  return new TlbArray(words, offset + state.tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) }), config)
+  const before = state.tlbLevelWords({ ...level, arrays: level.arrays.slice(0, index) })
+  return new TlbArray(words, offset + before, config, stamped)
 }

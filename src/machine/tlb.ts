@@ -21,24 +21,28 @@ const { bitsFrom } = geometry
 
 /** Stands for a class that the geometry or the level lacks: no entry is ever in its array. */
 const NO_CLASS: ClassShape = { shift: 31, loMask: 0, hiMask: 0, insideMask: 0, level: 0 }
+const LIVE_BASE = 1 << CLASS_BASE
+/** From the bit of a key to LIVE_GLOBAL. */
+const LIVE_GLOBAL_SHIFT = Math.log2(KEY_GLOBAL / LIVE_GLOBAL)
 const LIVE_LARGER = (1 << CLASS_LARGE) | (1 << CLASS_GIANT)
 
 export class TlbLevel {
   /** The array that holds base pages, or an array that never hits. */
-  readonly base: TlbArray
+  declare readonly base: TlbArray
+  /** False when base pages have no array here. */
+  declare readonly hasBase: boolean
   /** Result of the last {@link find} that returned an entry: its array, the start of its set. */
-  private $foundArray: TlbArray
+  declare private $foundArray: TlbArray
   private $foundStart = 0
-  private readonly words: Int32Array
-  private readonly liveWord: number
-  private readonly arrays: readonly TlbArray[]
-  private readonly byClass: readonly TlbArray[]
-  private readonly isCached: readonly boolean[]
-  private readonly shapes: readonly ClassShape[]
-  private readonly hasBase: boolean
-  private readonly baseShift: number
-  private readonly baseLoMask: number
-  private readonly baseHiMask: number
+  declare private readonly words: Int32Array
+  declare private readonly liveWord: number
+  declare private readonly arrays: readonly TlbArray[]
+  declare private readonly byClass: readonly TlbArray[]
+  declare private readonly isCached: readonly boolean[]
+  declare private readonly shapes: readonly ClassShape[]
+  declare private readonly baseShift: number
+  declare private readonly baseLoMask: number
+  declare private readonly baseHiMask: number
 
   /** `ordinal`: which of the live words is this level's: 0 and 1 first level, 2 second. */
   constructor(words: Int32Array, offset: number, config: TlbLevelConfig, g: Geometry, ordinal: number) {
@@ -46,11 +50,11 @@ export class TlbLevel {
     this.liveWord = WORD_LIVE + ordinal
     let at = offset
     this.arrays = config.arrays.map((array) => {
-      const made = new TlbArray(words, at, array)
+      const made = new TlbArray(words, at, array, ordinal === 2)
       at += arrayWords(array)
       return made
     })
-    const none = new TlbArray(words, WORD_EMPTY_SET, { entries: 1, ways: 1 })
+    const none = new TlbArray(words, WORD_EMPTY_SET, { entries: 1, ways: 1 }, false)
     const shapes = classShapes(g)
     const indices = [config.base, config.large, config.giant]
     this.isCached = indices.map((index, cls) => shapes[cls] !== undefined && this.arrays[index] !== undefined)
@@ -59,14 +63,14 @@ export class TlbLevel {
     this.base = this.byClass[CLASS_BASE]!
     this.hasBase = this.isCached[CLASS_BASE]!
     this.baseShift = this.shapes[CLASS_BASE]!.shift
-    this.baseLoMask = this.shapes[CLASS_BASE]!.loMask
-    this.baseHiMask = this.shapes[CLASS_BASE]!.hiMask
+    this.baseLoMask = this.shapes[CLASS_BASE]!.loMask | 0
+    this.baseHiMask = this.shapes[CLASS_BASE]!.hiMask | 0
     this.$foundArray = none
   }
 
-  /** True when base pages have an array here and no larger page is in this level. */
+  /** True when no larger page is in this level. */
   onlyBasePages(): boolean {
-    return this.hasBase && (this.words[this.liveWord]! & LIVE_LARGER) === 0
+    return (this.words[this.liveWord]! & LIVE_LARGER) === 0
   }
 
   /** The entry that translates this address under `tag`, of any size; -1 when there is none. No side effects. */
@@ -95,22 +99,21 @@ export class TlbLevel {
 
   /** Inserts a translation that is known to be absent; a size without an array is not kept. */
   fill(cls: number, hi: number, lo: number, tag: number, pfn: number, attr: number): void {
-    if (!this.isCached[cls]) return
-    const array = cls === CLASS_BASE ? this.base : this.byClass[cls]!
-    const shape = this.shapes[cls]!
-    const shift = shape.shift
-    const pageLo = ((lo >>> shift) | (hi << (32 - shift))) & shape.loMask
-    const pageHi = (hi >>> shift) & shape.hiMask
-    const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
-    array.insert(array.startOf(pageHi, pageLo), pageLo, keyHi, pfn, attr)
-    this.words[this.liveWord] = this.words[this.liveWord]! | (1 << cls) | ((tag & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
+    if (cls !== CLASS_BASE) {
+      this.fillLarger(cls, hi, lo, tag, pfn, attr)
+    } else if (this.hasBase === true) {
+      const shift = this.baseShift
+      const pageLo = ((lo >>> shift) | (hi << (32 - shift))) & this.baseLoMask
+      const pageHi = (hi >>> shift) & this.baseHiMask
+      const base = this.base
+      base.insert(base.startOf(pageHi, pageLo), pageLo, pageHi | tag, pfn, attr)
+      this.noteBase(tag)
+    }
   }
 
-  /** {@link fill} for a base page whose set and key the caller has at hand. */
-  fillBase(start: number, keyLo: number, keyHi: number, pfn: number, attr: number): void {
-    this.base.insert(start, keyLo, keyHi, pfn, attr)
-    const live = (1 << CLASS_BASE) | ((keyHi & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
-    this.words[this.liveWord] = this.words[this.liveWord]! | live
+  /** What must follow an insertion into {@link base}. */
+  noteBase(keyHi: number): void {
+    this.words[this.liveWord]! |= LIVE_BASE | ((keyHi & KEY_GLOBAL) >> LIVE_GLOBAL_SHIFT)
   }
 
   /** Drops what translates this address, whatever its size: entries tagged `tag`, and global ones if asked. */
@@ -160,6 +163,17 @@ export class TlbLevel {
   /** Visits the word index of every valid entry, arrays in order, sets ascending, youngest first. */
   forEach(visit: (at: number) => void): void {
     for (const array of this.arrays) array.forEach(visit)
+  }
+
+  private fillLarger(cls: number, hi: number, lo: number, tag: number, pfn: number, attr: number): void {
+    if (!this.isCached[cls]) return
+    const array = this.byClass[cls]!
+    const shape = this.shapes[cls]!
+    const pageLo = bitsFrom(hi, lo, shape.shift) & shape.loMask
+    const pageHi = (hi >>> shape.shift) & shape.hiMask
+    const keyHi = pageHi | (cls << KEY_CLASS_SHIFT) | tag
+    array.insert(array.startOf(pageHi, pageLo), pageLo, keyHi, pfn, attr)
+    this.words[this.liveWord]! |= (1 << cls) | ((tag & KEY_GLOBAL) === 0 ? 0 : LIVE_GLOBAL)
   }
 
   private findLarger(hi: number, lo: number, tag: number, live: number): number {

@@ -16,13 +16,14 @@ import type { PhysMem } from './phys-mem.js'
 
 // Bound to constants of this module: the compiler folds those, and loads imported ones each time.
 const {
-  ATTR_LEVEL_SHIFT, CONTROL_NXE, CONTROL_PGE, CONTROL_PSE, KEY_GLOBAL, KEY_VALID, RESTRICT_CLEAN, RESTRICT_NX,
-  RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, WORD_CONTROLS, WORD_PAE_LATCH, WORD_ROOT_PFN, WORD_TAG,
+  ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, CONTROL_NXE, CONTROL_PGE, CONTROL_PSE, KEY_GLOBAL, KEY_VALID,
+  RESTRICT_CLEAN, RESTRICT_NX, RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, WORD_CONTROLS, WORD_PAE_LATCH, WORD_ROOT_PFN,
+  WORD_TAG,
 } = state
 const { bitsFrom, LEVEL_PTE } = geometry
 const {
-  entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_FLAGS_LO, PAGE_GLOBAL, PAGE_PAT_LARGE, PAGE_PCD, PAGE_PRESENT, PAGE_PSE,
-  PAGE_PWT, PFN_HI_MASK,
+  cacheIndex, entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_FLAGS_LO, PAGE_GLOBAL, PAGE_PAT_LARGE, PAGE_PCD, PAGE_PRESENT,
+  PAGE_PSE, PAGE_PWT, PFN_HI_MASK,
 } = entry
 
 export const WALK_OK = 0
@@ -35,6 +36,26 @@ interface ReservedBits {
   leafLo: number
   hi: number
 }
+
+/** One row of the table that a walk follows: a level that is not folded. */
+const ROW_WORDS = 8
+const ROW_LEVEL = 0
+const ROW_SHIFT = 1
+const ROW_INDEX_MASK = 2
+/** 1 where PS may map a page. */
+const ROW_LEAF_ABOVE = 3
+const ROW_RESERVED_TABLE_LO = 4
+const ROW_RESERVED_LEAF_LO = 5
+const ROW_RESERVED_HI = 6
+
+/** What a walk remembers of an entry that it read, for {@link Walker.commit}. */
+const STEP_WORDS = 8
+const STEP_LEVEL = 0
+const STEP_TABLE = 1
+const STEP_SLOT = 2
+/** The table that the entry names, and the restrictions so far. */
+const STEP_NEXT = 3
+const STEP_RESTRICTIONS = 4
 
 const NX_HI = 1 << 31
 /** Bits 12 up to `bit - 1`. */
@@ -77,34 +98,24 @@ export class Walker {
   /** Every entry read has its accessed bit set. */
   $allAccessed = false
 
-  private readonly g: Geometry
-  private readonly mem: PhysMem
-  private readonly words: Int32Array
-  private readonly cache: PagingCache
-  private readonly isPae: boolean
-  private readonly nxExists: boolean
-  private readonly paeReservedHi: number
-  private readonly pageShift: number
-  // Per level.
-  private readonly shift: Int32Array
-  private readonly indexMask: Int32Array
-  private readonly next: Int32Array
-  private readonly leafAbove: Int32Array
-  private readonly reservedTableLo: Int32Array
-  private readonly reservedLeafLo: Int32Array
-  private readonly reservedHi: Int32Array
-  // Scratch: the entries that the last walk read, in order; the table each names and the restrictions so far.
-  private readonly stepLevel = new Int32Array(5)
-  private readonly stepTable = new Int32Array(5)
-  private readonly stepSlot = new Int32Array(5)
-  private readonly stepNext = new Int32Array(5)
-  private readonly stepRestrictions = new Int32Array(5)
+  declare private readonly mem: PhysMem
+  declare private readonly words: Int32Array
+  declare private readonly cache: PagingCache
+  declare private readonly isPae: boolean
+  declare private readonly nxExists: boolean
+  declare private readonly paeReservedHi: number
+  declare private readonly pageShift: number
+  declare private readonly shift: Int32Array
+  /** A row for each level that is not folded, the top first; and which row comes after a level. */
+  declare private readonly rows: Int32Array
+  declare private readonly rowBelow: Int32Array
+  /** Scratch: the entries that the last walk read, in order. */
+  private readonly steps = new Int32Array(5 * STEP_WORDS)
   /** The paging-cache entry that the last walk started from, or -1. */
   private cachedAt = -1
   private cachedLevel = 0
 
   constructor(m: MachineConfig, g: Geometry, mem: PhysMem, words: Int32Array, cache: PagingCache) {
-    this.g = g
     this.mem = mem
     this.words = words
     this.cache = cache
@@ -112,27 +123,23 @@ export class Walker {
     this.nxExists = g.entryBytes === 8
     this.pageShift = g.pageShift
     this.shift = Int32Array.from(g.levels, (shape) => shape.shift)
-    this.indexMask = Int32Array.from(g.levels, (shape) => (1 << shape.bits) - 1)
-    this.next = Int32Array.from(g.levels, (_, level) => {
-      const below = g.levels.findIndex((shape, other) => other > level && !shape.folded)
-      return below < 0 ? level : below
-    })
-    this.leafAbove = Int32Array.from(g.levels, (shape, level) => (shape.leaf && level < LEVEL_PTE ? 1 : 0))
-    const reserved = g.levels.map((_, level) => reservedBits(m, g, level))
-    this.reservedTableLo = Int32Array.from(reserved, (bits) => bits.tableLo)
-    this.reservedLeafLo = Int32Array.from(reserved, (bits) => bits.leafLo)
-    this.reservedHi = Int32Array.from(reserved, (bits) => bits.hi)
+    const real = g.levels.flatMap((shape, level) => (shape.folded ? [] : [level]))
+    this.rows = Int32Array.from(real.flatMap((level) => buildRow(m, g, level)))
+    this.rowBelow = Int32Array.from(g.levels, (_, level) => (real.indexOf(level) + 1) * ROW_WORDS)
     this.paeReservedHi = ~(2 ** (m.maxPhysAddrBits - 32) - 1)
   }
 
   /** Looks up the address in the tables, without side effects. Returns a WALK_* status. */
   walk(hi: number, lo: number): number {
-    const words = this.words
-    const mem = this.mem
+    const { words, mem, rows, steps, pageShift } = this
+    const { frames, frameWordShift, entryWordShift } = mem
+    const memory = mem.words
     const controls = words[WORD_CONTROLS]!
     const nxe = (controls & CONTROL_NXE) !== 0
     const unusedNx = nxe ? 0 : NX_HI
-    let level = this.g.topLevel
+    // PS is always honoured in 8-byte entries and needs CR4.PSE in 4-byte ones.
+    const pageSizes = this.nxExists || (controls & CONTROL_PSE) !== 0 ? PAGE_PSE : 0
+    let row = 0
     let table = words[WORD_ROOT_PFN]!
     let restrictions = 0
     this.$steps = 0
@@ -141,28 +148,38 @@ export class Walker {
     if (cached >= 0) {
       table = this.cache.nextTable(cached)
       restrictions = this.cache.restrictions(cached)
-      level = this.next[this.cachedLevel]!
+      row = this.rowBelow[this.cachedLevel]!
     } else if (this.isPae) {
-      const latch = WORD_PAE_LATCH + (bitsFrom(hi, lo, this.shift[level]!) & 3) * 2
+      const latch = WORD_PAE_LATCH + (bitsFrom(hi, lo, rows[ROW_SHIFT]!) & 3) * 2
       if ((words[latch]! & PAGE_PRESENT) === 0) return WALK_NOT_PRESENT
-      table = entryPfn(words[latch]!, words[latch + 1]!, this.pageShift)
-      level = this.next[level]!
+      table = entryPfn(words[latch]!, words[latch + 1]!, pageShift)
+      row = ROW_WORDS
     }
 
     let accessed = PAGE_ACCESSED
-    let step = 0
-    for (;;) {
-      const slot = bitsFrom(hi, lo, this.shift[level]!) & this.indexMask[level]!
-      const entryLo = mem.loadLo(table, slot)
-      const entryHi = mem.loadHi(table, slot)
-      this.stepLevel[step] = level
-      this.stepTable[step] = table
-      this.stepSlot[step] = slot
-      this.$steps = step + 1
+    for (let step = 0; ; step += STEP_WORDS) {
+      const shift = rows[row + ROW_SHIFT]!
+      const upper = shift < 32 ? (lo >>> shift) | (hi << (32 - shift)) : hi >>> (shift - 32)
+      const slot = upper & rows[row + ROW_INDEX_MASK]!
+      let entryLo: number
+      let entryHi = 0
+      if (table >>> 0 < frames) {
+        const at = (table << frameWordShift) + (slot << entryWordShift)
+        entryLo = memory[at]!
+        if (entryWordShift !== 0) entryHi = memory[at + 1]!
+      } else {
+        entryLo = mem.loadLo(table, slot)
+        entryHi = mem.loadHi(table, slot)
+      }
+      steps[step + STEP_LEVEL] = rows[row + ROW_LEVEL]!
+      steps[step + STEP_TABLE] = table
+      steps[step + STEP_SLOT] = slot
+      this.$steps++
       if ((entryLo & PAGE_PRESENT) === 0) return WALK_NOT_PRESENT
-      const leaf = level === LEVEL_PTE || ((entryLo & PAGE_PSE) !== 0 && this.mapsPages(level, controls))
-      const reservedLo = leaf ? this.reservedLeafLo[level]! : this.reservedTableLo[level]!
-      if (((entryLo & reservedLo) | (entryHi & (this.reservedHi[level]! | unusedNx))) !== 0) return WALK_RESERVED
+      const level = rows[row + ROW_LEVEL]!
+      const leaf = level === LEVEL_PTE || (rows[row + ROW_LEAF_ABOVE] === 1 && (entryLo & pageSizes) !== 0)
+      const reservedLo = rows[row + (leaf ? ROW_RESERVED_LEAF_LO : ROW_RESERVED_TABLE_LO)]!
+      if (((entryLo & reservedLo) | (entryHi & (rows[row + ROW_RESERVED_HI]! | unusedNx))) !== 0) return WALK_RESERVED
       accessed &= entryLo
       // RW and US, inverted and moved down one bit, are RESTRICT_READ_ONLY and RESTRICT_SUPERVISOR.
       restrictions |= (~entryLo >>> 1) & 3
@@ -175,38 +192,33 @@ export class Walker {
         this.$allAccessed = accessed !== 0
         return WALK_OK
       }
-      table = entryPfn(entryLo, entryHi, this.pageShift)
-      this.stepNext[step] = table
-      this.stepRestrictions[step] = restrictions
-      level = this.next[level]!
-      step++
+      table = (entryLo >>> pageShift) | (entryHi << (32 - pageShift))
+      steps[step + STEP_NEXT] = table
+      steps[step + STEP_RESTRICTIONS] = restrictions
+      row += ROW_WORDS
     }
+  }
+
+  /** True when an access that the last walk found allowed has no A or D bit to set. */
+  isComplete(write: boolean): boolean {
+    return this.$allAccessed && (!write || (this.$leafLo & PAGE_DIRTY) !== 0)
   }
 
   /**
    * Completes the last walk: sets A in every entry that it read, and D in the leaf for a write; caches the upper
-   * entries. Returns the number of entries changed. Each entry is read again, because one table may serve at two
-   * levels and then one entry is met twice.
+   * entries. Returns the number of entries changed.
    */
   commit(hi: number, lo: number, write: boolean): number {
-    const mem = this.mem
+    const changed = this.isComplete(write) ? 0 : this.setAccessedDirty(write)
     const cache = this.cache
-    const last = this.$steps - 1
-    const tag = this.words[WORD_TAG]!
-    let changed = 0
+    if (cache.levels.length === 0) return changed
     if (this.cachedAt >= 0) cache.touch(this.cachedLevel, this.cachedAt)
-    for (let step = 0; step <= last; step++) {
-      const wanted = write && step === last ? PAGE_ACCESSED | PAGE_DIRTY : PAGE_ACCESSED
-      const table = this.stepTable[step]!
-      const slot = this.stepSlot[step]!
-      const entryLo = mem.loadLo(table, slot)
-      if ((entryLo & wanted) !== wanted) {
-        mem.storeLo(table, slot, entryLo | wanted)
-        changed++
-      }
-      if (step < last) {
-        cache.insert(this.stepLevel[step]!, hi, lo, tag, this.stepNext[step]!, this.stepRestrictions[step]!)
-      }
+    const { steps } = this
+    const tag = this.words[WORD_TAG]!
+    const last = (this.$steps - 1) * STEP_WORDS
+    for (let step = 0; step < last; step += STEP_WORDS) {
+      cache.insert(
+        steps[step + STEP_LEVEL]!, hi, lo, tag, steps[step + STEP_NEXT]!, steps[step + STEP_RESTRICTIONS]!)
     }
     return changed
   }
@@ -214,7 +226,9 @@ export class Walker {
   /** TLB attributes of the page that the last walk found; a write sets its D bit. */
   leafAttr(isWrite: boolean): number {
     const restrictions = this.$restrictions
-    return restrictions | (this.$leafLevel << ATTR_LEVEL_SHIFT) |
+    const level = this.$leafLevel
+    const memoryType = cacheIndex(this.$leafLo, level !== LEVEL_PTE)
+    return restrictions | (memoryType << ATTR_CACHE_INDEX_SHIFT) | (level << ATTR_LEVEL_SHIFT) |
       ((restrictions & RESTRICT_SUPERVISOR) === 0 ? RESTRICT_USER_PAGE : 0) |
       (isWrite || (this.$leafLo & PAGE_DIRTY) !== 0 ? 0 : RESTRICT_CLEAN)
   }
@@ -256,9 +270,21 @@ export class Walker {
     return -1
   }
 
-  /** PS is always honoured in 8-byte entries and needs CR4.PSE in 4-byte ones. */
-  private mapsPages(level: number, controls: number): boolean {
-    return this.leafAbove[level] === 1 && (this.nxExists || (controls & CONTROL_PSE) !== 0)
+  /** Each entry is read again, because one table may serve at two levels and then one entry is met twice. */
+  private setAccessedDirty(write: boolean): number {
+    const { mem, steps } = this
+    const last = (this.$steps - 1) * STEP_WORDS
+    let changed = 0
+    for (let step = 0; step <= last; step += STEP_WORDS) {
+      const wanted = write && step === last ? PAGE_ACCESSED | PAGE_DIRTY : PAGE_ACCESSED
+      const table = steps[step + STEP_TABLE]!
+      const slot = steps[step + STEP_SLOT]!
+      const entryLo = mem.loadLo(table, slot)
+      if ((entryLo & wanted) === wanted) continue
+      mem.storeLo(table, slot, entryLo | wanted)
+      changed++
+    }
+    return changed
   }
 
   private firstPfn(level: number, entryLo: number, entryHi: number): number {
@@ -267,4 +293,18 @@ export class Walker {
     const pages = 1 << (this.shift[level]! - this.pageShift)
     return (entryPfn(entryLo, entryHi & PFN_HI_MASK, this.pageShift) & -pages) >>> 0
   }
+}
+
+function buildRow(m: MachineConfig, g: Geometry, level: number): readonly number[] {
+  const shape = g.levels[level]!
+  const reserved = reservedBits(m, g, level)
+  const row = new Array<number>(ROW_WORDS).fill(0)
+  row[ROW_LEVEL] = level
+  row[ROW_SHIFT] = shape.shift
+  row[ROW_INDEX_MASK] = (1 << shape.bits) - 1
+  row[ROW_LEAF_ABOVE] = shape.leaf && level < LEVEL_PTE ? 1 : 0
+  row[ROW_RESERVED_TABLE_LO] = reserved.tableLo
+  row[ROW_RESERVED_LEAF_LO] = reserved.leafLo
+  row[ROW_RESERVED_HI] = reserved.hi
+  return row
 }

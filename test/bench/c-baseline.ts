@@ -9,21 +9,25 @@ import type { TraceRecords } from '../../src/kernel/abi.js'
 import type { TlbConfig } from '../../src/machine/config.js'
 import type { TlbCounts } from '../../src/engine/replay.js'
 
-export interface BaselineResult {
-  medianMs: number
+/** What both programs count. */
+export interface BaselineCounts {
   l1i: TlbCounts
   l1d: TlbCounts
   stlb: TlbCounts
+}
+
+export interface BaselineResult extends BaselineCounts {
+  medianMs: number
 }
 
 /** The compiled program with a trace to run on. Call `remove()` when done. */
 export class CBaseline {
   private readonly folder: string
 
-  /** Undefined when there is no gcc. */
-  static build(source: string, trace: TraceRecords): CBaseline | undefined {
+  /** Undefined when there is no gcc. `root`: the project's folder. */
+  static build(root: string, trace: TraceRecords): CBaseline | undefined {
     if (spawnSync('gcc', ['--version']).error) return undefined
-    return new CBaseline(source, trace)
+    return new CBaseline(join(root, 'test', 'bench', 'baseline.c'), trace)
   }
 
   private constructor(source: string, trace: TraceRecords) {
@@ -46,5 +50,13 @@ export class CBaseline {
 
   remove(): void {
     rmSync(this.folder, { recursive: true })
+  }
+}
+
+/** A ratio means nothing when the two did different work. */
+export function checkEqual(name: string, ours: BaselineCounts, baseline: BaselineCounts): void {
+  for (const level of ['l1i', 'l1d', 'stlb'] as const) {
+    if (ours[level].misses === baseline[level].misses && ours[level].lookups === baseline[level].lookups) continue
+    throw new Error(`bench ${name}: ${level} ${JSON.stringify(ours[level])}, in C ${JSON.stringify(baseline[level])}`)
   }
 }

@@ -1,18 +1,25 @@
-// `npm run bench`: runs every suite and prints medians, rates and ratios. Nothing here fails
-// because something is slow; numbers are for reading, beside the machine they were taken on.
+// `npm run bench`: runs every suite, or those named (`npm run bench -- mixes`), and prints medians,
+// rates and ratios. Nothing here fails because something is slow; numbers are for reading, beside
+// the machine they were taken on.
 
 import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { benchMixes } from './mixes.js'
 import { benchReplay } from './replay.js'
 import type { BenchRow, BenchSuite } from './suite.js'
 
-const SUITES: readonly ((root: string) => Promise<BenchSuite>)[] = [benchReplay]
+const SUITES: Readonly<Record<string, (root: string) => Promise<BenchSuite>>> = {
+  mixes: benchMixes, replay: benchReplay,
+}
 
 const root = projectFolder()
 process.stdout.write(`node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}\n`)
-for (const run of SUITES) print(await run(root))
+const wanted = process.argv.slice(2)
+for (const [name, run] of Object.entries(SUITES)) {
+  if (wanted.length === 0 || wanted.includes(name)) print(await run(root))
+}
 
 function print({ name, notes, rows }: BenchSuite): void {
   const width = Math.max(...rows.map((row) => row.name.length))

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { parseTlbOption } from '../../src/cli/tlb-option.js'
 import { replayTrace, type ReplayResult } from '../../src/engine/replay.js'
 import { loadTrace } from '../../src/scenario/trace-file.js'
-import { CBaseline, type BaselineResult } from './c-baseline.js'
+import { CBaseline, checkEqual, type BaselineResult } from './c-baseline.js'
 import { measure, type BenchRow, type BenchSuite } from './suite.js'
 
 const CASES = [
@@ -24,7 +24,7 @@ export async function benchReplay(root: string): Promise<BenchSuite> {
   const trace = await loadTrace(file)
   const notes = [`${trace.records} records; decoding and page-table construction are not timed`]
 
-  const c = CBaseline.build(join(root, 'test', 'bench', 'baseline.c'), trace)
+  const c = CBaseline.build(root, trace)
   const rows: BenchRow[] = []
   for (const { name, tlb, largePages, flushEvery } of CASES) {
     const options = { tlb: parseTlbOption(tlb), largePages, flushEvery }
@@ -54,12 +54,4 @@ export async function benchReplay(root: string): Promise<BenchSuite> {
   c?.remove()
   notes.push(c ? 'C baseline: gcc -O3, equal counts' : 'C baseline: skipped (no gcc)')
   return { name: 'replay', notes, rows }
-}
-
-/** A ratio means nothing when the two did different work. */
-function checkEqual(name: string, ours: ReplayResult, baseline: BaselineResult): void {
-  for (const level of ['l1i', 'l1d', 'stlb'] as const) {
-    if (ours[level].misses === baseline[level].misses && ours[level].lookups === baseline[level].lookups) continue
-    throw new Error(`bench ${name}: ${level} ${JSON.stringify(ours[level])}, in C ${JSON.stringify(baseline[level])}`)
-  }
 }
