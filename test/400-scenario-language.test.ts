@@ -91,6 +91,7 @@ describe('operations', () => {
   test('mmap is private, readable and writable, and leaves the address to the kernel', async () => {
     const plain = {
       op: 'mmap', area: 0, bytes: 8192, prot: 3, fixed: false, noReplace: false, populate: false, huge: false,
+      giant: false, shared: false, file: -1, fileOffset: 0, device: false,
     }
     expect((await code('- mmap: {name: b, size: 5000}'))[0]).toEqual(plain)
     const options = 'bytes: 8K, at: 0x7f0000001000, prot: rx, fixed: true, expectError: ENOMEM'

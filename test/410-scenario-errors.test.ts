@@ -32,7 +32,9 @@ describe('messages', () => {
       '      |         ^~~~',
       'did you mean "touch"?',
       'expected one of: touch, read, write, exec, compute, spin, signal, store, load, mmap, munmap, mprotect, madvise, '
-        + 'wait, sleep, wake, barrier, mark, yield, exit, replay, fork, repeat',
+        + 'mremap, migrate, numaHint, reclaim, sync, truncate, gupFast, modifyLdt, vmalloc, vfree, kernelTouch, useMm, '
+        + 'unuseMm, kill, exitGroup, setaffinity, nice, irqsOff, wait, sleep, wake, barrier, mark, yield, exit, '
+        + 'replay, fork, clone, vfork, execve, repeat',
     ].join('\n'))
   })
 
@@ -57,7 +59,7 @@ describe('messages', () => {
       '    1 | sed: 1',
       '      | ^~~',
       'did you mean "seed"?',
-      'expected one of: name, question, lookFor, machine, cpus, kernel, seed, processes, kernelThreads, expect',
+      'expected one of: name, question, lookFor, machine, cpus, kernel, seed, files, processes, kernelThreads, expect',
       'and 2 more problems:',
       '  s.yaml:2:7: expected an integer from 1 to 256 CPUs, found "x"',
       '  s.yaml:6:9: unknown operation "tuch"',

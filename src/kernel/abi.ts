@@ -38,7 +38,10 @@ export const PROT_WRITE = 2
 export const PROT_EXEC = 4
 
 /** Errors that a system call returns to a program, by their Linux names and numbers. */
-export const ERRNO = { EPERM: 1, ESRCH: 3, EAGAIN: 11, ENOMEM: 12, EFAULT: 14, EEXIST: 17, EINVAL: 22 } as const
+export const ERRNO = {
+  EPERM: 1, ESRCH: 3, EINTR: 4, EBADF: 9, EAGAIN: 11, ENOMEM: 12, EACCES: 13, EFAULT: 14, EBUSY: 16, EEXIST: 17,
+  EINVAL: 22,
+} as const
 export type ErrnoName = keyof typeof ERRNO
 
 /** Where in the scenario file an instruction stands, for messages. */
@@ -133,8 +136,17 @@ export interface MmapInstruction extends Base {
   /** MAP_FIXED_NOREPLACE: fail with EEXIST where something is mapped already. */
   noReplace: boolean
   populate: boolean
-  /** MAP_HUGETLB with 2 MiB pages. */
+  /** MAP_HUGETLB: 2 MiB pages, or 1 GiB pages when `giant` is set too (x86-64 names). */
   huge: boolean
+  giant: boolean
+  /** MAP_SHARED; otherwise MAP_PRIVATE. */
+  shared: boolean
+  /** Index into `ProgramImage.files`, or -1: anonymous memory. */
+  file: number
+  /** First byte of the file that is mapped, a multiple of the page size. */
+  fileOffset: number
+  /** A driver's memory without struct pages (VM_PFNMAP); excludes `file`. */
+  device: boolean
 }
 export interface MunmapInstruction extends Base {
   op: 'munmap'
@@ -148,7 +160,22 @@ export interface MprotectInstruction extends Base {
 export interface MadviseInstruction extends Base {
   op: 'madvise'
   where: AreaRef
-  advice: 'dontneed'
+  advice: Advice
+}
+/** MADV_*: what madvise may be told. */
+export const ADVICE = ['dontneed', 'free', 'cold', 'pageout', 'hugepage', 'nohugepage', 'collapse'] as const
+export type Advice = (typeof ADVICE)[number]
+/** Moves or resizes a mapping (mremap(2)). */
+export interface MremapInstruction extends Base {
+  op: 'mremap'
+  where: AreaRef
+  /** New length in bytes. */
+  bytes: number
+  /** MREMAP_FIXED: the new address; undefined lets the kernel choose. */
+  at?: U64
+  mayMove: boolean
+  /** The area that names the result, or -1: then the area of `where`, if it is one, follows the move. */
+  area: number
 }
 export interface ForkInstruction extends Base {
   op: 'fork'
@@ -157,6 +184,26 @@ export interface ForkInstruction extends Base {
   comm: string
   /** CPUs the child may run on; undefined: as the parent. */
   cpus?: readonly number[]
+}
+/** clone(CLONE_VM | CLONE_THREAD): a thread that shares the address space and the thread group. */
+export interface CloneInstruction extends Base {
+  op: 'clone'
+  program: number
+  comm: string
+  cpus?: readonly number[]
+}
+/** A child that shares the address space; the parent sleeps until the child calls execve or exits. */
+export interface VforkInstruction extends Base {
+  op: 'vfork'
+  program: number
+  comm: string
+  cpus?: readonly number[]
+}
+/** execve(): a new address space and a new program; the other threads of the group end. Never returns. */
+export interface ExecveInstruction extends Base {
+  op: 'execve'
+  program: number
+  comm: string
 }
 export interface WaitInstruction extends Base {
   /** Waits until every child of this task has exited. */
@@ -193,11 +240,114 @@ export interface YieldInstruction extends Base {
 export interface ExitInstruction extends Base {
   op: 'exit'
 }
+/** exit_group(): every thread of the process ends. */
+export interface ExitGroupInstruction extends Base {
+  op: 'exitGroup'
+}
+/** kill(SIGKILL): ends the named task and its thread group. */
+export interface KillInstruction extends Base {
+  op: 'kill'
+  comm: string
+}
+/** sched_setaffinity(): CPUs that the named task, or this one, may run on from now on. */
+export interface SetAffinityInstruction extends Base {
+  op: 'setaffinity'
+  /** '' is the caller. */
+  comm: string
+  cpus: readonly number[]
+}
+/** setpriority(): the nice value of the named task, or of this one. */
+export interface NiceInstruction extends Base {
+  op: 'nice'
+  /** '' is the caller. */
+  comm: string
+  /** -20 to 19. */
+  value: number
+}
+/** A stretch in the kernel with interrupts off, as of a driver; interrupts wait until its end. */
+export interface IrqsOffInstruction extends Base {
+  op: 'irqsOff'
+  cycles: number
+}
+
+// ---- system calls and kernel work on memory that has a place besides the caller's mappings ----
+
+/** move_pages(): migrates the pages of the range to other frames. */
+export interface MigrateInstruction extends Base {
+  op: 'migrate'
+  where: AreaRef
+}
+/** What the NUMA balancing scan does to a range (change_prot_numa): marks its entries for hinting faults. */
+export interface NumaHintInstruction extends Base {
+  op: 'numaHint'
+  where: AreaRef
+}
+/** memory.reclaim: reclaims so many pages in the context of the caller. */
+export interface ReclaimInstruction extends Base {
+  op: 'reclaim'
+  pages: number
+}
+/** fsync(): writes the dirty pages of a file back, write-protecting their mappings first. */
+export interface SyncInstruction extends Base {
+  op: 'sync'
+  /** Index into `ProgramImage.files`. */
+  file: number
+}
+/** ftruncate(): the file has so many bytes from now on; mappings beyond them are taken away everywhere. */
+export interface TruncateInstruction extends Base {
+  op: 'truncate'
+  file: number
+  bytes: number
+}
+/** get_user_pages_fast(): a lockless walk of the range with interrupts off. */
+export interface GupFastInstruction extends Base {
+  op: 'gupFast'
+  where: AreaRef
+}
+/** modify_ldt(): replaces the LDT of the address space. */
+export interface ModifyLdtInstruction extends Base {
+  op: 'modifyLdt'
+  entries: number
+}
+/** vmalloc(): a kernel buffer; a second one under the same name is an error. */
+export interface VmallocInstruction extends Base {
+  op: 'vmalloc'
+  /** Index into `ProgramImage.bufferNames`. */
+  buffer: number
+  bytes: number
+}
+export interface VfreeInstruction extends Base {
+  op: 'vfree'
+  buffer: number
+}
+/** The kernel itself reads or writes a vmalloc buffer, `count` accesses of `stride` bytes from `offset` on. */
+export interface KernelTouchInstruction extends Base {
+  op: 'kernelTouch'
+  buffer: number
+  access: 'read' | 'write'
+  offset: number
+  stride: number
+  count: number
+}
+/** kthread_use_mm(): a kernel thread takes the address space of a process; `read` and `write` then go there. */
+export interface UseMmInstruction extends Base {
+  op: 'useMm'
+  /** Index into `ProgramImage.processes`. */
+  process: number
+}
+export interface UnuseMmInstruction extends Base {
+  op: 'unuseMm'
+}
 
 export type Instruction =
   | TouchInstruction | ComputeInstruction | SpinInstruction | ReplayInstruction | LoopInstruction | EndInstruction
   | StoreInstruction | LoadInstruction
   | MmapInstruction | MunmapInstruction | MprotectInstruction | MadviseInstruction
+  | MremapInstruction | MigrateInstruction | NumaHintInstruction | ReclaimInstruction | SyncInstruction
+  | TruncateInstruction | GupFastInstruction | ModifyLdtInstruction
+  | VmallocInstruction | VfreeInstruction | KernelTouchInstruction | UseMmInstruction | UnuseMmInstruction
+  | CloneInstruction | VforkInstruction | ExecveInstruction | ExitGroupInstruction | KillInstruction
+  | SetAffinityInstruction | NiceInstruction | IrqsOffInstruction
   | ForkInstruction | WaitInstruction | SleepInstruction | WakeInstruction | BarrierInstruction | SignalInstruction
   | MarkInstruction | YieldInstruction | ExitInstruction
 
@@ -242,5 +392,9 @@ export interface ProgramImage {
   flagNames: readonly string[]
   barriers: readonly { name: string; tasks: number }[]
   traces: readonly TraceRecords[]
+  /** Files that mmap can map; all empty page cache at the start of the run. */
+  files: readonly { name: string; bytes: number }[]
+  /** Names of vmalloc buffers. */
+  bufferNames: readonly string[]
   processes: readonly InitialProcess[]
 }

@@ -26,6 +26,7 @@ import { kernelThreadMain } from './syscalls.js'
 import type { KernelState, Platform } from './state.js'
 import { vpnOf } from './state.js'
 import { Task } from './task.js'
+import { anonymousArea } from './vma.js'
 
 /** Low memory that firmware and legacy devices keep. */
 const FIRMWARE_BYTES = 2 ** 20
@@ -58,6 +59,7 @@ export function bootKernel(
     tasks: [],
     mms: new Map([[initMm.ctxId, initMm]]),
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),
+    rmap: new Map(),
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     zeroPagePfn: 0,
     nextPid: 1,
@@ -159,8 +161,7 @@ function startProcess(k: KernelState, process: InitialProcess): void {
         mm.vmas.insert({
           vmStart: vpnOf(k, range.start.hi, range.start.lo),
           vmEnd: vpnOf(k, range.end.hi, range.end.lo - 1) + 1,
-          prot: PROT_READ | PROT_WRITE | PROT_EXEC,
-          huge: false,
+          ...anonymousArea(PROT_READ | PROT_WRITE | PROT_EXEC),
         })
       }
     }

@@ -15,6 +15,7 @@ import { FRAME_USER } from './frames.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import { pageAddRmap, pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import type { Vma } from './vma.js'
@@ -109,7 +110,7 @@ function* doAnonymousPage(
   yield* lock.acquire(cpu, true)
   if (isEmpty(k, table, slot)) {
     storeLeaf(k, cpu, mm, table, slot, pfn, leafFlags(k, vma.prot, level, access.write))
-    k.frames.mapcount[pfn] = 1
+    pageAddRmap(k, mm, vpn, pfn)
     k.frames.anonExclusive[pfn] = 1
     mm.rssPages += pages
     k.counters.demandZero += 1
@@ -139,7 +140,7 @@ function* doWpPage(
     lock.release(cpu, true)
     return 'done'
   }
-  if (old !== k.zeroPagePfn && k.frames.mapcount[old] === 1) {
+  if (old !== k.zeroPagePfn && mayReuse(k, old)) {
     setEntry(k, cpu, mm, table, slot, oldLo | PAGE_RW | PAGE_DIRTY | PAGE_ACCESSED, oldHi & ~SAVED_DIRTY_HI)
     k.frames.anonExclusive[old] = 1
     k.counters.cowReuses += 1
@@ -162,14 +163,14 @@ function* doWpPage(
     const exec = (oldHi & PAGE_NX_HI) === 0 && g.entryBytes === 8 ? PROT_EXEC : 0
     const flags = leafFlags(k, PROT_READ | PROT_WRITE | exec, level, true)
     storeLeaf(k, cpu, mm, table, slot, copy, flags)
-    k.frames.mapcount[copy] = 1
+    pageAddRmap(k, mm, vpn, copy)
     k.frames.anonExclusive[copy] = 1
     k.counters.cowCopies += 1
     emit(k, cpu, EVENT.pageMap, vpnHi(k, vpn), vpnLo(k, vpn), copy, k.frames.order[copy])
     if (old === k.zeroPagePfn) {
       mm.rssPages += pages
     } else {
-      k.frames.mapcount[old] -= 1
+      pageRemoveRmap(k, mm, vpn, old)
       freeUserPage(k, cpu, old)
     }
   } else {
@@ -178,6 +179,15 @@ function* doWpPage(
   cpu.preemptCount -= 1
   lock.release(cpu, true)
   return 'done'
+}
+
+/**
+ * May the only mapping of a page become writable without a copy? 4.6 counts mappings (reuse_swap_page); 6.x
+ * counts references (wp_can_reuse_anon_folio), so a page that another mm's gather still holds is copied.
+ */
+function mayReuse(k: KernelState, pfn: number): boolean {
+  if (k.frames.mapcount[pfn] !== 1) return false
+  return k.config.kernel.era === 'linux-4.6' || k.frames.refcount[pfn] === 1
 }
 
 /** _PAGE_SAVED_DIRTY (bit 58): the dirty state of an entry that was made read-only. */

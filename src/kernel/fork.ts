@@ -18,6 +18,7 @@ import {
 } from './pgtable.js'
 import { retFromFork, schedule, wakeUp, wakeUpNew } from './sched.js'
 import { smpSendReschedule } from './ipi.js'
+import { pageAddRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import { Task } from './task.js'
@@ -171,7 +172,7 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
       const page = entryPfn(lo, hi, k.geometry.pageShift)
       if (page !== k.zeroPagePfn) {
         k.frames.get(page)
-        k.frames.mapcount[page] += 1
+        pageAddRmap(k, to, vpn, page)
         k.frames.anonExclusive[page] = 0
         to.rssPages += pagesPerEntry(k.geometry, level)
       }

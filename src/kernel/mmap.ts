@@ -14,6 +14,7 @@ import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
 import type { MmuGather } from './mmu-gather.js'
 import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
+import { anonymousArea, partOf } from './vma.js'
 import type { Vma } from './vma.js'
 import { freePgtables, zapRange } from './zap.js'
 
@@ -50,7 +51,7 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   const start = isCut ? -ERRNO.EINVAL : wanted
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
-    mm.vmas.insert({ vmStart: start, vmEnd: start + pages, prot: request.prot, huge: request.huge })
+    mm.vmas.insert({ vmStart: start, vmEnd: start + pages, ...anonymousArea(request.prot), huge: request.huge })
   }
   mm.mmapLock.release(cpu, true)
   if (start >= 0 && request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request.prot)
@@ -148,8 +149,7 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 
 /** The parts of the areas of [start, end) that lie in it, as they are now. */
 function clip(mm: Mm, start: number, end: number): Vma[] {
-  return mm.vmas.overlapping(start, end).map(({ vmStart, vmEnd, prot, huge }) => (
-    { vmStart: Math.max(start, vmStart), vmEnd: Math.min(end, vmEnd), prot, huge }))
+  return mm.vmas.overlapping(start, end).map(vma => partOf(vma, start, end))
 }
 
 /** DONTNEED of a huge area: 4.6 refuses it; 6.x wants an aligned start and leaves a partial page at the end. */

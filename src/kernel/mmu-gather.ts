@@ -117,7 +117,6 @@ export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): Ke
   yield* flushMmuTlbonly(k, cpu, gather)
   let freed = 0
   for (const pfn of gather.pages.splice(0)) {
-    k.frames.mapcount[pfn] -= 1
     const pages = 1 << k.frames.order[pfn]
     if (k.frames.put(cpu.id, pfn)) {
       k.counters.pagesFreed += pages

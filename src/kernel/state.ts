@@ -16,6 +16,7 @@ import type { Frames } from './frames.js'
 import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
+import type { Rmap } from './rmap.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
 
@@ -79,6 +80,8 @@ export interface KernelState {
   readonly tasks: Task[]
   readonly mms: Map<number, Mm>
   readonly freeMmSlots: number[]
+  /** Who maps which user frame. */
+  readonly rmap: Rmap
   readonly barriers: Barrier[]
   /** The shared page of zeroes. */
   zeroPagePfn: number

@@ -179,9 +179,18 @@ function rangeOf(k: KernelState, task: Task, instruction: Instruction): PageRang
     const start = instruction.at === undefined ? 0 : vpnOf(k, instruction.at.hi, instruction.at.lo)
     return { start, end: start + Math.ceil(instruction.bytes / 2 ** k.geometry.pageShift) }
   }
-  if (instruction.op !== 'munmap' && instruction.op !== 'mprotect' && instruction.op !== 'madvise') return undefined
-  const { mm } = task
-  return mm === undefined ? undefined : resolveRange(k, mm, instruction.where)
+  switch (instruction.op) {
+    case 'munmap':
+    case 'mprotect':
+    case 'madvise':
+    case 'mremap':
+    case 'migrate':
+    case 'numaHint':
+    case 'gupFast':
+      return task.mm === undefined ? undefined : resolveRange(k, task.mm, instruction.where)
+    default:
+      return undefined
+  }
 }
 
 function resolveRange(k: KernelState, mm: NonNullable<Task['mm']>, where: AreaRef): PageRange | undefined {

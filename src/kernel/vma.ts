@@ -2,12 +2,31 @@
 // for a free gap. Ranges are half-open page numbers [vmStart, vmEnd) in base pages. Page tables
 // are not touched here.
 
-/** Attributes of an area; areas merge only when all are equal. */
+/** Attributes of an area; areas merge only when all are equal and a file goes on where it stopped. */
 export interface VmaAttributes {
   /** PROT_* bits. */
   prot: number
   /** Backed by 2 MiB pages (VM_HUGETLB). */
   huge: boolean
+  /** With `huge`: by 1 GiB pages. */
+  giant: boolean
+  /** VM_SHARED: writes reach the file and every other mapping of it. */
+  shared: boolean
+  /** vm_file: index of the file that it maps, or NO_FILE for anonymous memory. */
+  file: number
+  /** vm_pgoff: page of the file at vmStart; 0 without a file. */
+  pgoff: number
+  /** VM_PFNMAP: a driver's memory, without struct pages. */
+  device: boolean
+  /** VM_HUGEPAGE and VM_NOHUGEPAGE, as madvise set them. */
+  thp: 'default' | 'hugepage' | 'nohugepage'
+}
+
+export const NO_FILE = -1
+
+/** Private anonymous memory of base pages. */
+export function anonymousArea(prot: number): VmaAttributes {
+  return { prot, huge: false, giant: false, shared: false, file: NO_FILE, pgoff: 0, device: false, thp: 'default' }
 }
 
 export interface Vma extends VmaAttributes {
@@ -61,7 +80,7 @@ export class VmaList {
     const index = this.#firstEndingAfter(vpn)
     const area = this.#areas[index]
     if (area === undefined || area.vmStart >= vpn) return
-    this.#areas.splice(index + 1, 0, { ...area, vmStart: vpn })
+    this.#areas.splice(index + 1, 0, { ...area, vmStart: vpn, pgoff: pgoffAt(area, vpn) })
     area.vmEnd = vpn
   }
 
@@ -134,8 +153,25 @@ export class VmaList {
   #mergePair(index: number): void {
     const left = this.#areas[index]
     const right = this.#areas[index + 1]
-    if (left.vmEnd !== right.vmStart || left.prot !== right.prot || left.huge !== right.huge) return
+    if (left.vmEnd !== right.vmStart || !isSameKind(left, right)) return
+    if (right.pgoff !== pgoffAt(left, left.vmEnd)) return
     left.vmEnd = right.vmEnd
     this.#areas.splice(index + 1, 1)
   }
+}
+
+/** linear_page_index(): the page of the file at `vpn`; 0 without a file. */
+export function pgoffAt(area: Vma, vpn: number): number {
+  return area.file === NO_FILE ? 0 : area.pgoff + vpn - area.vmStart
+}
+
+/** The part of an area that lies in [start, end), as an area of its own. */
+export function partOf(area: Vma, start: number, end: number): Vma {
+  const vmStart = Math.max(start, area.vmStart)
+  return { ...area, vmStart, vmEnd: Math.min(end, area.vmEnd), pgoff: pgoffAt(area, vmStart) }
+}
+
+function isSameKind(a: Vma, b: Vma): boolean {
+  return a.prot === b.prot && a.huge === b.huge && a.giant === b.giant && a.shared === b.shared && a.file === b.file
+    && a.device === b.device && a.thp === b.thp
 }

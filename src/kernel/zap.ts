@@ -14,6 +14,7 @@ import type { Mm } from './mm.js'
 import type { MmuGather } from './mmu-gather.js'
 import { flushMmu, flushMmuTlbonly, gatherEntry, gatherPage, gatherTable } from './mmu-gather.js'
 import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import { pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 
 /** unmap_page_range(): clears every entry of [start, end); full gathers are flushed on the way. */
@@ -87,8 +88,10 @@ function clearEntries(
     gatherEntry(gather, vpn, pages)
     if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) continue
     const page = entryPfn(lo, hi, k.geometry.pageShift)
-    gather.mm.rssPages -= page === k.zeroPagePfn ? 0 : pages
-    if (page !== k.zeroPagePfn && gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }
+    if (page === k.zeroPagePfn) continue
+    gather.mm.rssPages -= pages
+    pageRemoveRmap(k, gather.mm, vpn, page)
+    if (gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }
   }
   return { visited: entries, count, full: false }
 }

@@ -4,8 +4,8 @@
 import type { KernelEra } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/layout.js'
 import type { GeometryName } from '../machine/config.js'
-import { geometryOf, LEVEL_PTE } from '../machine/geometry.js'
-import type { RawMmap, RawOperation } from './schema.js'
+import { geometryOf, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, type Geometry } from '../machine/geometry.js'
+import type { RawMmap, RawOperation } from './schema-operations.js'
 import { hex64, parseSize, parseU64 } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'
 
@@ -17,6 +17,8 @@ export class AddressSpace {
   readonly pageBytes: number
   /** Bytes of the page that `huge` asks for. */
   readonly largePageBytes: number
+  /** Bytes of the page above it; undefined where the geometry has none. */
+  readonly giantPageBytes: number | undefined
   /** First byte address that user mappings may not reach. */
   readonly userEnd: bigint
   private readonly vaBits: bigint
@@ -28,6 +30,7 @@ export class AddressSpace {
     this.geometry = name
     this.pageBytes = 2 ** geometry.pageShift
     this.largePageBytes = 2 ** (large?.shift ?? geometry.pageShift)
+    this.giantPageBytes = giantPageBytes(geometry)
     this.userEnd = BigInt(kernelLayout(era, geometry).userEndVpn) * BigInt(this.pageBytes)
     this.vaBits = BigInt(geometry.vaBits)
     this.canonical = geometry.canonical
@@ -57,9 +60,22 @@ export class AddressSpace {
     const given = [raw.pages === undefined ? undefined : raw.pages * this.pageBytes, raw.bytes, raw.size]
       .filter((value) => value !== undefined)
     if (given.length !== 1) return undefined
-    const unit = raw.huge ? this.largePageBytes : this.pageBytes
+    const unit = this.mmapUnit(raw)
     return Math.ceil(parseSize(given[0]!) / unit) * unit
   }
+
+  /** Bytes of the pages that an mmap asks for. */
+  mmapUnit(raw: RawMmap): number {
+    if (raw.huge === '1G') return this.giantPageBytes ?? this.largePageBytes
+    return raw.huge ? this.largePageBytes : this.pageBytes
+  }
+}
+
+/** 1 GiB on x86-64: a leaf above another one. */
+function giantPageBytes(geometry: Geometry): number | undefined {
+  const isGiant = geometry.levels[LEVEL_PUD]!.leaf && !geometry.levels[LEVEL_PUD]!.folded
+    && geometry.levels[LEVEL_PMD]!.leaf && !geometry.levels[LEVEL_PMD]!.folded
+  return isGiant ? 2 ** geometry.levels[LEVEL_PUD]!.shift : undefined
 }
 
 /** The address as an exact number, after checking that user code may have `bytes` there. */
@@ -84,9 +100,21 @@ export function mappedAreas(
   for (const operation of program) {
     if (typeof operation === 'string') continue
     if (operation.mmap?.name !== undefined) addArea(into, operation.mmap.name, space.mmapBytes(operation.mmap) ?? 0)
+    if (operation.mremap?.name !== undefined) addArea(into, operation.mremap.name, mremapBytes(space, operation.mremap))
     if (operation.repeat) mappedAreas(space, operation.repeat.do, into)
+    // Threads, and a vfork child, map into the same space.
+    const sharer = operation.clone ?? operation.vfork
+    if (sharer) mappedAreas(space, sharer.program, into)
   }
   return into
+}
+
+/** Length of what mremap leaves under a new name; 0 when only the run can tell. */
+function mremapBytes(space: AddressSpace, raw: NonNullable<Exclude<RawOperation, string>['mremap']>): number {
+  if (raw.toPages !== undefined) return raw.toPages * space.pageBytes
+  if (raw.to !== undefined) return parseSize(raw.to)
+  if (raw.pages !== undefined) return raw.pages * space.pageBytes
+  return raw.bytes === undefined ? 0 : parseSize(raw.bytes)
 }
 
 export function addArea(areas: AreaSizes, name: string, bytes: number): void {

@@ -10,8 +10,9 @@ import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
 import { MAX_CYCLES } from './fields.js'
 import type { ScenarioOverrides } from './scenario.js'
 import {
-  DEFAULT_MACHINE, MAX_CPUS, type RawKernel, type RawMachine, type RawScenario, type RawTlb, type RawTlbLevel,
+  DEFAULT_MACHINE, type RawKernel, type RawMachine, type RawScenario, type RawTlb, type RawTlbLevel,
 } from './schema.js'
+import { MAX_CPUS } from './schema-operations.js'
 import { suggestionLines } from './suggest.js'
 import { parseDuration, parseSize, parseTlbArray } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'

@@ -6,17 +6,22 @@
 
 import {
   MAX_LOOP_DEPTH, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
-  type AccessKind, type ErrnoName, type Instruction, type LoopInstruction, type Program, type SourceLine,
+  type AccessKind, type Instruction, type LoopInstruction, type MremapInstruction, type Program, type SourceLine,
   type TraceRecords,
 } from '../kernel/abi.js'
-import { mappedAreas, userAddress, type AddressSpace, type VisibleAreas } from './address-space.js'
-import { MAX_COUNT, MAX_CYCLES } from './fields.js'
+import { assert } from '../base/assert.js'
+import { mappedAreas, userAddress, VisibleAreas, type AddressSpace, type AreaSizes } from './address-space.js'
+import { MAX_COUNT } from './fields.js'
 import { FixedMappings, overlapError, overlapNote } from './fixed-mappings.js'
 import type { Names } from './names.js'
-import { compileRange, rangeOf, WORD_BYTES, type RangeContext, type RangeRules, type RawPlace } from './ranges.js'
+import { callRules, compileCall, expecting } from './compile-calls.js'
+import { compileRange, rangeOf, WORD_BYTES, type RangeContext, type RawPlace } from './ranges.js'
 import type { ScenarioNote } from './scenario.js'
-import type { RawFork, RawMmap, RawOperation, RawRange, RawRepeat, RawTouch } from './schema.js'
-import { hex64, parseDuration, parseSize, parseU64, toCycles, toU64 } from './values.js'
+import type {
+  RawFork, RawExecve, RawMmap, RawOperation, RawRange, RawRepeat, RawTouch,
+} from './schema-operations.js'
+import { compileReplay } from './compile-replay.js'
+import { hex64, parseSize, parseU64, toU64 } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'
 
 /** What all programs of a scenario share while they are compiled. */
@@ -32,6 +37,8 @@ export interface ProgramSet {
   seed: number
   /** Checks a `cpu`/`cpus` pair; undefined when neither is given. */
   cpus: (raw: { cpu?: number | undefined; cpus?: number[] | undefined }, path: Path) => number[] | undefined
+  /** The areas that a process maps, by its name; an error when there is none. */
+  processAreas: (name: string, path: Path) => { index: number; areas: AreaSizes }
 }
 
 /** The task that will run a program. */
@@ -45,6 +52,8 @@ export interface TaskContext {
   /** How many tasks run this program: more than one for a child forked in a loop. */
   copies: number
   whyUnknown: (area: string) => string | undefined
+  /** A kernel thread that has taken the address space of a process. */
+  borrowed?: boolean
 }
 
 const PROT_BITS = {
@@ -55,7 +64,12 @@ const PROT_BITS = {
   rwx: PROT_READ | PROT_WRITE | PROT_EXEC,
 } as const
 
-const KERNEL_THREAD_OPERATIONS = ['compute', 'sleep', 'wake', 'barrier', 'signal', 'mark', 'yield', 'repeat', 'exit']
+const KERNEL_THREAD_OPERATIONS = [
+  'compute', 'sleep', 'wake', 'barrier', 'signal', 'mark', 'yield', 'repeat', 'exit', 'irqsOff', 'nice', 'setaffinity',
+  'kill', 'reclaim', 'sync', 'truncate', 'vmalloc', 'vfree', 'kernelTouch', 'useMm', 'unuseMm',
+]
+/** What a kernel thread may do with the address space that it took with useMm. */
+const BORROWED_MM_OPERATIONS = ['touch', 'read', 'write', 'gupFast']
 
 type Op<Key extends Exclude<RawOperation, string> extends infer Map ? keyof Map : never> =
   NonNullable<Exclude<RawOperation, string>[Key]>
@@ -102,10 +116,7 @@ class ProgramCompiler {
     const map: Exclude<RawOperation, string> = typeof raw === 'string' ? { [raw]: null } : raw
     const key = Object.keys(map)[0] as keyof typeof map
     const here = typeof raw === 'string' ? path : [...path, key]
-    if (this.task.kernelThread && !KERNEL_THREAD_OPERATIONS.includes(key)) {
-      throw this.set.source.error(`a kernel thread cannot ${key}: it has no address space of its own`, here,
-        [`expected one of: ${KERNEL_THREAD_OPERATIONS.join(', ')}`], 'key')
-    }
+    if (this.task.kernelThread) this.checkKernelThread(key, here)
     const source = this.sourceLine(path)
     const { names, source: text } = this.set
     switch (key) {
@@ -113,7 +124,6 @@ class ProgramCompiler {
       case 'read': return this.touch(map.read!, 'read', source, here)
       case 'write': return this.touch(map.write!, 'write', source, here)
       case 'exec': return this.touch(map.exec!, 'exec', source, here)
-      case 'compute': return this.emit({ op: 'compute', cycles: this.cycles(map.compute!, here), source })
       case 'spin': return this.emit({ op: 'spin', flag: names.spin(map.spin!, here), source })
       case 'signal': return this.emit({ op: 'signal', flag: names.signal(map.signal!), source })
       case 'store': return this.store(map.store!, source, here)
@@ -125,14 +135,12 @@ class ProgramCompiler {
         const where = compileRange(this.ranges, map.mprotect!, here, callRules(expectError))
         return this.emit({ op: 'mprotect', where, prot: PROT_BITS[prot], source, ...expecting(expectError) })
       }
-      case 'madvise': {
-        const { advice, expectError } = map.madvise!
-        const where = compileRange(this.ranges, map.madvise!, here, callRules(expectError))
-        return this.emit({ op: 'madvise', where, advice, source, ...expecting(expectError) })
-      }
-      case 'fork': return this.fork(map.fork!, source, here)
+      case 'fork':
+      case 'clone':
+      case 'vfork': return this.child(key, map[key]!, source, here)
+      case 'execve': return this.execve(map.execve!, source, here)
+      case 'useMm': return this.useMm(map.useMm!, source, here)
       case 'repeat': return this.repeat(map.repeat!, source, here)
-      case 'sleep': return this.sleep(map.sleep!, source, here)
       case 'wake': {
         names.wake(map.wake!, here)
         return this.emit({ op: 'wake', comm: map.wake!, source })
@@ -146,11 +154,32 @@ class ProgramCompiler {
         if (/[\n\r]/.test(map.mark!)) throw text.error('a mark is one line of text', here)
         return this.emit({ op: 'mark', text: map.mark!, source })
       }
-      case 'replay': return this.replay(map.replay!, source, here)
+      case 'replay': return this.emit(compileReplay(this.set, this.task, map.replay!, source, here))
       case 'wait':
       case 'yield':
+      case 'unuseMm':
+      case 'exitGroup':
       case 'exit': return this.emit({ op: key, source })
+      default: {
+        const { frequencyGhz, cpus } = this.set
+        const context = {
+          source: text, names, ranges: this.ranges, frequencyGhz, pageBytes: this.set.space.pageBytes, cpus,
+          comm: this.task.comm,
+        }
+        const call = compileCall(context, key, map, here, source)
+        assert(call !== undefined, `operation ${key} has no meaning`)
+        if (call.op === 'mremap') this.followMremap(map.mremap!, call)
+        return this.emit(call)
+      }
     }
+  }
+
+  private checkKernelThread(key: string, path: Path): void {
+    if (KERNEL_THREAD_OPERATIONS.includes(key)) return
+    if (BORROWED_MM_OPERATIONS.includes(key) && this.task.borrowed) return
+    const more = this.task.borrowed ? BORROWED_MM_OPERATIONS : []
+    throw this.set.source.error(`a kernel thread cannot ${key}: it has no address space of its own`, path,
+      [`expected one of: ${[...KERNEL_THREAD_OPERATIONS, ...more].join(', ')}`], 'key')
   }
 
   private emit(instruction: Instruction): void {
@@ -236,6 +265,12 @@ class ProgramCompiler {
       throw text.error('fixed and noReplace exclude each other', [...path, 'noReplace'],
         ['fixed replaces what is mapped there'])
     }
+    if (raw.file !== undefined && raw.device) {
+      throw text.error('file and device exclude each other', [...path, 'device'], ['a device has memory of its own'])
+    }
+    if (raw.huge === '1G' && space.giantPageBytes === undefined) {
+      throw text.error(`${space.geometry} has no pages of 1 GiB`, [...path, 'huge'])
+    }
     if ((raw.fixed || raw.noReplace) && raw.at === undefined) {
       throw text.error('a fixed mapping needs an address', [...path, raw.fixed ? 'fixed' : 'noReplace'],
         ['add "at: <address>"'])
@@ -251,7 +286,12 @@ class ProgramCompiler {
       fixed: raw.fixed ?? false,
       noReplace: raw.noReplace ?? false,
       populate: raw.populate ?? false,
-      huge: raw.huge ?? false,
+      huge: (raw.huge ?? false) !== false,
+      giant: raw.huge === '1G',
+      shared: raw.shared ?? false,
+      file: raw.file === undefined ? -1 : names.file(raw.file, [...path, 'file']),
+      fileOffset: this.fileOffset(raw, path),
+      device: raw.device ?? false,
       source,
       ...expecting(raw.expectError),
     })
@@ -265,7 +305,7 @@ class ProgramCompiler {
       return parseU64(text)
     }
     const start = userAddress(source, space, text, bytes, at)
-    const unit = raw.huge ? space.largePageBytes : space.pageBytes
+    const unit = space.mmapUnit(raw)
     if (start % BigInt(unit) !== 0n) {
       throw source.error(`the address ${hex64(start)} is not aligned`, at, [
         `expected a multiple of the page size, ${unit}`, `the nearest below is ${hex64(start - start % BigInt(unit))}`,
@@ -279,6 +319,16 @@ class ProgramCompiler {
       if (earlier) this.set.notes.push(overlapNote(source, mapping, earlier))
     }
     return start
+  }
+
+  private fileOffset(raw: RawMmap, path: Path): number {
+    if (raw.fileOffset === undefined) return 0
+    const at = [...path, 'fileOffset']
+    const { source, space } = this.set
+    if (raw.file === undefined) throw source.error('fileOffset needs a file', at, ['add "file: <name>"'], 'key')
+    const offset = parseSize(raw.fileOffset)
+    if (offset % space.pageBytes === 0) return offset
+    throw source.error(`the offset ${offset} is not aligned`, at, [`expected a multiple of ${space.pageBytes}`])
   }
 
   private munmap(raw: Op<'munmap'>, source: SourceLine, path: Path): void {
@@ -296,24 +346,66 @@ class ProgramCompiler {
     this.emit({ op: 'munmap', where, source, ...expecting(expectError) })
   }
 
-  private fork(raw: RawFork, source: SourceLine, path: Path): void {
+  /** The area has its new length, or the result its name, from here on. */
+  private followMremap(raw: Op<'mremap'>, call: MremapInstruction): void {
+    const area = raw.name ?? rangeOf(raw).area
+    if (area === undefined) return
+    const source = rangeOf(raw).area
+    const unchanged = source === undefined ? 0 : this.task.areas.maxBytes(source)
+    this.task.areas.add(area, call.bytes > 0 ? call.bytes : unchanged)
+    this.task.fixed.forget()
+  }
+
+  /** fork copies the address space; clone and vfork share it. */
+  private child(op: 'fork' | 'clone' | 'vfork', raw: RawFork, source: SourceLine, path: Path): void {
     const { names, space } = this.set
     names.task(raw.name, [...path, 'name'])
     const cpus = this.set.cpus(raw, path)
     const parent = this.task
+    const ownFixed = op === 'fork' && this.depth === 0
     const child: TaskContext = {
       ...parent,
       comm: raw.name,
-      areas: parent.areas.forChild(),
-      fixed: this.depth === 0 ? new FixedMappings(parent.fixed.surviving) : new FixedMappings(),
+      areas: op === 'fork' ? parent.areas.forChild() : parent.areas,
+      fixed: ownFixed ? new FixedMappings(parent.fixed.surviving) : new FixedMappings(),
       copies: Math.min(MAX_COUNT, parent.copies * this.times),
       whyUnknown: (area) => mappedAreas(space, raw.program).has(area)
         ? 'it is mapped only after this operation' : parent.whyUnknown(area),
     }
     const at = this.code.length
-    this.emit({ op: 'fork', program: 0, comm: raw.name, source, ...(cpus ? { cpus } : {}) })
+    const instruction = { op, comm: raw.name, source, ...(cpus ? { cpus } : {}) }
+    this.emit({ ...instruction, program: 0 })
     const program = compileProgram(this.set, child, raw.program, [...path, 'program'])
-    this.code[at] = { op: 'fork', program, comm: raw.name, source, ...(cpus ? { cpus } : {}) }
+    this.code[at] = { ...instruction, program }
+  }
+
+  /** A new address space knows none of the old areas. */
+  private execve(raw: RawExecve, source: SourceLine, path: Path): void {
+    const comm = raw.name ?? this.task.comm
+    if (raw.name !== undefined) this.set.names.task(raw.name, [...path, 'name'])
+    const { space } = this.set
+    const image: TaskContext = {
+      ...this.task,
+      comm,
+      areas: new VisibleAreas(new Map(), new Map()),
+      fixed: new FixedMappings(),
+      whyUnknown: (area) => mappedAreas(space, raw.program).has(area)
+        ? 'it is mapped only after this operation' : 'execve leaves no area of the old address space',
+    }
+    const at = this.code.length
+    this.emit({ op: 'execve', program: 0, comm, source })
+    const program = compileProgram(this.set, image, raw.program, [...path, 'program'])
+    this.code[at] = { op: 'execve', program, comm, source }
+  }
+
+  private useMm(raw: string, source: SourceLine, path: Path): void {
+    if (!this.task.kernelThread) {
+      throw this.set.source.error('useMm is for kernel threads: a process has an address space', path, [], 'key')
+    }
+    const process = this.set.processAreas(raw, path)
+    for (const [name, sizes] of process.areas) for (const bytes of sizes) this.task.areas.add(name, bytes)
+    this.task.borrowed = true
+    this.emit({ op: 'useMm', process: process.index, source })
   }
 
   private repeat(raw: RawRepeat, source: SourceLine, path: Path): void {
@@ -333,63 +425,8 @@ class ProgramCompiler {
     this.times = outerTimes
   }
 
-  private sleep(raw: Op<'sleep'>, source: SourceLine, path: Path): void {
-    if (raw === 'forever') {
-      this.set.names.sleepForever(this.task.comm, path)
-      return this.emit({ op: 'sleep', cycles: 0, source })
-    }
-    if (typeof raw !== 'object') return this.emit({ op: 'sleep', cycles: this.cycles(raw, path), source })
-    const given = Object.entries(raw).filter(([, value]) => value !== undefined)
-    if (given.length !== 1) {
-      throw this.set.source.error('sleep needs its duration exactly once', path,
-        ['expected one of: cycles, ns, us, ms'], 'key')
-    }
-    const [unit, value] = given[0]!
-    const cycles = toCycles(value!, unit, this.set.frequencyGhz)
-    this.emit({ op: 'sleep', cycles: this.cycles(cycles, [...path, unit]), source })
-  }
-
-  /** A positive number of cycles. */
-  private cycles(raw: number | string, path: Path): number {
-    const cycles = parseDuration(raw, this.set.frequencyGhz)
-    if (cycles >= 1 && cycles <= MAX_CYCLES) return cycles
-    throw this.set.source.error(cycles < 1 ? 'the duration is less than one cycle' : 'the duration is too long', path,
-      [`expected 1 to ${MAX_CYCLES} cycles`])
-  }
-
-  private replay(raw: Op<'replay'>, source: SourceLine, path: Path): void {
-    const { source: text, space, names } = this.set
-    const options = typeof raw === 'string' ? { trace: raw } : raw
-    const records = this.set.traces.get(options.trace)!
-    const from = options.from ?? 0
-    if (from >= records.records) {
-      throw text.error(`the trace has ${records.records} records, so it has no record ${from}`, [...path, 'from'])
-    }
-    const count = options.count ?? records.records - from
-    if (from + count > records.records) {
-      throw text.error(`the trace has only ${records.records - from} records from ${from} on`, [...path, 'count'])
-    }
-    for (const { start, end } of records.ranges) {
-      const first = (BigInt(start.hi) << 32n) | BigInt(start.lo)
-      const bytes = Number(((BigInt(end.hi) << 32n) | BigInt(end.lo)) - first)
-      const complaint = space.complaint(first, bytes)
-      if (complaint !== undefined) throw text.error(`the trace does not fit this machine: ${complaint}`, path)
-    }
-    const trace = names.trace(options.trace, records)
-    this.task.traceMappings.add(trace)
-    this.emit({ op: 'replay', trace, from, count, source })
-  }
-
   private sourceLine(path: Path): SourceLine {
     const { line, column } = this.set.source.source.position(this.set.source.span(path).start)
     return { line, column }
   }
-}
-
-function callRules(expectError: ErrnoName | undefined): RangeRules {
-  return { kind: 'pages', mayFail: expectError !== undefined }
-}
-
-function expecting(expectError: ErrnoName | undefined): { expectError?: ErrnoName } {
-  return expectError === undefined ? {} : { expectError }
 }

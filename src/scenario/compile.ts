@@ -11,8 +11,14 @@ import type { Expectation } from './expect.js'
 import { checkThreadsApart, FixedMappings } from './fixed-mappings.js'
 import { Names } from './names.js'
 import type { ScenarioNote, ScenarioOverrides } from './scenario.js'
-import type { RawOperation, RawProcess, RawScenario, RawThread } from './schema.js'
+import type { RawOperation } from './schema-operations.js'
+import type { RawProcess, RawScenario, RawThread } from './schema.js'
+import { suggestionLines } from './suggest.js'
+import { parseSize } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'
+
+/** As much as MAX_COUNT base pages of 4 KiB would be too much for any simulated memory. */
+const MAX_FILE_BYTES = 2 ** 40
 
 export interface CompiledScenario {
   config: SimulationConfig
@@ -36,7 +42,9 @@ export function compileScenario(
     frequencyGhz: config.machine.costs.frequencyGhz,
     seed: config.seed,
     cpus: (given, path) => compileCpus(source, given, path, config.machine.cpus),
+    processAreas: (name, path) => processAreas(set, raw, name, path),
   }
+  compileFiles(set, raw)
   const processes = compileProcesses(set, raw)
   names.check()
   return {
@@ -47,6 +55,32 @@ export function compileScenario(
         { taskNames: names.taskNames, cpus: config.machine.cpus }, overrides)),
     notes: set.notes.toSorted((a, b) => a.position.line - b.position.line || a.position.column - b.position.column),
   }
+}
+
+function compileFiles(set: ProgramSet, raw: RawScenario): void {
+  for (const [index, { name, pages, bytes }] of (raw.files ?? []).entries()) {
+    const path: Path = ['files', index]
+    if ((pages === undefined) === (bytes === undefined)) {
+      throw set.source.error('a file needs its length exactly once', path, ['expected pages or bytes'])
+    }
+    const length = pages === undefined ? parseSize(bytes!) : pages * set.space.pageBytes
+    if (length === 0 || length > MAX_FILE_BYTES) {
+      throw set.source.error(`a file has 1 byte to ${MAX_FILE_BYTES} bytes`, path)
+    }
+    set.names.defineFile(name, length, [...path, 'name'])
+  }
+}
+
+/** What a kernel thread that takes the address space of process `name` may name. */
+function processAreas(
+  set: ProgramSet, raw: RawScenario, name: string, path: Path,
+): { index: number; areas: AreaSizes } {
+  const names = raw.processes.map(process => process.name)
+  const index = names.indexOf(name)
+  if (index < 0) throw set.source.error(`unknown process "${name}"`, path, suggestionLines(name, names))
+  const { program, threads } = raw.processes[index]!
+  const programs = program === undefined ? (threads ?? []).map(thread => thread.program) : [program]
+  return { index, areas: allAreas(set.space, programs) }
 }
 
 /** A thread as it will be compiled, whether it was written in full or as the short form of a process. */

@@ -38,7 +38,7 @@ export function keys<Shape extends z.ZodRawShape>(shape: Shape, noun = 'key', hi
       }
       const unknown = (issue as unknown as KeyIssue).keys[0]!
       const hints = hint?.(issue as unknown as KeyIssue) ?? []
-      return [`unknown ${noun} "${unknown}"`, ...hints, ...suggestionLines(unknown, names, 40)].join('\n')
+      return [`unknown ${noun} "${unknown}"`, ...hints, ...suggestionLines(unknown, names, 60)].join('\n')
     },
   })
 }

@@ -29,7 +29,12 @@ export class Names {
   private readonly barriers = new Map<string, Barrier>()
   private readonly tasks = new Map<string, Path>()
   private readonly wakes: { comm: string; path: Path }[] = []
+  private readonly taskReferences: { comm: string; path: Path }[] = []
   private readonly endlessSleeps: { comm: string; path: Path }[] = []
+  private readonly files = new Map<string, number>()
+  private readonly buffers: string[] = []
+  private readonly definedBuffers = new Set<string>()
+  private readonly bufferReferences: { name: string; path: Path }[] = []
   private readonly traces: { name: string; records: TraceRecords }[] = []
 
   constructor(source: YamlSource) {
@@ -90,6 +95,35 @@ export class Names {
     this.wakes.push({ comm, path })
   }
 
+  /** A task that some call names, besides wake. */
+  taskReference(comm: string, path: Path): void {
+    this.taskReferences.push({ comm, path })
+  }
+
+  /** A file of the scenario, with its length in bytes. */
+  defineFile(name: string, bytes: number, path: Path): void {
+    if (this.files.has(name)) throw this.source.error(`there are two files named "${name}"`, path)
+    this.files.set(name, bytes)
+  }
+
+  file(name: string, path: Path): number {
+    const index = [...this.files.keys()].indexOf(name)
+    if (index >= 0) return index
+    throw this.source.error(`unknown file "${name}"`, path,
+      suggestionLines(name, [...this.files.keys()], undefined, 'no file is listed; expected "files: [{name: ...}]"'))
+  }
+
+  /** A vmalloc buffer that some program allocates. */
+  defineBuffer(name: string): number {
+    this.definedBuffers.add(name)
+    return this.bufferIndex(name)
+  }
+
+  buffer(name: string, path: Path): number {
+    this.bufferReferences.push({ name, path })
+    return this.bufferIndex(name)
+  }
+
   sleepForever(comm: string, path: Path): void {
     this.endlessSleeps.push({ comm, path })
   }
@@ -101,7 +135,12 @@ export class Names {
 
   /** Throws for the first wait that nobody can end. */
   check(): void {
-    for (const { comm, path } of this.wakes) {
+    for (const { name, path } of this.bufferReferences) {
+      if (this.definedBuffers.has(name)) continue
+      throw this.source.error(`no task allocates the buffer "${name}"`, path,
+        suggestionLines(name, [...this.definedBuffers], undefined, 'expected "vmalloc: {name: ...}" in some program'))
+    }
+    for (const { comm, path } of [...this.wakes, ...this.taskReferences]) {
       if (!this.tasks.has(comm)) {
         throw this.source.error(`unknown task "${comm}"`, path, suggestionLines(comm, this.taskNames))
       }
@@ -125,12 +164,14 @@ export class Names {
   }
 
   /** The name tables of the image. */
-  tables(): Pick<ProgramImage, 'areaNames' | 'flagNames' | 'barriers' | 'traces'> {
+  tables(): Pick<ProgramImage, 'areaNames' | 'flagNames' | 'barriers' | 'traces' | 'files' | 'bufferNames'> {
     return {
       areaNames: [...this.areas.keys()],
       flagNames: [...this.flags.keys()],
       barriers: [...this.barriers].map(([name, { participants, tasks }]) =>
         ({ name, tasks: tasks?.count ?? participants })),
+      files: [...this.files].map(([name, bytes]) => ({ name, bytes })),
+      bufferNames: this.buffers,
       traces: this.traces.map((trace) => trace.records),
     }
   }
@@ -139,6 +180,11 @@ export class Names {
     let flag = this.flags.get(name)
     if (!flag) this.flags.set(name, flag = { signalled: false, spin: undefined })
     return flag
+  }
+
+  private bufferIndex(name: string): number {
+    const known = this.buffers.indexOf(name)
+    return known >= 0 ? known : this.buffers.push(name) - 1
   }
 
   private flagIndex(name: string): number {

@@ -8,7 +8,8 @@ import { UserError } from '../base/errors.js'
 import type { TraceRecords } from '../kernel/abi.js'
 import { compileScenario } from './compile.js'
 import type { LoadTrace, Scenario, ScenarioOverrides } from './scenario.js'
-import { scenarioSchema, type RawOperation, type RawScenario } from './schema.js'
+import type { RawOperation } from './schema-operations.js'
+import { scenarioSchema, type RawScenario } from './schema.js'
 import { schemaError } from './schema-errors.js'
 import { nearestName } from './suggest.js'
 import { YamlSource, type Path } from './yaml-source.js'
@@ -143,7 +144,10 @@ function* replaysOf(program: readonly RawOperation[], path: Path): Generator<{ t
     if (typeof operation.replay === 'string') yield { trace: operation.replay, path: [...here, 'replay'] }
     else if (operation.replay) yield { trace: operation.replay.trace, path: [...here, 'replay', 'trace'] }
     if (operation.repeat) yield* replaysOf(operation.repeat.do, [...here, 'repeat', 'do'])
-    if (operation.fork) yield* replaysOf(operation.fork.program, [...here, 'fork', 'program'])
+    for (const key of ['fork', 'clone', 'vfork', 'execve'] as const) {
+      const body = operation[key]
+      if (body) yield* replaysOf(body.program, [...here, key, 'program'])
+    }
   }
 }
 

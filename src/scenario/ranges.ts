@@ -5,7 +5,7 @@
 import type { AreaRef } from '../kernel/abi.js'
 import { userAddress, type AddressSpace, type VisibleAreas } from './address-space.js'
 import type { Names } from './names.js'
-import type { RawRange } from './schema.js'
+import type { RawRange } from './schema-operations.js'
 import { suggestionLines } from './suggest.js'
 import { hex64, parseSize, parseU64, toU64, U64_PATTERN } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'

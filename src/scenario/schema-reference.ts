@@ -59,20 +59,22 @@ barriers belong to the whole scenario, and so do task names, of which each may b
 `
 
 const ORDER = ['scenario', 'machine', 'tlb', 'tlb level', 'paging cache', 'costs', 'kernel', 'process', 'thread',
-  'kernel thread', 'operation', 'touch', 'access', 'store', 'load', 'mmap', 'range', 'mprotect', 'madvise', 'sleep',
-  'barrier', 'fork', 'repeat', 'replay', 'expectation']
+  'kernel thread', 'file', 'operation', 'touch', 'access', 'store', 'load', 'mmap', 'range', 'mprotect', 'madvise',
+  'mremap', 'reclaim', 'truncate', 'modifyLdt', 'vmalloc', 'kernelTouch', 'sleep', 'barrier', 'fork', 'clone', 'vfork',
+  'execve', 'setaffinity', 'nice', 'repeat', 'replay', 'expectation']
 
 const INTRODUCTIONS: Record<string, string> = {
   scenario: 'The keys at the top of the file.',
-  operation: 'A program is a list of operations, each a map with exactly one of these keys (`wait`, `yield` and `exit` '
-    + 'may stand alone). Every program ends with `exit`, written or not.',
+  operation: 'A program is a list of operations, each a map with exactly one of these keys (`wait`, `yield`, `exit`, '
+    + '`exitGroup` and `unuseMm` may stand alone). Every program ends with `exit`, written or not.',
   access: 'Of `read`, `write` and `exec`.',
+  range: 'Of `munmap`, `migrate`, `numaHint` and `gupFast`.',
   'tlb level': 'A level whose page sizes have arrays of their own.',
   expectation: 'Each entry is about one `counter`, `event` or `task`.',
 }
 
 const HEADINGS: Record<string, string> = {
-  scenario: 'Top level', operation: 'Operations', range: 'munmap', expectation: 'expect',
+  scenario: 'Top level', operation: 'Operations', range: 'munmap and other ranges', expectation: 'expect',
 }
 
 /** The text of docs/scenario-reference.md. */

@@ -6,28 +6,22 @@
 // nobody completes); that is compile.ts and what it calls.
 
 import { z } from 'zod'
-import { ERRNO, type ErrnoName } from '../kernel/abi.js'
 import { KERNEL_ERAS } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
 import { GEOMETRY_NAMES } from '../machine/config.js'
 import type { Costs } from '../machine/costs.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
 import {
-  comm, describeValue, duration, flag, integer, keys, MAX_COUNT, name, oneOf, place, size, some, text, tlbArray, u64,
-  wants, type KeyIssue,
+  comm, duration, flag, integer, keys, MAX_COUNT, name, oneOf, size, some, text, tlbArray, wants,
 } from './fields.js'
-import { suggestionLines } from './suggest.js'
+import { cpuList, cpuNumber, MAX_CPUS, program } from './schema-operations.js'
 
-export const MAX_CPUS = 256
 export const DEFAULT_MACHINE = 'skl-2s'
 const MIN_GHZ = 0.001
 const MAX_GHZ = 100
 const MAX_COST_CYCLES = 1e9
 const COST_NAMES = Object.keys(Object.values(MACHINE_PRESETS)[0]!.costs) as (keyof Costs)[]
 const presetName = oneOf('machine preset', Object.keys(MACHINE_PRESETS))
-const cpuNumber = integer(0, MAX_CPUS - 1).meta({ title: 'CPU number' })
-const cpuList = some(cpuNumber, 'CPU numbers')
-const pages = integer(1, MAX_COUNT, 'pages')
 
 // ---- machine and kernel ----
 
@@ -85,159 +79,6 @@ const kernel = keys({
   physBase: size.optional().describe('Physical load address of the kernel image, a multiple of 2M. Default: 16M.'),
 }).meta({ id: 'kernel' })
 
-// ---- operations ----
-
-const placeShape = {
-  area: name.optional().describe('An area that an mmap of this process named.'),
-  at: u64.optional().describe('An absolute address, instead of an area.'),
-  offset: size.optional().describe('Bytes from the start of the area or address. Default: 0.'),
-}
-const rangeShape = {
-  ...placeShape,
-  pages: pages.optional().describe('Length in base pages. Default: to the end of the area.'),
-  bytes: size.optional().describe('Length in bytes, instead of pages.'),
-}
-const expectError = oneOf('error number', Object.keys(ERRNO) as ErrnoName[]).optional()
-  .describe('The error that the system call must return; anything else fails the run. Without it an error is shown '
-    + 'in the summary, and the program goes on.')
-
-const patternShape = {
-  pattern: oneOf('pattern', ['seq', 'random']).optional()
-    .describe('seq: start, start + stride, ... and around; random: any aligned word of the range. Default: seq.'),
-  stride: size.optional().describe('Bytes between accesses. Default: one base page.'),
-  count: integer(1, MAX_COUNT, 'accesses').optional().describe('Number of accesses. Default: one pass over the range.'),
-  passes: integer(1, MAX_COUNT, 'passes').optional().describe('Passes over the range, instead of a count.'),
-  seed: integer(0, 2 ** 32 - 1).optional().describe('Seed of the random pattern. Default: the seed of the scenario.'),
-}
-const touch = z.union([place, keys({
-  ...rangeShape,
-  access: oneOf('access', ['read', 'write', 'exec']).optional().describe('What the accesses do. Default: read.'),
-  write: flag.optional().describe('`write: true` is short for `access: write`.'),
-  ...patternShape,
-}).meta({ id: 'touch' })], wants('an area, an address or a map'))
-const access = z.union([place, keys({ ...rangeShape, ...patternShape }).meta({ id: 'access' })],
-  wants('an area, an address or a map'))
-
-const wantsTime = wants('a positive number')
-const time = z.number(wantsTime).positive(wantsTime)
-const prot = oneOf('protection', ['rw', 'r', 'rwx', 'rx', 'none'])
-const range = keys({ ...rangeShape, expectError }).meta({ id: 'range' })
-const leafShape = {
-  touch: touch.optional().describe('Accesses memory: an area, an address, or a range with a pattern.'),
-  read: access.optional().describe('`touch` that reads.'),
-  write: access.optional().describe('`touch` that writes.'),
-  exec: access.optional().describe('`touch` that fetches instructions.'),
-  compute: duration.optional().describe('Runs without touching memory.'),
-  spin: name.optional().describe('Polls in user mode until some task signals the flag.'),
-  signal: name.optional().describe('Raises a flag that `spin` waits for. A flag stays raised.'),
-  store: keys({ ...placeShape, value: u64.describe('The 64-bit value.') }).meta({ id: 'store' }).optional()
-    .describe('Stores a 64-bit value, 8-byte aligned.'),
-  load: z.union([place, keys({
-    ...placeShape, expect: u64.optional().describe('The value that must be found; another one fails the run.'),
-  }).meta({ id: 'load' })], wants('an area, an address or a map')).optional()
-    .describe('Loads 8 bytes, 8-byte aligned, and may check the value.'),
-  mmap: keys({
-    name: name.optional().describe('Names the area for later operations of this process and its children.'),
-    pages: pages.optional().describe('Length in base pages.'),
-    bytes: size.optional().describe('Length in bytes; the kernel rounds it up to whole pages.'),
-    size: size.optional().describe('The same as bytes.'),
-    at: u64.optional()
-      .describe('Wanted address. Without `fixed` or `noReplace` it is a hint: where something is mapped the kernel '
-        + 'chooses another one, and the run says so in a note. Default: the kernel chooses.'),
-    prot: prot.optional().describe('Protection. Default: rw.'),
-    fixed: flag.optional().describe('MAP_FIXED: replaces what is mapped there, also a part of it; '
-      + 'the run says so in a note.'),
-    noReplace: flag.optional().describe('MAP_FIXED_NOREPLACE: EEXIST if something is mapped there. '
-      + 'An overlap that is certain is an error in the scenario, unless `expectError: EEXIST` announces it.'),
-    populate: flag.optional().describe('MAP_POPULATE: fault every page in at once.'),
-    huge: flag.optional().describe('MAP_HUGETLB: large pages (2 MiB on x86-64).'),
-    expectError,
-  }).meta({ id: 'mmap' }).optional().describe('Maps anonymous private memory.'),
-  munmap: z.union([name, range], wants('an area or a map')).optional().describe('Unmaps an area or a part of it.'),
-  mprotect: keys({ ...rangeShape, prot: prot.describe('The new protection.'), expectError })
-    .meta({ id: 'mprotect' }).optional().describe('Changes the protection of a range.'),
-  madvise: keys({
-    ...rangeShape, advice: oneOf('advice', ['dontneed']).describe('dontneed drops the pages.'), expectError,
-  }).meta({ id: 'madvise' }).optional().describe('Advises the kernel about a range.'),
-  wait: z.null(wants('nothing after "wait:"')).optional().describe('Waits until every child of this task has exited.'),
-  sleep: z.union([duration, z.literal('forever'), keys({
-    cycles: integer(1, 1e12).optional().describe('Cycles.'),
-    ns: time.optional().describe('Nanoseconds.'),
-    us: time.optional().describe('Microseconds.'),
-    ms: time.optional().describe('Milliseconds.'),
-  }).meta({ id: 'sleep' })], wants("a duration such as 1000 (cycles) or '10us', or forever")).optional()
-    .describe('Sleeps for a time, or `forever`: until some task wakes this one.'),
-  wake: comm.optional().describe('Wakes the named task. If it does not sleep, the wake-up is remembered once.'),
-  barrier: z.union([name, keys({
-    name: name.describe('Name of the barrier.'),
-    tasks: integer(1, 65536, 'tasks').optional()
-      .describe('Tasks that must arrive. Default: all initial threads and forked children that mention it.'),
-  }).meta({ id: 'barrier' })], wants('the name of a barrier or a map')).optional()
-    .describe('Waits, asleep, until all its tasks have arrived.'),
-  mark: text.optional().describe('Writes a tracing_mark_write event.'),
-  yield: z.null(wants('nothing after "yield:"')).optional().describe('Lets another task of this CPU run.'),
-  exit: z.null(wants('nothing after "exit:"')).optional().describe('Ends the task. Every program ends with it anyway.'),
-  replay: z.union([text, keys({
-    trace: text.describe('Path of the trace, relative to the scenario file.'),
-    from: integer(0, MAX_COUNT).optional().describe('First record. Default: 0.'),
-    count: integer(1, MAX_COUNT, 'records').optional().describe('Number of records. Default: to the end of the trace.'),
-  }).meta({ id: 'replay' })], wants('the path of a trace or a map')).optional()
-    .describe('Replays a recorded memory trace; its pages are mapped before the run starts.'),
-}
-
-type LeafOperations = { [Key in keyof typeof leafShape]?: z.infer<(typeof leafShape)[Key]> }
-export interface RawFork {
-  name: string
-  cpu?: number | undefined
-  cpus?: number[] | undefined
-  program: RawOperation[]
-}
-export interface RawRepeat {
-  times: number
-  do: RawOperation[]
-}
-/** One operation as written: a map with exactly one key, or the bare word. */
-export type RawOperation = 'wait' | 'yield' | 'exit'
-  | (LeafOperations & { fork?: RawFork | undefined; repeat?: RawRepeat | undefined })
-
-const operation: z.ZodType<RawOperation> = z.lazy(() => operationSchema)
-const program = some(operation, 'operations')
-const operationShape = {
-  ...leafShape,
-  fork: keys({
-    name: comm.describe('Task name of the child.'),
-    cpu: cpuNumber.optional().describe('The CPU the child runs on. Default: as the parent.'),
-    cpus: cpuList.optional().describe('CPUs the child may run on.'),
-    program: program.describe('What the child runs.'),
-  }).meta({ id: 'fork' }).optional().describe('Forks a child that shares memory copy-on-write.'),
-  repeat: keys({
-    times: integer(1, MAX_COUNT, 'times').describe('How often, at least once.'),
-    do: program.describe('The operations to repeat.'),
-  }).meta({ id: 'repeat' }).optional().describe('Repeats operations.'),
-}
-export const OPERATION_NAMES = Object.keys(operationShape)
-
-const operationMap = keys(operationShape, 'operation', indentationHint).superRefine((value, context) => {
-  const given = Object.keys(value)
-  if (given.length === 1 || context.issues.length > 0) return
-  const found = given.length === 0 ? 'none' : given.join(', ')
-  context.addIssue({ code: 'custom', message: `an operation is a map with exactly one key, found ${found}\n`
-    + 'every operation of a program starts with its own "- "' })
-}).meta({ id: 'operation' })
-const operationSchema = z.union([z.enum(['wait', 'yield', 'exit']), operationMap], {
-  error: ({ input }) => {
-    if (typeof input !== 'string') return `expected an operation such as "- touch: buf", found ${describeValue(input)}`
-    if (OPERATION_NAMES.includes(input)) return `the operation "${input}" needs a value\nexpected "- ${input}: ..."`
-    return [`unknown operation "${input}"`, ...suggestionLines(input, OPERATION_NAMES, 40)].join('\n')
-  },
-})
-
-/** `- touch:` with its options at the same depth reads as two keys; say so. */
-function indentationHint(issue: KeyIssue): string[] {
-  const first = Object.keys(issue.input as object).find((key) => key in operationShape)
-  return first === undefined ? [] : [`if it is an option of "${first}", indent it below "${first}:"`]
-}
-
 // ---- who runs ----
 
 const thread = keys({
@@ -257,8 +98,14 @@ const kernelThread = keys({
   name: comm.describe('Task name, unique in the scenario.'),
   cpu: cpuNumber.optional().describe('The CPU it runs on. Default: any.'),
   cpus: cpuList.optional().describe('CPUs it may run on.'),
-  program: program.describe('Only compute, sleep, wake, barrier, signal, mark, yield, repeat and exit.'),
+  program: program.describe('Only what needs no address space; after useMm also read, write, touch and gupFast.'),
 }).meta({ id: 'kernel thread' })
+
+const file = keys({
+  name: name.describe('Name of the file.'),
+  pages: integer(1, MAX_COUNT, 'pages').optional().describe('Length in base pages.'),
+  bytes: size.optional().describe('Length in bytes.'),
+}).meta({ id: 'file' })
 
 // ---- expectations ----
 
@@ -292,6 +139,7 @@ export const scenarioSchema = keys({
   kernel: z.union([era, kernel], wants('a kernel era or a map')).optional()
     .describe('The kernel: an era, or options. Default: linux-6.x.'),
   seed: integer(0, 2 ** 32 - 1).optional().describe('Seed of everything random. Default: 1.'),
+  files: some(file, 'files').optional().describe('Files that mmap can map. No page of them is cached at the start.'),
   processes: some(processMap, 'processes').describe('What runs. The only key that is required.'),
   kernelThreads: some(kernelThread, 'kernel threads').optional()
     .describe('Tasks without an address space of their own.'),
@@ -306,16 +154,6 @@ export type RawKernel = z.infer<typeof kernel>
 export type RawProcess = z.infer<typeof processMap>
 export type RawThread = z.infer<typeof thread>
 export type RawExpectation = z.infer<typeof expectation>
-/** The keys by which operations name a piece of memory. */
-export interface RawRange {
-  area?: string | undefined
-  at?: number | string | undefined
-  offset?: number | string | undefined
-  pages?: number | undefined
-  bytes?: number | string | undefined
-}
-export type RawTouch = z.infer<typeof touch>
-export type RawMmap = NonNullable<z.infer<(typeof leafShape)['mmap']>>
 
 /** JSON Schema (draft 2020-12) of a scenario file, for editors. */
 export function scenarioJsonSchema(): Record<string, unknown> {

@@ -15,7 +15,7 @@ export const u64 = (value: bigint): U64 => ({ hi: Number(value >> 32n), lo: Numb
 
 export const mmap = (index: number, pages: number, options: Partial<MmapInstruction> = {}): Instruction => ({
   op: 'mmap', source, area: index, bytes: pages * PAGE, prot: PROT_READ | PROT_WRITE, fixed: false, noReplace: false,
-  populate: false, huge: false, ...options,
+  populate: false, huge: false, giant: false, shared: false, file: -1, fileOffset: 0, device: false, ...options,
 })
 export const touch = (where: AreaRef, access: AccessKind, options: Partial<TouchInstruction> = {}): Instruction => ({
   op: 'touch', source, where, access, pattern: 'seq', stride: PAGE, count: 0, seed: 1, ...options,
@@ -81,7 +81,10 @@ export interface ProcessSpec {
 /** An image of processes; `children` are programs that fork refers to, numbered from 0. */
 export function image(
   processes: readonly ProcessSpec[],
-  options: { areas?: number; flags?: number; barriers?: number[]; children?: Program[] } = {},
+  options: {
+    areas?: number; flags?: number; barriers?: number[]; children?: Program[]
+    files?: { name: string; bytes: number }[]; buffers?: number
+  } = {},
 ): ProgramImage {
   const programs: Program[] = [...(options.children ?? [])]
   return {
@@ -89,6 +92,8 @@ export function image(
     flagNames: Array.from({ length: options.flags ?? 4 }, (_, i) => `flag${i}`),
     barriers: (options.barriers ?? []).map((tasks, i) => ({ name: `barrier${i}`, tasks })),
     traces: [],
+    files: options.files ?? [],
+    bufferNames: Array.from({ length: options.buffers ?? 2 }, (_, i) => `buffer${i}`),
     processes: processes.map((spec, i) => ({
       name: `process${i}`,
       kernelThread: spec.kernelThread ?? false,
