@@ -25,8 +25,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   kernel: ['machine', 'trace', 'base'],
   inspect: ['kernel', 'machine', 'base'],
   scenario: [
-    'kernel/abi', 'kernel/config', 'kernel/counters', 'kernel/layout', 'machine/config', 'machine/costs',
-    'machine/geometry', 'machine/presets', 'base',
+    'kernel/abi', 'kernel/config', 'kernel/counters', 'kernel/layout', 'kernel/policies', 'machine/config',
+    'machine/costs', 'machine/geometry', 'machine/presets', 'base',
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
   study: ['engine', 'scenario', 'trace', 'base'],

@@ -23,6 +23,7 @@ export function writeRunJson(report: RunReport, write: (piece: string) => void):
     engine,
     seed,
     era: kernel.era,
+    policy: kernel.policy,
     machine: {
       preset: machine.preset, cpus: machine.cpus, sockets: machine.sockets, geometry: machine.geometry,
       memoryBytes: machine.memoryBytes, frequencyGhz: machine.costs.frequencyGhz,

@@ -6,6 +6,7 @@ import type { SourcePosition } from '../base/errors.js'
 import { formatBytes } from '../base/units.js'
 import type { SimulationEnd } from '../engine/simulation.js'
 import { CORE_COUNTERS, KERNEL_COUNTERS } from '../kernel/counters.js'
+import { nativePolicy } from '../kernel/policies.js'
 import type { CoreCounter, CounterName } from '../kernel/counters.js'
 import type { SignalIncident } from './run-incidents.js'
 import { shootdownLines } from './run-shootdowns.js'
@@ -50,12 +51,13 @@ export function formatSummary(report: RunReport, style: Style, trace: string | u
 function headLines({ scenario, engine, result }: RunReport, style: Style): string[] {
   const { machine, kernel, seed } = scenario.config
   const { cpus, sockets, costs: { frequencyGhz } } = machine
+  const rival = kernel.policy === nativePolicy(kernel.era) ? '' : `, policy ${kernel.policy}`
   const threads = engine === 'threads' ? 'threads, each CPU in its own worker_thread' : `${engine}, one host thread`
   return [
     `  scenario  ${scenario.file}`,
     `  machine   ${machine.preset}: ${counted(cpus, 'CPU')}, ${counted(sockets, 'socket')}, ${frequencyGhz} GHz, `
       + `${machine.geometry}, ${formatBytes(machine.memoryBytes)} of memory`,
-    `  kernel    ${kernel.era}${kernel.pcid ? ', PCID' : ''}, `
+    `  kernel    ${kernel.era}${rival}${kernel.pcid ? ', PCID' : ''}, `
       + `flush ceiling ${counted(kernel.flushCeilingPages, 'page')}`,
     `  engine    ${threads}; seed ${seed}`,
     `  end       ${endText(result.end, style)} at cycle ${grouped(result.cycle)} = `

@@ -3,6 +3,8 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { EngineError, UserError } from '../base/errors.js'
+import { KERNEL_ERAS, type KernelEra } from '../kernel/config.js'
+import { POLICY_NAMES } from '../kernel/policies.js'
 import { ENGINES, type EngineName } from '../engine/scheduler-loop.js'
 import { simulate } from '../engine/simulate.js'
 import { loadScenario } from '../scenario/parse.js'
@@ -32,6 +34,8 @@ interface Flags {
   cpus?: number
   check?: boolean
   until?: number
+  era?: KernelEra
+  policy?: string
 }
 
 /** The sub-command, to be added to the program. */
@@ -46,6 +50,9 @@ export function runCommand(): Command {
       .choices(ENGINES).default(DEFAULT_ENGINE))
     .option('--seed <n>', 'seed, instead of that of the scenario', integer(0, 2 ** 32 - 1))
     .option('--cpus <n>', 'number of CPUs, instead of that of the scenario', integer(1, MAX_CPUS))
+    .addOption(new Option('--era <name>', 'whose kernel, instead of that of the scenario').choices(KERNEL_ERAS))
+    .addOption(new Option('--policy <name>', 'shootdown policy, instead of that of the scenario')
+      .choices(POLICY_NAMES))
     .option('--check', 'check the invariants after every step (slow)')
     .option('--until <cycle>', 'stop before the first step at or after this cycle', integer(1, Number.MAX_SAFE_INTEGER))
     .action(runFiles)
@@ -81,6 +88,8 @@ async function loadAll(files: readonly string[], flags: Flags, progress: Progres
     events: EVENT_VOCABULARY,
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
+    ...(flags.era === undefined ? {} : { era: flags.era }),
+    ...(flags.policy === undefined ? {} : { policy: flags.policy }),
   }
   const show = onTerminal(progress)
   const scenarios: Scenario[] = []
@@ -139,8 +148,10 @@ function onTerminal(progress: Progress): (text: () => string) => void {
 }
 
 /** What to type for the same run. */
-function commandFor(file: string, { engine, seed, cpus, check, until }: Flags): string {
-  const options: readonly (readonly [string, number | undefined])[] = [['seed', seed], ['cpus', cpus], ['until', until]]
+function commandFor(file: string, { engine, seed, cpus, era, policy, check, until }: Flags): string {
+  const options: readonly (readonly [string, number | string | undefined])[] = [
+    ['seed', seed], ['cpus', cpus], ['era', era], ['policy', policy], ['until', until],
+  ]
   return [
     'shootdown run', shellWord(file), `--engine ${engine}`,
     ...options.flatMap(([name, value]) => (value === undefined ? [] : [`--${name} ${value}`])),

@@ -1,10 +1,11 @@
 // Invariants of one CPU's row, cheap enough for every step: I2 and I12 (the root), I3, I6, I9,
 // I13, I15, I16, I17, I24, I25, I26, I27 (kernel-behaviour.md section 8). They read the kernel's
 // rows, the root and the PCID, none of which a program changes, so it does not matter how far
-// cores have run ahead. What the caches hold is in check-tlb.ts.
+// cores have run ahead. What the caches hold is in check-tlb.ts; the rows of the policy check themselves
+// (TlbPolicy.checkCpu).
 
 import type { KernelCpu } from '../kernel/cpu.js'
-import { TLB_NR_DYN_ASIDS, TLBSTATE_OK } from '../kernel/cpu.js'
+import { TLB_NR_DYN_ASIDS } from '../kernel/cpu.js'
 import { FRAME_TABLE } from '../kernel/frames.js'
 import { nextInterruptCycle } from '../kernel/ipi.js'
 import type { KernelState } from '../kernel/state.js'
@@ -17,8 +18,7 @@ const CALL_FUNCTION_VECTORS: readonly number[] = [251, 252]
 export function checkCpu(k: KernelState, cpu: KernelCpu, cycle?: number): void {
   checkRunning(k, cpu, cycle)
   checkRoot(k, cpu, cycle)
-  if (k.config.kernel.era === 'linux-4.6') checkState46(k, cpu, cycle)
-  else checkState6x(k, cpu, cycle)
+  k.policy.checkCpu(k, cpu, (invariant, mm, text) => violated(k, invariant, { cpu, mm, cycle }, text))
   if (cpu.irqsOff === 0 && cpu.nextInterrupt !== nextInterruptCycle(cpu)) {
     violated(k, 'I25', { cpu, cycle },
       `expects its next interrupt at ${cpu.nextInterrupt}, but it comes at ${nextInterruptCycle(cpu)}`)
@@ -89,47 +89,6 @@ function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): v
   // 32-bit machines have no PCID, whatever the kernel asks for.
   if (k.geometry.canonical && mmu.pcid !== pcid) {
     violated(k, 'I12', { cpu, mm, cycle }, `CR3 has PCID ${mmu.pcid}, the mm's is ${pcid}`)
-  }
-}
-
-/** I15, I16, I17 of Linux 4.6. */
-function checkState46(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
-  const { state, activeMm } = cpu.tlb46
-  if (activeMm.isFreed) violated(k, 'I3', { cpu, mm: activeMm, cycle }, 'the mm in cpu_tlbstate is freed')
-  const isOk = state === TLBSTATE_OK
-  if (isOk && !activeMm.mmCpumask.has(cpu.id)) {
-    violated(k, 'I17', { cpu, mm: activeMm, cycle },
-      `TLB state OK, but mm_cpumask ${activeMm.mmCpumask.toHex()} is without its bit`)
-  }
-  if (cpu.irqsOff > 0) return
-  const { mm } = cpu.current
-  if (mm === undefined && isOk) {
-    violated(k, 'I15', { cpu, mm: activeMm, cycle }, 'a task without an mm runs in TLB state OK')
-  }
-  if (mm !== undefined && (!isOk || activeMm !== mm)) {
-    const text = isOk ? `cpu_tlbstate holds mm ${activeMm.ctxId}` : 'the TLB state is lazy'
-    violated(k, cpu.inUserMode ? 'I16' : 'I15', { cpu, mm, cycle }, `runs with its own mm, but ${text}`)
-  }
-}
-
-/** I12, I15, I16 of Linux 6.x. */
-function checkState6x(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
-  const { loadedMm, isLazy } = cpu.tlb6x
-  const { mm } = cpu.current
-  if (loadedMm !== undefined) {
-    if (loadedMm.isFreed) violated(k, 'I3', { cpu, mm: loadedMm, cycle }, 'the loaded mm is freed')
-    if (isLazy && loadedMm === k.initMm) violated(k, 'I15', { cpu, mm: loadedMm, cycle }, 'lazy with init_mm loaded')
-  }
-  if (isLazy && mm !== undefined) {
-    violated(k, cpu.inUserMode ? 'I16' : 'I15', { cpu, mm, cycle }, 'lazy, but the task has an mm of its own')
-  }
-  if (cpu.irqsOff > 0) return
-  if (loadedMm === undefined) violated(k, 'I12', { cpu, mm, cycle }, 'LOADED_MM_SWITCHING with interrupts on')
-  if (mm !== undefined && loadedMm !== mm) {
-    violated(k, 'I12', { cpu, mm, cycle }, `runs with its own mm, but mm ${loadedMm.ctxId} is loaded`)
-  }
-  if (mm === undefined && loadedMm !== k.initMm && !isLazy) {
-    violated(k, 'I15', { cpu, mm: loadedMm, cycle }, 'borrows an mm, but is not lazy')
   }
 }
 

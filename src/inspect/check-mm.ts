@@ -32,7 +32,9 @@ export function checkMms(k: KernelState, cycle?: number): void {
     }
     lastGeneration.set(mm, mm.tlbGen)
   }
-  if (k.config.kernel.era === 'linux-4.6') checkMasks46(k, cycle)
+  for (const cpu of k.cpus) {
+    k.policy.checkMasks?.(k, cpu, (invariant, mm, text) => violated(k, invariant, { cpu, mm, cycle }, text))
+  }
 }
 
 /** I23: the kernel half of every root is that of the swapper directory. */
@@ -93,15 +95,4 @@ function checkCount(k: KernelState, mm: Mm, lazy: number, cycle: number | undefi
   violated(k, 'I4', { mm, cycle },
     `mm_count is ${mm.mmCount}, but ${lazy} tasks borrow it and mm_users is ${mm.mmUsers}: expected ${least}` +
     (most === least ? '' : ` or ${most}`))
-}
-
-/** I7, Linux 4.6: a bit in the mask means that the CPU has the mm, outside the switch window. */
-function checkMasks46(k: KernelState, cycle: number | undefined): void {
-  for (const cpu of k.cpus) {
-    if (cpu.irqsOff > 0) continue
-    for (const mm of k.mms.values()) {
-      if (!mm.mmCpumask.has(cpu.id) || cpu.tlb46.activeMm === mm) continue
-      violated(k, 'I7', { cpu, mm, cycle }, `its bit is set in mm_cpumask, but it holds mm ${cpu.tlb46.activeMm.ctxId}`)
-    }
-  }
 }

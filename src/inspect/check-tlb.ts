@@ -15,7 +15,7 @@ import { FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
-import { isUpToDate, judgePagingCacheEntry, judgeTlbEntry, ownerOf } from './tlb-verdict.js'
+import { isUpToDate, judgePagingCacheEntry, judgeTlbEntry } from './tlb-verdict.js'
 import { violated } from './violation.js'
 
 /** Checks the TLBs of every CPU. Every core must stand at the present cycle (settled). */
@@ -50,7 +50,7 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
     return
   }
   // Even with a flush pending: nothing is freed before it, unless the slot is known to be behind.
-  if (!isUpToDate(ownerOf(k, cpu, entry.pcid))) return
+  if (!isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
   const { use, refcount } = k.frames
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[blockStart(k, entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user
@@ -82,7 +82,7 @@ function checkPagingCacheEntry(
   }
   // Speculation may walk the loaded root at any moment, also while the CPU is lazy and behind.
   const isLoaded = entry.pcid === k.platform.mmu(cpu.id).pcid && isRootOf(k, cpu, mm)
-  if (!isLoaded && !isUpToDate(ownerOf(k, cpu, entry.pcid))) return
+  if (!isLoaded && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
   if (k.frames.use[entry.pfn] === FRAME_TABLE && k.frames.refcount[entry.pfn]! > 0) return
   violated(k, 'I2', { cpu, mm, vpn, cycle }, `${what} names a table that was given back`)
 }

@@ -8,21 +8,21 @@
 //
 // How a pending flush is recognised, in this order:
 //   1. the PCID slot is empty or its mm is gone: it is flushed when it is given to another mm
-//   2. the slot's generation is behind the mm's (6.x): compared before user code runs on it again
+//   2. the policy says that the PCID is behind (ownerOf): in 6.x the slot's generation is older than
+//      the mm's, which is compared before user code runs on it again
 //   3. a gather of the mm is open: between unhook and flush
 //   4. the lock of the page's table is held: copy-on-write between clear and flush
 //   5. mmap_lock is held for writing: fork flushes before it lets go
-// On Linux 4.6 a CPU outside the mask has the swapper directory loaded and an empty TLB, so there
-// is nothing to recognise.
 
 import { entryDirty, entryPfn, entryPresent, PAGE_GLOBAL, PAGE_SAVED_DIRTY_HI, PFN_HI_MASK, pmdLeaf,
 } from '../machine/entry.js'
 import { indexAt, nextLevel } from '../machine/geometry.js'
 import type { PagingCacheEntry, PeekResult, TlbEntry } from '../machine/mmu.js'
 import { peekWalk } from '../machine/mmu.js'
-import type { KernelCpu, TlbContext } from '../kernel/cpu.js'
+import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
+import type { PcidOwner } from '../kernel/tlb-policy.js'
 
 export type Verdict = 'ok' | 'narrower' | 'pending' | 'STALE'
 
@@ -36,29 +36,14 @@ export interface Judgement {
   invariant: string
 }
 
-/** Who a PCID of a CPU belongs to. */
-export interface Owner {
-  mm: Mm | undefined
-  /** Its slot, on kernels that have slots. */
-  slot: TlbContext | undefined
-}
-
-/** The mm whose translations `cpu` caches under `pcid` (as hardware numbers them). */
-export function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): Owner {
-  if (k.config.kernel.era === 'linux-4.6') return { mm: k.policy.loadedRoot(k, cpu).mm, slot: undefined }
-  // PCID 0 is in use only when the hardware has no others; then everything is in slot 0.
-  const slot = cpu.tlb6x.ctxs[Math.max(0, pcid - 1)]
-  return { mm: slot === undefined || slot.ctxId === 0 ? undefined : k.mms.get(slot.ctxId), slot }
-}
-
-/** True when the slot is flushed as far as the mm is: what is in it can be used right now. */
-export function isUpToDate(owner: Owner): boolean {
-  return owner.mm !== undefined && (owner.slot === undefined || owner.slot.tlbGen === owner.mm.tlbGen)
+/** True when what is cached under the PCID can be used right now. */
+export function isUpToDate(owner: PcidOwner): boolean {
+  return owner.mm !== undefined && owner.behind === ''
 }
 
 /** Compares a TLB entry of `cpu` with the tables. No side effects. */
 export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): Judgement {
-  const owner = entry.global ? { mm: k.initMm, slot: undefined } : ownerOf(k, cpu, entry.pcid)
+  const owner = entry.global ? { mm: k.initMm, behind: '' } : k.policy.ownerOf(k, cpu, entry.pcid)
   const { mm } = owner
   if (mm === undefined) return unreachable(owner)
   const walk = peekWalk(k.geometry, k.mem, mm.pgdPfn, entry.hi, entry.lo)
@@ -84,7 +69,7 @@ export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): 
 /** Compares a paging-cache entry of `cpu` with the tables: it must name the table that a walk would find. */
 export function judgePagingCacheEntry(k: KernelState, cpu: KernelCpu, entry: PagingCacheEntry): Judgement {
   const g = k.geometry
-  const owner = ownerOf(k, cpu, entry.pcid)
+  const owner = k.policy.ownerOf(k, cpu, entry.pcid)
   const { mm } = owner
   if (mm === undefined) return unreachable(owner)
   let table = mm.pgdPfn
@@ -122,13 +107,11 @@ function mappingDifference(entry: TlbEntry, walk: PeekResult): string {
   }
 }
 
-function unreachable(owner: Owner): Judgement {
-  const why = owner.slot === undefined || owner.slot.ctxId === 0
-    ? 'the slot is empty' : `mm ${owner.slot.ctxId} is gone, its slot is flushed before reuse`
-  return { verdict: 'pending', mm: undefined, why, invariant: '' }
+function unreachable(owner: PcidOwner): Judgement {
+  return { verdict: 'pending', mm: undefined, why: owner.behind, invariant: '' }
 }
 
-function excuse(owner: Owner, table: number, difference: string, invariant: string): Judgement {
+function excuse(owner: PcidOwner, table: number, difference: string, invariant: string): Judgement {
   const { mm } = owner
   const reason = mm === undefined ? '' : pendingFlush(owner, mm, table)
   if (reason === '') return { verdict: 'STALE', mm, why: `${difference}, no flush pending`, invariant }
@@ -136,9 +119,8 @@ function excuse(owner: Owner, table: number, difference: string, invariant: stri
 }
 
 /** Why an entry of `mm` whose table is frame `table` may still differ; empty when it may not. */
-function pendingFlush(owner: Owner, mm: Mm, table: number): string {
-  const { slot } = owner
-  if (slot !== undefined && slot.tlbGen < mm.tlbGen) return `generation ${slot.tlbGen} < ${mm.tlbGen}`
+function pendingFlush(owner: PcidOwner, mm: Mm, table: number): string {
+  if (owner.behind !== '') return owner.behind
   if (mm.gathersPending > 0) return 'a gather is open'
   if (mm.pageTableLocks.get(table)?.isHeld === true) return 'the page-table lock is held'
   if (mm.mmapLock.isHeldForWriting) return 'mmap_lock is held for writing'

@@ -25,6 +25,7 @@ import { idleLoop } from './sched.js'
 import { kernelThreadMain } from './syscalls.js'
 import type { KernelState, Platform } from './state.js'
 import { vpnOf } from './state.js'
+import type { TlbPolicy } from './tlb-policy.js'
 import { Task } from './task.js'
 import { anonymousArea } from './vma.js'
 
@@ -51,7 +52,7 @@ export function bootKernel(
   const k: KernelState = {
     config, costs, geometry, layout, image, platform, mem: platform.mem, frames, trace,
     counters: counters as Record<KernelCounter, number>,
-    policy: POLICIES[config.kernel.era],
+    policy: policyOf(config),
     initMm,
     cpus: Array.from({ length: cpus }, (_, id) => (
       new KernelCpu(
@@ -79,6 +80,14 @@ export function bootKernel(
   return k
 }
 
+function policyOf(config: SimulationConfig): TlbPolicy {
+  const { policy: name, era } = config.kernel
+  const policy = POLICIES[name]
+  if (policy === undefined) throw new UserError(`unknown policy "${name}"`)
+  if (!policy.eras.includes(era)) throw new UserError(`policy ${name} runs on ${policy.eras.join(', ')}, not on ${era}`)
+  return policy
+}
+
 function checkConfig(config: SimulationConfig): void {
   if (config.kernel.era === 'linux-4.6' && config.machine.geometry === 'x86-64-la57') {
     throw new UserError('linux-4.6 has no five-level page tables: use geometry x86-64, or era linux-6.x')
@@ -86,8 +95,8 @@ function checkConfig(config: SimulationConfig): void {
   if (config.kernel.pcid && !config.machine.geometry.startsWith('x86-64')) {
     throw new UserError(`${config.machine.geometry} has no PCID: set kernel.pcid to false`)
   }
-  if (config.kernel.era === 'linux-4.6' && config.kernel.pcid) {
-    throw new UserError('linux-4.6 does not use PCID: set kernel.pcid to false, or era linux-6.x')
+  if (config.kernel.pcid && !policyOf(config).usesPcid) {
+    throw new UserError(`${config.kernel.policy} does not use PCID: set kernel.pcid to false`)
   }
 }
 

@@ -11,6 +11,8 @@ export const MM_SLOTS = 1024
 
 export interface KernelConfig {
   era: KernelEra
+  /** Who is interrupted for a flush and what lazy CPUs do: a name of policies.ts that runs on this era. */
+  policy: string
   /** tlb_single_page_flush_ceiling, pages. Linux: 33. */
   flushCeilingPages: number
   /** Use PCID (6.x only; 4.6 never does). */

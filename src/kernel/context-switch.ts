@@ -31,7 +31,7 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
     next.activeMm = prevActive
     if (prev.mm !== undefined) {
       mmgrab(prevActive)
-    } else if (k.policy.transfersLazyReference) {
+    } else if (k.policy.lazyReferences === 'moved') {
       prev.activeMm = undefined
     } else {
       mmgrab(prevActive)

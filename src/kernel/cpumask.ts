@@ -25,6 +25,11 @@ export class CpuMask {
     this.#words[cpu >>> 5] &= ~(1 << (cpu & 31))
   }
 
+  /** cpumask_or: adds the members of `other`. */
+  or(other: CpuMask): void {
+    for (let i = 0; i < this.#words.length; i++) this.#words[i] |= other.#words[i]
+  }
+
   clearAll(): void {
     this.#words.fill(0)
   }

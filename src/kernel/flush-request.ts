@@ -3,6 +3,7 @@
 
 import { EVENT } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
+import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
@@ -27,6 +28,22 @@ export function endFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, tar
   const cycles = cpu.now - begin
   k.counters.initiatorCycles += cycles
   emit(k, cpu, EVENT.flushDone, info.mm === undefined ? -1 : info.mm.ctxId, targets, cycles)
+}
+
+/** on_each_cpu(): runs `func` on every CPU, the caller's own included, and waits. */
+export function* onEachCpu(
+  k: KernelState, cpu: KernelCpu, func: (cpu: KernelCpu) => KernelOp, options: { alwaysSend: boolean },
+): KernelOp<number> {
+  const others = k.cpus.map(each => each.id).filter(id => id !== cpu.id)
+  yield* smpCallMany(k, cpu, others, func, { ...options, runLocal: () => func(cpu) })
+  return others.length
+}
+
+/** A request that is about no mm: a batch, or kernel pages. */
+export function anonymousRequest(cpu: KernelCpu, start: number, end: number): FlushTlbInfo {
+  return {
+    mm: undefined, start, end, stridePages: 1, freedTables: false, newTlbGen: 0, initiator: cpu, trimCpumask: false,
+  }
 }
 
 /** INVLPG for `count` pages from `vpn` in steps of `stridePages`. */

@@ -8,34 +8,45 @@
 //   LAZY    0                  swapper   kernel thread borrowing, left the mm
 
 import { assert } from '../base/assert.js'
-import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_REMOTE_SEND_IPI,
+import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOOTDOWN, TLB_REMOTE_SEND_IPI,
   TLB_REMOTE_SHOOTDOWN } from '../trace/events.js'
+import type { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
 import { TLBSTATE_LAZY, TLBSTATE_OK } from './cpu.js'
-import { beginFlush, endFlush, invalidatePages } from './flush-request.js'
+import { anonymousRequest, beginFlush, endFlush, invalidatePages, onEachCpu } from './flush-request.js'
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
-import type { FlushRange, FlushTlbInfo, TlbPolicy } from './tlb-policy.js'
+import type { FlushRange, FlushTlbInfo, ReportViolation, TlbPolicy } from './tlb-policy.js'
 
 const ALL_PAGES = -1
 
 export const linux46: TlbPolicy = {
   name: 'linux-4.6',
   source: 'Linux 4.6 arch/x86/mm/tlb.c',
-  transfersLazyReference: false,
+  eras: ['linux-4.6'],
+  lazyReferences: 'counted',
+  usesPcid: false,
   initCpu,
   enterLazyTlb,
   switchMm,
   leaveMm,
   flushMmRange,
   flushPage,
+  flushTlbMulti: flushTlbOthers,
+  batchAdd: (_k, _cpu, mask, mm) => mask.or(mm.mmCpumask),
+  flushBatch,
+  flushKernelRange,
+  flushAll,
   flushFunc,
   loadedRoot,
-  mayBeStale: () => false,
+  // A CPU outside the mask has the swapper directory loaded and an empty TLB: nothing is ever behind.
+  ownerOf: (k, cpu) => ({ mm: loadedRoot(k, cpu).mm, behind: '' }),
+  checkCpu,
+  checkMasks,
 }
 
 function initCpu(k: KernelState, cpu: KernelCpu): void {
@@ -115,7 +126,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
     info.start = 0
     info.end = FLUSH_ALL
   }
-  const targets = yield* flushTlbOthers(k, cpu, mm, info)
+  const targets = yield* flushTlbOthers(k, cpu, mm.mmCpumask, info)
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
 }
@@ -136,20 +147,72 @@ function* flushPage(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): Kernel
       yield* invalidatePages(k, cpu, vpn, 1, 1)
     }
   }
-  const targets = yield* flushTlbOthers(k, cpu, mm, info)
+  const targets = yield* flushTlbOthers(k, cpu, mm.mmCpumask, info)
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
 }
 
 /** native_flush_tlb_others(), serial: the local part is over when the interrupts are sent. */
-function* flushTlbOthers(k: KernelState, cpu: KernelCpu, mm: Mm, info: FlushTlbInfo): KernelOp<number> {
-  if (!mm.mmCpumask.anyBut(cpu.id)) return 0
+function* flushTlbOthers(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number> {
+  if (!mask.anyBut(cpu.id)) return 0
   k.counters.nr_tlb_remote_flush += 1
   k.counters.shootdowns += 1
   emit(k, cpu, EVENT.tlbFlush, info.end === FLUSH_ALL ? ALL_PAGES : info.end - info.start, TLB_REMOTE_SEND_IPI)
-  const targets = mm.mmCpumask.toArray().filter(id => id !== cpu.id)
+  const targets = mask.toArray().filter(id => id !== cpu.id)
   yield* smpCallMany(k, cpu, targets, target => flushFunc(k, target, info), { alwaysSend: true })
   return targets.length
+}
+
+/** try_to_unmap_flush() (mm/rmap.c): one full flush for all the pages of a batch, whatever mm they were of. */
+function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask): KernelOp {
+  cpu.preemptCount += 1
+  const begin = cpu.now
+  const info = anonymousRequest(cpu, 0, FLUSH_ALL)
+  beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
+  if (mask.has(cpu.id)) {
+    k.counters.nr_tlb_local_flush_all += 1
+    k.platform.mmu(cpu.id).flushNonGlobal()
+    yield k.costs.fullFlush
+    emit(k, cpu, EVENT.tlbFlush, ALL_PAGES, TLB_LOCAL_SHOOTDOWN)
+  }
+  const targets = yield* flushTlbOthers(k, cpu, mask, info)
+  endFlush(k, cpu, info, targets, begin)
+  cpu.preemptCount -= 1
+}
+
+/** flush_tlb_all(): no tlb_flush record. */
+function* flushAll(k: KernelState, cpu: KernelCpu): KernelOp {
+  k.counters.nr_tlb_remote_flush += 1
+  yield* flushKernel(k, cpu, 0, FLUSH_ALL)
+}
+
+/** flush_tlb_kernel_range(): page by page up to the ceiling, without a record and without counters. */
+function* flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
+  const all = end - start > k.config.kernel.flushCeilingPages
+  yield* flushKernel(k, cpu, all ? 0 : start, all ? FLUSH_ALL : end)
+}
+
+function* flushKernel(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
+  cpu.preemptCount += 1
+  const begin = cpu.now
+  const info = anonymousRequest(cpu, start, end)
+  beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
+  const flush = end === FLUSH_ALL
+    ? (each: KernelCpu) => doFlushTlbAll(k, each)
+    : (each: KernelCpu) => invalidatePages(k, each, start, end - start, 1)
+  const targets = yield* onEachCpu(k, cpu, flush, { alwaysSend: true })
+  endFlush(k, cpu, info, targets, begin)
+  cpu.preemptCount -= 1
+}
+
+/** do_flush_tlb_all(): a lazy CPU leaves its mm as well. */
+function* doFlushTlbAll(k: KernelState, cpu: KernelCpu): KernelOp {
+  k.counters.nr_tlb_remote_flush_received += 1
+  k.platform.mmu(cpu.id).flushGlobal()
+  yield k.costs.fullFlushGlobal
+  if (cpu.tlb46.state === TLBSTATE_LAZY) yield* leaveMm(k, cpu)
 }
 
 /** flush_tlb_func() in the interrupt of a responder. */
@@ -184,4 +247,30 @@ function requestFor(cpu: KernelCpu, mm: Mm, start: number, end: number, freedTab
 function loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number } {
   const { activeMm } = cpu.tlb46
   return { mm: activeMm.mmCpumask.has(cpu.id) ? activeMm : k.initMm, pcid: 0 }
+}
+
+/** I15, I16, I17. */
+function checkCpu(_k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
+  const { state, activeMm } = cpu.tlb46
+  if (activeMm.isFreed) report('I3', activeMm, 'the mm in cpu_tlbstate is freed')
+  const isOk = state === TLBSTATE_OK
+  if (isOk && !activeMm.mmCpumask.has(cpu.id)) {
+    report('I17', activeMm, `TLB state OK, but mm_cpumask ${activeMm.mmCpumask.toHex()} is without its bit`)
+  }
+  if (cpu.irqsOff > 0) return
+  const { mm } = cpu.current
+  if (mm === undefined && isOk) report('I15', activeMm, 'a task without an mm runs in TLB state OK')
+  if (mm !== undefined && (!isOk || activeMm !== mm)) {
+    const text = isOk ? `cpu_tlbstate holds mm ${activeMm.ctxId}` : 'the TLB state is lazy'
+    report(cpu.inUserMode ? 'I16' : 'I15', mm, `runs with its own mm, but ${text}`)
+  }
+}
+
+/** I7: a bit in a mask means that the CPU has the mm, outside the switch window. */
+function checkMasks(k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
+  if (cpu.irqsOff > 0) return
+  for (const mm of k.mms.values()) {
+    if (!mm.mmCpumask.has(cpu.id) || cpu.tlb46.activeMm === mm) continue
+    report('I7', mm, `its bit is set in mm_cpumask, but it holds mm ${cpu.tlb46.activeMm.ctxId}`)
+  }
 }

@@ -18,16 +18,19 @@
 import { assert } from '../base/assert.js'
 import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOOTDOWN, TLB_REMOTE_SEND_IPI,
   TLB_REMOTE_SHOOTDOWN, TLB_REMOTE_WRONG_CPU } from '../trace/events.js'
+import type { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
 import { TLB_NR_DYN_ASIDS } from './cpu.js'
-import { beginFlush, endFlush, invalidatePages, trimPeriodCycles } from './flush-request.js'
+import {
+  anonymousRequest, beginFlush, endFlush, invalidatePages, onEachCpu, trimPeriodCycles,
+} from './flush-request.js'
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
-import type { FlushRange, FlushTlbInfo, TlbPolicy } from './tlb-policy.js'
+import type { FlushRange, FlushTlbInfo, PcidOwner, ReportViolation, TlbPolicy } from './tlb-policy.js'
 
 /** Pages of a full flush as tlb_flush prints them. */
 const ALL_PAGES = -1
@@ -35,7 +38,9 @@ const ALL_PAGES = -1
 export const linux6x: TlbPolicy = {
   name: 'linux-6.x',
   source: 'Linux 6.18 arch/x86/mm/tlb.c',
-  transfersLazyReference: true,
+  eras: ['linux-6.x'],
+  lazyReferences: 'moved',
+  usesPcid: true,
   initCpu,
   enterLazyTlb,
   switchMm: (k, cpu, _prev, next) => switchMm(k, cpu, next),
@@ -43,9 +48,15 @@ export const linux6x: TlbPolicy = {
   flushMmRange,
   flushPage: (k, cpu, mm, vpn) =>
     flushMmRange(k, cpu, mm, { start: vpn, end: vpn + 1, stridePages: 1, freedTables: false, hugetlb: false }),
+  flushTlbMulti,
+  batchAdd,
+  flushBatch,
+  flushKernelRange,
+  flushAll,
   flushFunc,
   loadedRoot,
-  mayBeStale,
+  ownerOf,
+  checkCpu,
 }
 
 function initCpu(k: KernelState, cpu: KernelCpu): void {
@@ -152,7 +163,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
   let targets = 0
   if (mm.mmCpumask.anyBut(cpu.id)) {
     info.trimCpumask = shouldTrim(k, cpu, mm)
-    targets = yield* flushTlbMulti(k, cpu, mm, info)
+    targets = yield* k.policy.flushTlbMulti(k, cpu, mm.mmCpumask, info)
   } else if (cpu.tlb6x.loadedMm === mm) {
     cpu.irqsOff += 1
     yield* flushFunc(k, cpu, info)
@@ -169,12 +180,12 @@ function shouldTrim(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
 }
 
 /** native_flush_tlb_multi(): how many CPUs were interrupted. */
-function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mm: Mm, info: FlushTlbInfo): KernelOp<number> {
+function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number> {
   k.counters.nr_tlb_remote_flush += 1
   k.counters.shootdowns += 1
   emit(k, cpu, EVENT.tlbFlush, info.end === FLUSH_ALL ? ALL_PAGES : info.end - info.start, TLB_REMOTE_SEND_IPI)
   const targets: number[] = []
-  for (const id of mm.mmCpumask.toArray()) {
+  for (const id of mask.toArray()) {
     if (id === cpu.id) continue
     if (info.freedTables || shouldFlushTlb(k.cpus[id], info)) {
       targets.push(id)
@@ -184,12 +195,76 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mm: Mm, info: FlushTlbIn
     if (lazy) k.counters.lazySkipped += 1
     emit(k, cpu, EVENT.flushSkip, id, k.trace.intern(lazy ? 'lazy' : 'not loaded'))
   }
-  const runHere = mm.mmCpumask.has(cpu.id) && (info.freedTables || shouldFlushTlb(cpu, info))
+  const runHere = mask.has(cpu.id) && (info.freedTables || shouldFlushTlb(cpu, info))
   yield* smpCallMany(k, cpu, targets, target => flushFunc(k, target, info), {
     alwaysSend: false,
     ...(runHere ? { runLocal: () => flushFunc(k, cpu, info) } : {}),
   })
   return targets.length
+}
+
+/** The mm's generation goes up with every page, so that whoever is left out of the flush knows that it is behind. */
+function batchAdd(_k: KernelState, _cpu: KernelCpu, mask: CpuMask, mm: Mm): void {
+  mm.tlbGen += 1
+  mask.or(mm.mmCpumask)
+}
+
+/** arch_tlbbatch_flush(). */
+function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask): KernelOp {
+  cpu.preemptCount += 1
+  const begin = cpu.now
+  const info = anonymousRequest(cpu, 0, FLUSH_ALL)
+  beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
+  let targets = 0
+  if (mask.anyBut(cpu.id)) {
+    targets = yield* k.policy.flushTlbMulti(k, cpu, mask, info)
+  } else if (mask.has(cpu.id)) {
+    cpu.irqsOff += 1
+    yield* flushFunc(k, cpu, info)
+    cpu.irqsOff -= 1
+  }
+  endFlush(k, cpu, info, targets, begin)
+  cpu.preemptCount -= 1
+}
+
+/** flush_tlb_all(): no tlb_flush record. */
+function* flushAll(k: KernelState, cpu: KernelCpu): KernelOp {
+  k.counters.nr_tlb_remote_flush += 1
+  yield* flushKernel(k, cpu, 0, FLUSH_ALL)
+}
+
+/** flush_tlb_kernel_range(): page by page on every CPU up to the ceiling, else everything. No tlb_flush record. */
+function* flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
+  const all = end - start > k.config.kernel.flushCeilingPages
+  yield* flushKernel(k, cpu, all ? 0 : start, all ? FLUSH_ALL : end)
+}
+
+function* flushKernel(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
+  cpu.preemptCount += 1
+  const begin = cpu.now
+  const info = anonymousRequest(cpu, start, end)
+  beginFlush(k, cpu, info)
+  yield k.costs.flushSetup
+  const flush = end === FLUSH_ALL
+    ? (each: KernelCpu) => doFlushTlbAll(k, each)
+    : (each: KernelCpu) => doKernelRangeFlush(k, each, start, end - start)
+  const targets = yield* onEachCpu(k, cpu, flush, { alwaysSend: false })
+  endFlush(k, cpu, info, targets, begin)
+  cpu.preemptCount -= 1
+}
+
+/** do_flush_tlb_all(). */
+function* doFlushTlbAll(k: KernelState, cpu: KernelCpu): KernelOp {
+  k.counters.nr_tlb_remote_flush_received += 1
+  k.platform.mmu(cpu.id).flushGlobal()
+  yield k.costs.fullFlushGlobal
+}
+
+/** do_kernel_range_flush(). */
+function* doKernelRangeFlush(k: KernelState, cpu: KernelCpu, start: number, pages: number): KernelOp {
+  k.counters.nr_tlb_local_flush_one += pages
+  yield* invalidatePages(k, cpu, start, pages, 1)
 }
 
 /** should_flush_tlb(): evaluated by the initiator about CPU `target`. */
@@ -259,7 +334,28 @@ function loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number } {
 }
 
 /** A slot whose generation is behind catches up before user code of the mm runs on it again. */
-function mayBeStale(_k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
-  const context = cpu.tlb6x.ctxs.find(slot => slot.ctxId === mm.ctxId)
-  return context === undefined || context.tlbGen < mm.tlbGen
+function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner {
+  // PCID 0 is in use only when the hardware has no others; then everything is in slot 0.
+  const slot = cpu.tlb6x.ctxs[Math.max(0, pcid - 1)]
+  if (slot === undefined || slot.ctxId === 0) return { mm: undefined, behind: 'the slot is empty' }
+  const mm = k.mms.get(slot.ctxId)
+  if (mm === undefined) return { mm, behind: `mm ${slot.ctxId} is gone, its slot is flushed before reuse` }
+  return { mm, behind: slot.tlbGen < mm.tlbGen ? `generation ${slot.tlbGen} < ${mm.tlbGen}` : '' }
+}
+
+/** I12, I15, I16. */
+function checkCpu(k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
+  const { loadedMm, isLazy } = cpu.tlb6x
+  const { mm } = cpu.current
+  if (loadedMm !== undefined) {
+    if (loadedMm.isFreed) report('I3', loadedMm, 'the loaded mm is freed')
+    if (isLazy && loadedMm === k.initMm) report('I15', loadedMm, 'lazy with init_mm loaded')
+  }
+  if (isLazy && mm !== undefined) {
+    report(cpu.inUserMode ? 'I16' : 'I15', mm, 'lazy, but the task has an mm of its own')
+  }
+  if (cpu.irqsOff > 0) return
+  if (loadedMm === undefined) report('I12', mm, 'LOADED_MM_SWITCHING with interrupts on')
+  if (mm !== undefined && loadedMm !== mm) report('I12', mm, `runs with its own mm, but mm ${loadedMm.ctxId} is loaded`)
+  if (mm === undefined && loadedMm !== k.initMm && !isLazy) report('I15', loadedMm, 'borrows an mm, but is not lazy')
 }

@@ -1,9 +1,12 @@
 // What a kernel must decide about TLBs, as one interface: when to switch roots, when to be lazy,
 // and whom to interrupt for a flush. An era or a rival scheme is one module that implements it;
 // policies.ts lists them. Correctness is the same for all: after flushMmRange returns, no CPU that
-// runs user code of the mm can use a translation older than the request.
+// runs user code of the mm can use a translation older than the request. What only one policy
+// knows (its rows, what excuses a stale entry) is asked through the interface, never by its name.
 
+import type { KernelEra } from './config.js'
 import type { KernelCpu } from './cpu.js'
+import type { CpuMask } from './cpumask.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from './state.js'
@@ -37,12 +40,32 @@ export interface FlushRange {
   hugetlb: boolean
 }
 
+/** Whose translations a CPU caches under a PCID, and whether they may be used as they are. */
+export interface PcidOwner {
+  /** Undefined when nobody can reach them any more. */
+  mm: Mm | undefined
+  /** Why nothing of it is used before it is flushed, in words; empty when it can be used right now. */
+  behind: string
+}
+
+/** Tells that a rule of the policy's own state is broken: the invariant's number, the mm it is about, what is wrong. */
+export type ReportViolation = (invariant: string, mm: Mm | undefined, text: string) => never
+
+/**
+ * What a lazy CPU's reference to the mm that it borrows costs: counted up and down at every switch (4.6); counted, but
+ * moved from kernel thread to kernel thread (6.x).
+ */
+export type LazyReferences = 'counted' | 'moved'
+
 export interface TlbPolicy {
   readonly name: string
   /** Where it is from: kernel version and file, or paper. */
   readonly source: string
-  /** Kernel thread to kernel thread moves the lazy reference without touching mmCount. */
-  readonly transfersLazyReference: boolean
+  /** Whose rules the rest of the kernel follows with it. The first is the default. */
+  readonly eras: readonly KernelEra[]
+  readonly lazyReferences: LazyReferences
+  /** It can use PCIDs where the hardware has them. */
+  readonly usesPcid: boolean
   /** Prepares a CPU at boot. */
   initCpu(k: KernelState, cpu: KernelCpu): void
   enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): void
@@ -53,10 +76,27 @@ export interface TlbPolicy {
   flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp
   /** flush_tlb_page(). */
   flushPage(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): KernelOp
+  /** native_flush_tlb_multi(), a pv op: has `info` executed by the CPUs of `mask` that need it. Returns the targets. */
+  flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number>
+  /**
+   * arch_tlbbatch_add_pending(): an entry of `mm` was cleared under its table's lock and the flush is put off until
+   * flushBatch(). Adds the CPUs that it must reach to `mask`.
+   */
+  batchAdd(k: KernelState, cpu: KernelCpu, mask: CpuMask, mm: Mm): void
+  /** arch_tlbbatch_flush(): everything that was added to `mask`; `mms` are the address spaces it was added for. */
+  flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask, mms: readonly Mm[]): KernelOp
+  /** flush_tlb_kernel_range() on every CPU: kernel pages [start, end), FLUSH_ALL for everything. */
+  flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp
+  /** flush_tlb_all(): everything on every CPU, global entries included. */
+  flushAll(k: KernelState, cpu: KernelCpu): KernelOp
   /** Executes a request on a responder, interrupts off. */
   flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp
   /** The root and PCID that the CPU must have loaded, for invariant I12. */
   loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number }
-  /** May this CPU still hold translations of mm that were replaced and not yet flushed? For dumps and checks. */
-  mayBeStale(k: KernelState, cpu: KernelCpu, mm: Mm): boolean
+  /** Who owns what this CPU caches under `pcid` (as hardware numbers them). For dumps and checks. */
+  ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner
+  /** The rules of this CPU's rows (I3, I7, I12, I15 to I17 of kernel-behaviour.md section 8). Changes nothing. */
+  checkCpu(k: KernelState, cpu: KernelCpu, report: ReportViolation): void
+  /** The same for what is dearer: this CPU's bits in the masks of all mms (I7). */
+  checkMasks?(k: KernelState, cpu: KernelCpu, report: ReportViolation): void
 }

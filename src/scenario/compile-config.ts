@@ -4,6 +4,7 @@
 import { UserError } from '../base/errors.js'
 import type { KernelConfig, SimulationConfig } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/layout.js'
+import { nativePolicy, POLICIES, POLICY_NAMES } from '../kernel/policies.js'
 import type { MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
 import { geometryOf } from '../machine/geometry.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
@@ -117,10 +118,21 @@ function compileKernel(
   source: YamlSource, raw: RawScenario['kernel'], machine: MachineConfig, overrides: ScenarioOverrides,
 ): KernelConfig {
   const options: RawKernel = typeof raw === 'string' ? { era: raw } : raw ?? {}
-  const era = overrides.era ?? options.era ?? 'linux-6.x'
+  const wanted = overrides.policy ?? options.policy
+  const given = wanted === undefined ? undefined : POLICIES[wanted]
+  if (wanted !== undefined && given === undefined) {
+    throw new UserError(`unknown policy "${wanted}"`, undefined, suggestionLines(wanted, POLICY_NAMES))
+  }
+  const era = overrides.era ?? options.era ?? given?.eras[0] ?? 'linux-6.x'
+  const policy = given ?? POLICIES[nativePolicy(era)]!
+  if (!policy.eras.includes(era)) {
+    const path = overrides.policy === undefined && overrides.era === undefined ? ['kernel', 'policy'] : ['kernel']
+    throw source.error(`policy ${policy.name} does not run on ${era}`, path, [`use era: ${policy.eras.join(' or ')}`])
+  }
   const hasPcid = machine.geometry.startsWith('x86-64')
-  if (options.pcid === true && era === 'linux-4.6') {
-    throw source.error('linux-4.6 never uses PCID', ['kernel', 'pcid'], ['remove the key, or use era: linux-6.x'])
+  if (options.pcid === true && !policy.usesPcid) {
+    throw source.error(`${policy.name} never uses PCID`, ['kernel', 'pcid'],
+      ['remove the key, or use another era or policy'])
   }
   if (options.pcid === true && !hasPcid) {
     throw source.error(`${machine.geometry} has no PCID`, ['kernel', 'pcid'], ['remove the key'])
@@ -139,8 +151,9 @@ function compileKernel(
   }
   return {
     era,
+    policy: policy.name,
     flushCeilingPages: options.flushCeiling ?? DEFAULT_FLUSH_CEILING_PAGES,
-    pcid: options.pcid ?? (era === 'linux-6.x' && hasPcid),
+    pcid: options.pcid ?? (policy.usesPcid && hasPcid),
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     physBase,

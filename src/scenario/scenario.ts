@@ -31,6 +31,8 @@ export interface ScenarioOverrides {
   /** A machine preset; other keys of `machine:` still apply on top of it. */
   machine?: string
   era?: KernelEra
+  /** A shootdown policy; without an era it brings its own. */
+  policy?: string
   /** Events, their fields and values, to check `expect:` against; without it events are taken as written. */
   events?: EventVocabulary
 }

@@ -8,6 +8,7 @@
 import { z } from 'zod'
 import { KERNEL_ERAS } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
+import { POLICY_NAMES } from '../kernel/policies.js'
 import { GEOMETRY_NAMES } from '../machine/config.js'
 import type { Costs } from '../machine/costs.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
@@ -70,9 +71,12 @@ const machine = keys({
 const era = oneOf('kernel era', KERNEL_ERAS)
 const kernel = keys({
   era: era.optional().describe('Whose rules the kernel follows. Default: linux-6.x.'),
+  policy: oneOf('shootdown policy', POLICY_NAMES).optional()
+    .describe('Who is interrupted for a flush, and what lazy CPUs do. Default: what Linux does in this era.'),
   flushCeiling: integer(0, 2 ** 20, 'pages').optional()
     .describe('tlb_single_page_flush_ceiling: a longer flush becomes a full one. Default: 33.'),
-  pcid: flag.optional().describe('Use PCID. Default: true for linux-6.x where the geometry has it; 4.6 has no PCID.'),
+  pcid: flag.optional()
+    .describe('Use PCID. Default: true where the geometry has it, except linux-4.6 and policies without PCID.'),
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
   idle: oneOf('idle mode', ['poll', 'halt']).optional()
     .describe('What an idle CPU does: halt (pays idleExit to wake) or poll. Default: halt.'),

@@ -36,7 +36,8 @@ export function testConfig(
     name: 'test',
     machine: testMachine(machine),
     kernel: {
-      era, flushCeilingPages: 33, pcid: era === 'linux-6.x', timeSliceCycles: 20_000, idlePoll: false, physBase: 0,
+      era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
+      timeSliceCycles: 20_000, idlePoll: false, physBase: 0,
       ...kernel,
     },
     seed: 1,
