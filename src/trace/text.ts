@@ -58,6 +58,13 @@ export function formatEvent(data: TraceData, index: number): string {
   return formatLine(data, index, data.strings.map(oneLine), quotedStrings(data)).slice(0, -1)
 }
 
+/** Formats events one by one, each as its canonical line without the line end. */
+export function lineFormatter(data: TraceData): (index: number) => string {
+  const comms = data.strings.map(oneLine)
+  const strings = quotedStrings(data)
+  return (index) => formatLine(data, index, comms, strings).slice(0, -1)
+}
+
 /** ` key=value` for every field of a record; empty for a kind without fields. `strings` come from `quotedStrings`. */
 export function formatFields(data: TraceData, index: number, row: EventKind, strings: readonly string[]): string {
   let text = ''
