@@ -23,7 +23,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   machine: ['base'],
   trace: ['base'],
   kernel: ['machine', 'trace', 'base'],
-  inspect: ['kernel', 'machine', 'base'],
+  inspect: ['kernel', 'machine', 'trace', 'base'],
   scenario: [
     'kernel/abi', 'kernel/config', 'kernel/counters', 'kernel/layout', 'kernel/policies', 'machine/config',
     'machine/costs', 'machine/geometry', 'machine/presets', 'base',

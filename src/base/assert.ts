@@ -6,6 +6,16 @@ export class AssertionError extends Error {
   override name = 'AssertionError'
 }
 
+/** A run broke an invariant: an AssertionError whose message starts with the number of the invariant (`I8: ...`). */
+export class InvariantViolation extends AssertionError {
+  override name = 'InvariantViolation'
+
+  /** `I8`. */
+  get invariant(): string {
+    return /^I\d+/.exec(this.message)?.[0] ?? ''
+  }
+}
+
 /** Stops the run when `condition` does not hold. `message` names the values involved. */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new AssertionError(message)

@@ -3,6 +3,7 @@
 // that is still on its way to a pipe would be lost. The process ends by itself with the code.
 
 import { CommanderError } from 'commander'
+import { InvariantViolation } from '../base/assert.js'
 import { EngineError, UserError } from '../base/errors.js'
 
 export const EXIT_OK = 0
@@ -31,6 +32,7 @@ function describe(error: unknown): string {
   if (!(error instanceof Error)) return `internal: ${String(error)}`
   if (process.env['SHOOTDOWN_DEBUG'] === '1') return error.stack ?? error.message
   if (error instanceof EngineError) return error.message
+  if (error instanceof InvariantViolation) return `an invariant does not hold\n${error.message}`
   return `internal: ${error.name}: ${error.message} (SHOOTDOWN_DEBUG=1 shows where)`
 }
 

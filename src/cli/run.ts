@@ -2,6 +2,7 @@
 // are checked before anything runs, so that a mistake costs no time and leaves nothing behind.
 
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { InvariantViolation } from '../base/assert.js'
 import { EngineError, UserError } from '../base/errors.js'
 import { KERNEL_ERAS, type KernelEra } from '../kernel/config.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
@@ -136,6 +137,7 @@ function inFile(file: string, error: unknown): unknown {
 }
 
 function failureHead(error: unknown): string {
+  if (error instanceof InvariantViolation) return 'a check stopped the run; the same again'
   return error instanceof EngineError ? 'the run could not be completed' : 'the simulator failed; this run again'
 }
 

@@ -7,7 +7,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { wrap } from 'comlink'
 import type { Remote } from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
-import { AssertionError } from '../base/assert.js'
+import { AssertionError, InvariantViolation } from '../base/assert.js'
 import { EngineError, UserError } from '../base/errors.js'
 import type { CpuControl, RunSetup, SchedulerControl } from './protocol.js'
 import type { RunResult } from './result.js'
@@ -96,6 +96,7 @@ function revive(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   if (error.name === 'UserError') return new UserError(error.message)
   if (error.name === 'EngineError') return new EngineError(error.message)
+  if (error.name === 'InvariantViolation') return new InvariantViolation(error.message)
   if (error.name === 'AssertionError') return new AssertionError(error.message)
   return error
 }

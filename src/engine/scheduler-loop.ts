@@ -2,6 +2,8 @@
 
 import { traceBuffers } from '../trace/recorder.js'
 import { checkInvariants, checkTlbs } from '../inspect/check.js'
+import { checkCleanRanges } from '../inspect/check-ranges.js'
+import { watch, watchOf } from '../inspect/watch.js'
 import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
 import { collectResult } from './result.js'
@@ -45,6 +47,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulat
     untilCycle: setup.untilCycle,
     ...(setup.check ? { check: checkRunning } : {}),
   })
+  if (setup.check) watch(simulation.kernel)
   return { simulation, shared }
 }
 
@@ -56,6 +59,10 @@ export function resultBuffers(result: RunResult): ArrayBuffer[] {
 /** The cheap invariants at every step, what TLBs hold every so often. */
 function checkRunning(simulation: Simulation): void {
   checkInvariants(simulation.kernel, simulation.cycle)
+  if (watchOf(simulation.kernel)?.hasClean === true) {
+    simulation.standStill()
+    checkCleanRanges(simulation.kernel, simulation.cycle)
+  }
   if (simulation.events % STEPS_PER_TLB_CHECK !== 0) return
   simulation.standStill()
   checkTlbs(simulation.kernel, simulation.cycle)

@@ -30,6 +30,9 @@ export interface SimulationOptions {
   check?: (simulation: Simulation) => void
 }
 
+/** Events that a run with checks and without a trace remembers. */
+const EVENTS_KEPT = 8192
+
 /** How a simulation came to its end. */
 export type SimulationEnd = 'running' | 'finished' | 'until' | 'stalled'
 
@@ -57,7 +60,9 @@ export class Simulation {
   ) {
     this.#options = options
     this.#shared = shared
-    this.trace = new TraceRecorder({ enabled: options.trace })
+    // Checks tell what led to a violation: without a trace the last events are kept for them.
+    this.trace = options.trace || options.check === undefined
+      ? new TraceRecorder({ enabled: options.trace }) : new TraceRecorder({ keepLast: EVENTS_KEPT })
     let cpus: readonly KernelCpu[] = []
     this.#user = makeUserSide(() => cpus)
     this.platform = new SharedPlatform(shared, memory, config, image, this.#user)

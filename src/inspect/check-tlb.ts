@@ -43,10 +43,12 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
   const { mm } = judgement
   const vpn = vpnOf(k, entry.hi, entry.lo)
   if (judgement.verdict === 'STALE') {
-    violated(k, judgement.invariant, { cpu, mm, vpn, cycle }, `stale ${describe(entry)}: ${judgement.why}`)
+    violated(k, judgement.invariant, { cpu, mm, vpn, cycle }, `stale ${describeTlbEntry(entry)}: ${judgement.why}`)
   }
   if (entry.global) {
-    if (entry.user) violated(k, 'I22', { cpu, vpn, cycle }, `a user page is cached as global: ${describe(entry)}`)
+    if (entry.user) {
+      violated(k, 'I22', { cpu, vpn, cycle }, `a user page is cached as global: ${describeTlbEntry(entry)}`)
+    }
     return
   }
   // Even with a flush pending: nothing is freed before it, unless the slot is known to be behind.
@@ -55,7 +57,7 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[blockStart(k, entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user
   if (isOwned) return
-  violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describe(entry)} reaches a frame that was given back`)
+  violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)
 }
 
 /** First frame of the block that holds `pfn`: a compound page counts its references there. */
@@ -91,7 +93,8 @@ function isRootOf(k: KernelState, cpu: KernelCpu, mm: Mm | undefined): boolean {
   return mm !== undefined && k.platform.mmu(cpu.id).rootPfn === mm.pgdPfn
 }
 
-function describe(entry: TlbEntry): string {
+/** `l1d entry 0x... -> pfn 0x00090 W U D (pcid 2)`. */
+export function describeTlbEntry(entry: TlbEntry): string {
   const flags = [
     ...(entry.writable ? ['W'] : []), ...(entry.user ? ['U'] : []), ...(entry.dirty ? ['D'] : []),
     ...(entry.nx ? ['NX'] : []), ...(entry.global ? ['G'] : []),

@@ -1,17 +1,14 @@
 // The invariants of kernel-behaviour.md section 8, checked while a simulation runs (`--check`).
-// A broken one throws AssertionError with CPU, cycle, task, mm and page.
+// A broken one throws InvariantViolation with CPU, cycle, task, mm, page and what led there.
 //
 //   I1, I2, I8, I18, I20, I21, I22   check-tlb.ts      caches against tables, frames against caches
 //   I3, I6, I9, I12, I13, I15, I16,
 //   I17, I24, I25, I26, I27          check-cpu.ts      the row of each CPU
 //   I4, I5, I7 (4.6), I11, I23       check-mm.ts       references, masks, generations, kernel halves
 //   I29, I30, I18 (areas)            check-frames.ts   frames and tables recounted
-//   I10, I14   no check of their own: a request that was lost shows as I8, I18 or I20
-//   I7 (6.x)   a stale bit may stay for a second of flushing; that it goes then is a test of the policy
-//   I19        not seen: an entry that changed its frame without a flush shows as I8 in the TLB that has the old one
-//   I27        only that no handler waits; which lock a path must hold is not modelled
-//   I28, I32   about traces: tests compare them
-//   I31        no software walkers with interrupts off exist
+//   I7 (6.x), I10, I11, I14, I19,
+//   I27 (locks of tables), I31       watch.ts          single facts, at the moment of each
+//   I8, I18, I20 at a promise        check-ranges.ts   what a flush or call has just declared clean
 //
 // Windows: cores in user mode may have run ahead of the kernel when checkInvariants is called, so
 // it looks into caches only of CPUs that are in the kernel. checkTlbs looks into all of them and

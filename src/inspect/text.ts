@@ -1,14 +1,12 @@
 // Plain text for dumps: columns that line up, and the short words that dumps share.
 
-import {
-  entryNx, entryPresent, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PCD, PAGE_PWT, PAGE_RW, PAGE_SAVED_DIRTY_HI,
-  PAGE_USER,
-} from '../machine/entry.js'
 import { formatBytes, hexNumber } from '../base/units.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { describeMm } from './violation.js'
+
+export { leafWords } from './leaf-words.js'
 
 /** Rows of cells as lines: columns as wide as their widest cell, two spaces between, those in `right` to the right. */
 export function columns(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
@@ -30,18 +28,6 @@ export function frame(pfn: number): string {
 /** Bytes of `pages` base pages: `8K`, `2M`. */
 export function sizeOf(k: KernelState, pages: number): string {
   return formatBytes(pages * 2 ** k.geometry.pageShift)
-}
-
-/** What a leaf permits and remembers, without P: `W U A D NX`. */
-export function leafWords(lo: number, hi: number): string {
-  const isPresent = entryPresent(lo)
-  const words: readonly (readonly [boolean, string])[] = [
-    [(lo & PAGE_RW) !== 0, 'W'], [(lo & PAGE_USER) !== 0, 'U'], [(lo & PAGE_PWT) !== 0, 'PWT'],
-    [(lo & PAGE_PCD) !== 0, 'PCD'], [(lo & PAGE_ACCESSED) !== 0, 'A'], [(lo & PAGE_DIRTY) !== 0, 'D'],
-    [(lo & PAGE_GLOBAL) !== 0, isPresent ? 'G' : 'PROTNONE'], [(hi & PAGE_SAVED_DIRTY_HI) !== 0, 'saved-dirty'],
-    [entryNx(hi), 'NX'],
-  ]
-  return words.filter(([isSet]) => isSet).map(([, word]) => word).join(' ')
 }
 
 /** `mm 3 "reader"`. */

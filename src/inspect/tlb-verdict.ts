@@ -23,6 +23,7 @@ import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import type { PcidOwner } from '../kernel/tlb-policy.js'
+import { watchOf } from './watch.js'
 
 export type Verdict = 'ok' | 'narrower' | 'pending' | 'STALE'
 
@@ -41,29 +42,49 @@ export function isUpToDate(owner: PcidOwner): boolean {
   return owner.mm !== undefined && owner.behind === ''
 }
 
+/** How an entry differs from the tables in a way that only a flush may excuse. */
+export interface Difference {
+  what: string
+  /** The invariant that is broken without one. */
+  invariant: string
+  /** Frame and slot of the entry at which the walk ended. */
+  table: number
+  slot: number
+}
+
 /** Compares a TLB entry of `cpu` with the tables. No side effects. */
 export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): Judgement {
   const owner = entry.global ? { mm: k.initMm, behind: '' } : k.policy.ownerOf(k, cpu, entry.pcid)
   const { mm } = owner
   if (mm === undefined) return unreachable(owner)
+  const found = compareTlbEntry(k, mm, entry)
+  if (found === 'ok') return { verdict: 'ok', mm, why: '', invariant: '' }
+  if (found === 'narrower') return { verdict: 'narrower', mm, why: 'the table permits more', invariant: '' }
+  return excuse(k, cpu, owner, found.table, found.what, found.invariant)
+}
+
+/** The same without excuses, for the tables of `mm`. */
+export function compareTlbEntry(k: KernelState, mm: Mm, entry: TlbEntry): Difference | 'ok' | 'narrower' {
   const walk = peekWalk(k.geometry, k.mem, mm.pgdPfn, entry.hi, entry.lo)
   const last = walk.steps[walk.steps.length - 1]!
+  const differs = (what: string, invariant: string): Difference =>
+    ({ what, invariant, table: last.pfn, slot: last.slot })
   const difference = mappingDifference(entry, walk)
-  if (difference !== '') return excuse(owner, last.pfn, difference, difference === OTHER_SIZE ? 'I21' : 'I8')
+  if (difference !== '') return differs(difference, difference === OTHER_SIZE ? 'I21' : 'I8')
   if (entry.global !== ((last.lo & PAGE_GLOBAL) !== 0)) {
-    return excuse(owner, last.pfn, entry.global ? 'global only in the TLB' : 'global only in the table', 'I22')
+    return differs(entry.global ? 'global only in the TLB' : 'global only in the table', 'I22')
   }
   const wider = [
     ...(entry.writable && !walk.writable ? ['W'] : []),
     ...(entry.user && !walk.user ? ['U'] : []),
     ...(!entry.nx && walk.nx ? ['execute'] : []),
   ]
-  if (wider.length > 0) return excuse(owner, last.pfn, `permits ${wider.join(' and ')}, the table does not`, 'I18')
+  if (wider.length > 0) return differs(`permits ${wider.join(' and ')}, the table does not`, 'I18')
   const isDirtyInTable = entryDirty(last.lo) || (last.hi & PAGE_SAVED_DIRTY_HI) !== 0
-  if (entry.dirty && !isDirtyInTable) return excuse(owner, last.pfn, 'D is set, in the table it is clear', 'I20')
+  if (entry.dirty && !isDirtyInTable) return differs('D is set, in the table it is clear', 'I20')
   const isSame = entry.writable === walk.writable && entry.user === walk.user && entry.nx === walk.nx
     && entry.dirty === entryDirty(last.lo)
-  return { verdict: isSame ? 'ok' : 'narrower', mm, why: isSame ? '' : 'the table permits more', invariant: '' }
+  return isSame ? 'ok' : 'narrower'
 }
 
 /** Compares a paging-cache entry of `cpu` with the tables: it must name the table that a walk would find. */
@@ -78,12 +99,12 @@ export function judgePagingCacheEntry(k: KernelState, cpu: KernelCpu, entry: Pag
     const lo = k.mem.loadLo(table, slot)
     const hi = k.mem.loadHi(table, slot)
     if (!entryPresent(lo) || (g.levels[level]!.leaf && pmdLeaf(lo))) {
-      return excuse(owner, table, `the ${g.levels[level]!.name} entry names no table`, 'I2')
+      return excuse(k, cpu, owner, table, `the ${g.levels[level]!.name} entry names no table`, 'I2')
     }
     const next = entryPfn(lo, hi & PFN_HI_MASK, g.pageShift)
     if (level === entry.level) {
       if (next === entry.pfn) return { verdict: 'ok', mm, why: '', invariant: '' }
-      return excuse(owner, table, `the table there is frame ${next}`, 'I2')
+      return excuse(k, cpu, owner, table, `the table there is frame ${next}`, 'I2')
     }
     table = next
   }
@@ -111,18 +132,36 @@ function unreachable(owner: PcidOwner): Judgement {
   return { verdict: 'pending', mm: undefined, why: owner.behind, invariant: '' }
 }
 
-function excuse(owner: PcidOwner, table: number, difference: string, invariant: string): Judgement {
+function excuse(
+  k: KernelState, cpu: KernelCpu, owner: PcidOwner, table: number, difference: string, invariant: string,
+): Judgement {
   const { mm } = owner
-  const reason = mm === undefined ? '' : pendingFlush(owner, mm, table)
+  const reason = mm === undefined ? '' : pendingFlush(k, cpu, owner, mm, table)
   if (reason === '') return { verdict: 'STALE', mm, why: `${difference}, no flush pending`, invariant }
   return { verdict: 'pending', mm, why: `${difference}; ${reason}`, invariant: '' }
 }
 
 /** Why an entry of `mm` whose table is frame `table` may still differ; empty when it may not. */
-function pendingFlush(owner: PcidOwner, mm: Mm, table: number): string {
-  if (owner.behind !== '') return owner.behind
+function pendingFlush(k: KernelState, cpu: KernelCpu, owner: PcidOwner, mm: Mm, table: number): string {
+  if (owner.behind !== '' && mayBeBehind(k, cpu, mm)) return owner.behind
   if (mm.gathersPending > 0) return 'a gather is open'
   if (mm.pageTableLocks.get(table)?.isHeld === true) return 'the page-table lock is held'
   if (mm.mmapLock.isHeldForWriting) return 'mmap_lock is held for writing'
   return ''
+}
+
+/** Can `cpu` run programs of `mm` right now, without anything that would flush first? */
+export function runsMm(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
+  return cpu.current.mm === mm && k.platform.mmu(cpu.id).rootPfn === mm.pgdPfn && k.policy.loadedRoot(k, cpu).mm === mm
+}
+
+/**
+ * A CPU that runs the mm may be behind only while a request is under way, or a batch is pending: reclaim bumps the
+ * generation first and flushes later. Policies that return early are believed.
+ */
+function mayBeBehind(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
+  const watch = watchOf(k)
+  if (watch === undefined || k.policy.returnsEarly !== undefined || !runsMm(k, cpu, mm)) return true
+  const slot = cpu.tlb6x.ctxs.find(each => each.ctxId === mm.ctxId)
+  return slot === undefined || watch.mayOwe(mm, slot.tlbGen)
 }

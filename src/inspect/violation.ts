@@ -1,15 +1,20 @@
-// How a broken invariant is reported: who, where, when, why, in one line, as an assertion that
-// stops the run. Text is made only when something is wrong, so checks cost a comparison each.
+// How a broken invariant is reported: who, where, when, why in one line, then what should have
+// happened, then the events that led there; as an assertion that stops the run. Text is made only
+// when something is wrong, so checks cost a comparison each.
 //
 //   I6: cpu1 cycle 4812 task reader-2 mm 3: runs user code, but mm_cpumask is 1 without its bit
+//     should be: a CPU in user mode has its bit in the mask of its mm
+//     what led there:
+//               4101 [001] reader-2 switch_mm mm=3 asid=1 flushed=1
 
-import { AssertionError } from '../base/assert.js'
+import { InvariantViolation } from '../base/assert.js'
 import { hex64 } from '../base/units.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { Task } from '../kernel/task.js'
+import { INVARIANTS } from './invariants.js'
 
 /** What a violation is about. Whatever is left out is found out, or left out of the message. */
 export interface Culprit {
@@ -33,7 +38,12 @@ export function violated(k: KernelState, number: string, culprit: Culprit, text:
     ...(culprit.mm === undefined ? [] : [`mm ${culprit.mm.ctxId}`]),
     ...(culprit.vpn === undefined ? [] : [`page ${hex64(vpnHi(k, culprit.vpn), vpnLo(k, culprit.vpn))}`]),
   ]
-  throw new AssertionError(`${number}: ${where.join(' ')}: ${text}`)
+  const story = k.observer?.storyOf({ cpu: cpu.id, mm: culprit.mm, vpn: culprit.vpn }) ?? []
+  throw new InvariantViolation([
+    `${number}: ${where.join(' ')}: ${text}`,
+    `  should be: ${INVARIANTS[number] ?? 'as the kernel says'}`,
+    ...(story.length === 0 ? [] : ['  what led there:', ...story.map(line => `  ${line}`)]),
+  ].join('\n'))
 }
 
 /** The cycle of the last thing that the kernel did. */

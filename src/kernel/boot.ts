@@ -67,6 +67,7 @@ export function bootKernel(
     nextCtxId: 2,
     liveTasks: 0,
     failures: [],
+    observer: undefined,
   }
   mapKernel(k)
   k.zeroPagePfn = frames.allocate(0, 0, FRAME_KERNEL)

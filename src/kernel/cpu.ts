@@ -78,6 +78,8 @@ export class KernelCpu {
   readonly timers: SleepTimer[] = []
   /** call_single_queue: requests of other CPUs, oldest first. */
   readonly callQueue: CallRecord[] = []
+  /** Tables that a lockless walk on this CPU (gup-fast.ts) may read next. */
+  readonly walkedTables: number[] = []
   /** Name of the lock it spins on, for describeStall(). */
   waitingFor = ''
   readonly tlb46: TlbState46

@@ -20,6 +20,7 @@ export function beginFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): 
   const all = info.end === FLUSH_ALL
   const mm = info.mm === undefined ? -1 : info.mm.ctxId
   const pages = all ? -1 : info.end - info.start
+  k.observer?.flushBegun(cpu, info)
   emit(k, cpu, EVENT.flushBegin, mm, vpnHi(k, info.start), vpnLo(k, info.start), pages, info.newTlbGen)
 }
 
@@ -28,6 +29,7 @@ export function endFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, tar
   const cycles = cpu.now - begin
   k.counters.initiatorCycles += cycles
   emit(k, cpu, EVENT.flushDone, info.mm === undefined ? -1 : info.mm.ctxId, targets, cycles)
+  k.observer?.flushEnded(cpu, info, begin)
 }
 
 /** on_each_cpu(): runs `func` on every CPU, the caller's own included, and waits. */

@@ -59,6 +59,7 @@ export function setEntry(
   k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number, slot: number, lo: number, hi: number,
 ): void {
   k.platform.beforeSharedWrite(cpu, mm)
+  k.observer?.entryWritten(cpu, mm, pfn, slot, lo, hi)
   k.mem.store(pfn, slot, lo, hi)
 }
 
@@ -158,6 +159,7 @@ export function freePgd(k: KernelState, cpu: KernelCpu, mm: Mm): void {
 
 /** Gives a table frame back. The caller has flushed. */
 export function freeTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
+  k.observer?.tableFreed(cpu, mm, pfn)
   mm.tablePages -= 1
   mm.pageTableLocks.delete(pfn)
   k.counters.pagesFreed += 1

@@ -16,6 +16,7 @@ import type { Frames } from './frames.js'
 import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
+import type { KernelObserver } from './observer.js'
 import type { Rmap } from './rmap.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
@@ -89,6 +90,8 @@ export interface KernelState {
   nextCtxId: number
   /** User tasks that have not exited. */
   liveTasks: number
+  /** Set while checks are on. */
+  observer: KernelObserver | undefined
   /** Expectations inside programs that did not hold, in words. */
   readonly failures: ProgramFailure[]
 }

@@ -33,6 +33,7 @@ export function* systemCall(k: KernelState, task: Task, instruction: Instruction
   }
   const range = rangeOf(k, task, instruction)
   const name = k.trace.intern(instruction.op)
+  const begin = cpu.now
   const start = range === undefined ? 0 : range.start
   const bytes = range === undefined ? 0 : (range.end - range.start) * 2 ** k.geometry.pageShift
   emit(k, cpu, EVENT.sysEnter, name, vpnHi(k, start), vpnLo(k, start), bytes)
@@ -40,6 +41,9 @@ export function* systemCall(k: KernelState, task: Task, instruction: Instruction
   const here = k.cpus[task.cpu]
   emit(k, here, EVENT.sysExit, name, result)
   if (result < 0) k.counters.failedSyscalls += 1
+  if (result >= 0 && range !== undefined && task.mm !== undefined) {
+    k.observer?.callReturned(here, task.mm, nameOfCall(instruction), range.start, range.end, begin)
+  }
   checkExpectedError(k, here, task, instruction, result)
 }
 
@@ -143,6 +147,11 @@ function* dispatch(
       assert(false, `${instruction.op} is not a system call`)
       return 0
   }
+}
+
+/** With what madvise was told. */
+function nameOfCall(instruction: Instruction): string {
+  return instruction.op === 'madvise' ? `madvise ${instruction.advice}` : instruction.op
 }
 
 /** sched_setaffinity() of a child: none given means those of the parent. */

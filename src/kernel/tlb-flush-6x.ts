@@ -128,6 +128,7 @@ function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
     needFlush = true
   } else {
     state.loadedMm = undefined
+    k.observer?.switchBegun(cpu, next)
     if (next !== k.initMm) next.mmCpumask.set(cpu.id)
     tlbGen = next.tlbGen
     ;({ asid, needFlush } = chooseNewAsid(k, cpu, next, tlbGen))
@@ -138,6 +139,7 @@ function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
     state.ctxs[asid].tlbGen = tlbGen
   }
   mmu.loadCr3(next.pgdPfn, hardwarePcid(k, asid), !needFlush)
+  k.observer?.slotLoaded(cpu, next, asid, needFlush)
   yield needFlush ? k.costs.fullFlush : k.costs.cr3NoFlush
   emit(k, cpu, EVENT.tlbFlush, needFlush ? ALL_PAGES : 0, TLB_FLUSH_ON_TASK_SWITCH)
   emit(k, cpu, EVENT.switchMm, next.ctxId, asid, needFlush ? 1 : 0)
@@ -324,6 +326,7 @@ function* executeFlush(
     yield k.costs.fullFlush
     if (local) k.counters.nr_tlb_local_flush_all += 1
   }
+  k.observer?.slotAdvanced(cpu, loaded, state.loadedMmAsid, info, mmGen, pages === ALL_PAGES)
   context.tlbGen = mmGen
   emit(k, cpu, EVENT.tlbFlush, pages, reason)
 }

@@ -66,6 +66,11 @@ export interface TlbPolicy {
   readonly lazyReferences: LazyReferences
   /** It can use PCIDs where the hardware has them. */
   readonly usesPcid: boolean
+  /**
+   * Set when flushMmRange may return while CPUs that run the mm still have what it was to remove: why that is safe. The
+   * checks of what a request promises at its return are off then.
+   */
+  readonly returnsEarly?: string
   /** Prepares a CPU at boot. */
   initCpu(k: KernelState, cpu: KernelCpu): void
   enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): void

@@ -48,9 +48,13 @@ export class TraceRecorder {
   #f = new Int32Array(0)
   readonly #strings: string[] = []
   readonly #ids = new Map<string, number>()
+  /** Records that are kept at least; 0: all. */
+  readonly #keepLast: number
 
-  constructor(options: { enabled?: boolean } = {}) {
+  /** With `keepLast` only so many of the last records are kept, for {@link recent}; the trace itself stays empty. */
+  constructor(options: { enabled?: boolean; keepLast?: number } = {}) {
     this.enabled = options.enabled ?? true
+    this.#keepLast = options.keepLast ?? 0
   }
 
   /** Records so far. */
@@ -75,6 +79,7 @@ export class TraceRecorder {
     a = 0, b = 0, c = 0, d = 0, e = 0, f = 0,
   ): void {
     if (!this.enabled) return
+    if (this.#keepLast > 0 && this.#length >= 2 * this.#keepLast) this.#forget()
     const i = this.#length
     if (i === this.#capacity) this.#grow()
     if (i > 0 && this.#sorted) this.#sorted = inOrder(this.#cycle[i - 1]!, this.#cpu[i - 1]!, cycle, cpu)
@@ -95,6 +100,16 @@ export class TraceRecorder {
 
   /** The trace so far, in the total order. The recorder can go on afterwards; the result does not change. */
   finish(): TraceData {
+    return this.#keepLast > 0 ? this.#copy(0) : this.#copy(this.#length)
+  }
+
+  /** As {@link finish}, with what a recorder of the last records has kept. */
+  recent(): TraceData {
+    return this.#copy(this.#length)
+  }
+
+  #copy(length: number): TraceData {
+    if (length === 0) return emptyTrace(this.#strings)
     const order = this.#sorted ? undefined : this.#sortedOrder()
     return {
       length: this.#length,
@@ -107,6 +122,15 @@ export class TraceRecorder {
       words: [this.#a, this.#b, this.#c, this.#d, this.#e, this.#f].map((column) => this.#pick(column, order)),
       strings: [...this.#strings],
     }
+  }
+
+  /** Drops the older half. */
+  #forget(): void {
+    const from = this.#length - this.#keepLast
+    const columns = [this.#cycle, this.#kind, this.#cpu, this.#pid, this.#comm, this.#flags,
+      this.#a, this.#b, this.#c, this.#d, this.#e, this.#f]
+    for (const column of columns) column.copyWithin(0, from, this.#length)
+    this.#length = this.#keepLast
   }
 
   #sortedOrder(): Uint32Array {
@@ -147,6 +171,14 @@ export class TraceRecorder {
     this.#d = grown(this.#d, this.#capacity)
     this.#e = grown(this.#e, this.#capacity)
     this.#f = grown(this.#f, this.#capacity)
+  }
+}
+
+function emptyTrace(strings: readonly string[]): TraceData {
+  const column = (): Int32Array<ArrayBuffer> => new Int32Array(0)
+  return {
+    length: 0, cycle: new Float64Array(0), kind: column(), cpu: column(), pid: column(), comm: column(),
+    flags: column(), words: Array.from({ length: WORDS_PER_RECORD }, column), strings: [...strings],
   }
 }
 

@@ -1,0 +1,56 @@
+// I8 at the moment of the promise: a flush has just returned, or a call that took pages away. What
+// was changed in the range before it began must not be in any TLB that programs of the mm use now.
+// This is sharper than the look at every entry now and then (check-tlb.ts): locks that are still
+// held and gathers that are still open are no excuse for what was to be flushed by this request.
+//
+// Changes that came later are none of its business: they have a flush of their own ahead.
+
+import { pagesPerEntry } from '../machine/geometry.js'
+import type { TlbEntry } from '../machine/mmu.js'
+import type { KernelCpu } from '../kernel/cpu.js'
+import type { KernelState } from '../kernel/state.js'
+import { vpnOf } from '../kernel/state.js'
+import { describeTlbEntry } from './check-tlb.js'
+import { compareTlbEntry, runsMm } from './tlb-verdict.js'
+import type { CleanRange, Watch } from './watch.js'
+import { watchOf } from './watch.js'
+import { violated } from './violation.js'
+
+/** Checks the ranges that were declared clean since the last call. Every core must stand at the present cycle. */
+export function checkCleanRanges(k: KernelState, cycle?: number): void {
+  const watch = watchOf(k)
+  if (watch === undefined) return
+  if (k.policy.returnsEarly !== undefined) {
+    watch.takeClean()
+    return
+  }
+  for (const range of watch.takeClean()) {
+    for (const cpu of k.cpus) if (runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
+  }
+}
+
+function checkRange(
+  k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanRange, cycle: number | undefined,
+): void {
+  const mmu = k.platform.mmu(cpu.id)
+  const { pcid } = mmu
+  mmu.forEachTlbEntry((entry) => {
+    if (entry.global || entry.pcid !== pcid) return
+    const vpn = vpnOf(k, entry.hi, entry.lo)
+    if (vpn + pagesPerEntry(k.geometry, entry.pageLevel) <= range.start || vpn >= range.end) return
+    checkEntry(k, watch, cpu, range, entry, vpn, cycle)
+  })
+}
+
+function checkEntry(
+  k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanRange, entry: TlbEntry, vpn: number,
+  cycle: number | undefined,
+): void {
+  const { mm, by, since } = range
+  const found = compareTlbEntry(k, mm, entry)
+  if (found === 'ok' || found === 'narrower') return
+  const changed = watch.lastWrite(found.table, found.slot)
+  if (changed > since) return
+  violated(k, found.invariant, { cpu, mm, vpn, cycle },
+    `${by} returned, and ${describeTlbEntry(entry)} is still there: ${found.what} since cycle ${Math.max(0, changed)}`)
+}

@@ -1,0 +1,18 @@
+// The flags of a leaf entry as dumps and stories print them.
+
+import {
+  entryNx, entryPresent, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PCD, PAGE_PWT, PAGE_RW, PAGE_SAVED_DIRTY_HI,
+  PAGE_USER,
+} from '../machine/entry.js'
+
+/** What a leaf permits and remembers, without P: `W U A D NX`. */
+export function leafWords(lo: number, hi: number): string {
+  const isPresent = entryPresent(lo)
+  const words: readonly (readonly [boolean, string])[] = [
+    [(lo & PAGE_RW) !== 0, 'W'], [(lo & PAGE_USER) !== 0, 'U'], [(lo & PAGE_PWT) !== 0, 'PWT'],
+    [(lo & PAGE_PCD) !== 0, 'PCD'], [(lo & PAGE_ACCESSED) !== 0, 'A'], [(lo & PAGE_DIRTY) !== 0, 'D'],
+    [(lo & PAGE_GLOBAL) !== 0, isPresent ? 'G' : 'PROTNONE'], [(hi & PAGE_SAVED_DIRTY_HI) !== 0, 'saved-dirty'],
+    [entryNx(hi), 'NX'],
+  ]
+  return words.filter(([isSet]) => isSet).map(([, word]) => word).join(' ')
+}
