@@ -1,8 +1,9 @@
 // Comparing traces: an event less is one removed event, a dearer step only shifts what follows.
 
 import { describe, expect, test } from 'vitest'
+import { causesOf } from '../src/trace/cause.js'
 import { diffTraces } from '../src/trace/diff.js'
-import { EVENT } from '../src/trace/events.js'
+import { EVENT, EVENTS } from '../src/trace/events.js'
 import { describeMoment, momentAt } from '../src/trace/moment.js'
 import { TraceRecorder } from '../src/trace/recorder.js'
 import type { TraceData } from '../src/trace/recorder.js'
@@ -67,6 +68,15 @@ describe('diffTraces', () => {
     expect(kinds.map(kind => kind.label)).toEqual(
       ['flush_begin', 'sys_enter (munmap)', 'tlb_flush (remote IPI send)', 'tlb_flush (remote shootdown)'])
   })
+})
+
+test('causesOf follows a responder back to the system call of the initiator', () => {
+  const trace = shootdown()
+  const names = (index: number): string[] => causesOf(trace, index).map(at => EVENTS[trace.kind[at]!]!.name)
+  expect(names(6)).toEqual(['sys_enter', 'flush_begin', 'ipi_send_cpu', 'call_function_single_entry'])
+  expect(names(7)).toEqual(['sys_enter', 'flush_begin'])
+  expect(names(9)).toEqual(['sys_enter', 'flush_begin'])
+  expect(names(0)).toEqual([])
 })
 
 test('momentAt says what every CPU is doing', () => {

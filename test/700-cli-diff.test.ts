@@ -31,7 +31,7 @@ describe('shootdown diff', () => {
     const { code, stdout } = await shootdown(['diff', a, b, '--limit', '1'])
     expect(code).toBe(1)
     expect(stdout).toMatch(/^First difference\n/)
-    expect(stdout).toContain('  + (the trace ends)\nThere, in A:\n    cpu0 ')
+    expect(stdout).toMatch(/\+ \(the trace ends\)\nIts cause, in A:\n.*page_fault_user.*\nThere, in A:\n    cpu0 /)
     expect(stdout).toMatch(/\.\.\. and \d+ more \(--limit shows more\)/)
     const json = await shootdown(['diff', a, b, '--json'])
     expect(JSON.parse(json.stdout)).toMatchObject({ equal: false, isEqual: false, headers: [] })

@@ -21,6 +21,10 @@ const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'run a recorded memory trace through a TLB and count its misses',
     load: async () => (await import('./replay.js')).replayCommand(),
   },
+  test: {
+    description: 'compare the trace of every scenario with its golden trace',
+    load: async () => (await import('./test.js')).testCommand(),
+  },
   diff: {
     description: 'compare two traces: what happened in one and not in the other, and what it cost',
     load: async () => (await import('./diff.js')).diffCommand(),

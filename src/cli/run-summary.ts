@@ -12,8 +12,10 @@ import type { SignalIncident } from './run-incidents.js'
 import { shootdownLines } from './run-shootdowns.js'
 import type { RunReport } from './run-report.js'
 import { STANDARD_OUTPUT } from './run-trace.js'
-import { counted, grouped, microseconds, percentOf, tableLines } from './text-table.js'
-import type { Column, Style } from './text-table.js'
+import { tableLines } from '../base/table.js'
+import { counted, grouped, microseconds, percentOf } from './text-table.js'
+import type { Column } from '../base/table.js'
+import type { Style } from './text-table.js'
 
 const ROWS_MAX = 16
 /** Totals that stand in other parts of the summary. */

@@ -1,4 +1,4 @@
-// Plain text for people: padded columns, grouped numbers, colour only where somebody looks at it.
+// Plain text for people: grouped numbers, colour only where somebody looks at it. Columns: base/table.ts.
 // Every host prints the same, whatever its locale.
 
 import { styleText } from 'node:util'
@@ -11,24 +11,6 @@ export type Style = (format: Format, text: string) => string
 export function styleFor(stream: NodeJS.WriteStream): Style {
   const hasColour = stream.isTTY === true && (process.env['NO_COLOR'] ?? '') === ''
   return hasColour ? (format, text) => styleText(format, text) : (_format, text) => text
-}
-
-export interface Column {
-  title: string
-  /** Numbers stand to the right of their column. */
-  align: 'left' | 'right'
-}
-
-/** A line of titles and one line a row, two spaces between columns. */
-export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
-  const widths = columns.map(({ title }, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)))
-  const line = (cells: readonly string[]): string => columns
-    .map(({ align }, at) => {
-      const cell = cells[at] ?? ''
-      return align === 'right' ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!)
-    })
-    .join('  ').trimEnd()
-  return [line(columns.map(({ title }) => title)), ...rows.map(line)]
 }
 
 /** 12,000,000. */

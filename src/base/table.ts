@@ -1,0 +1,19 @@
+// A table as plain text: padded columns under titles, two spaces between them.
+
+export interface Column {
+  title: string
+  /** Numbers stand to the right of their column. */
+  align: 'left' | 'right'
+}
+
+/** A line of titles and one line a row, two spaces between columns. */
+export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+  const widths = columns.map(({ title }, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)))
+  const line = (cells: readonly string[]): string => columns
+    .map(({ align }, at) => {
+      const cell = cells[at] ?? ''
+      return align === 'right' ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!)
+    })
+    .join('  ').trimEnd()
+  return [line(columns.map(({ title }) => title)), ...rows.map(line)]
+}

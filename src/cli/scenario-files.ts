@@ -1,0 +1,38 @@
+// Which scenarios a path means: a file means itself, a folder all scenario files below it.
+
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { UserError } from '../base/errors.js'
+
+const SKIPPED_FOLDERS = new Set(['node_modules', 'dist', 'coverage'])
+
+/** Scenario files below `paths`, each once, in the order of their names. Throws UserError for what cannot be read. */
+export function scenarioFiles(paths: readonly string[]): string[] {
+  const found = new Set<string>()
+  for (const path of paths) {
+    const stat = statSync(path, { throwIfNoEntry: false })
+    if (stat === undefined) throw new UserError(`there is no file or folder "${path}"`)
+    if (!stat.isDirectory()) {
+      found.add(path)
+      continue
+    }
+    const inside = filesBelow(path)
+    if (inside.length === 0) throw new UserError(`no scenario (*.yaml, *.yml) below "${path}"`)
+    for (const file of inside) found.add(file)
+  }
+  return [...found]
+}
+
+function filesBelow(folder: string): string[] {
+  let entries
+  try {
+    entries = readdirSync(folder, { withFileTypes: true })
+  } catch (error) {
+    throw new UserError(`cannot read the folder "${folder}": ${(error as NodeJS.ErrnoException).code}`)
+  }
+  return entries.toSorted((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (!entry.isDirectory()) return /\.ya?ml$/.test(entry.name) ? [path] : []
+    return entry.name.startsWith('.') || SKIPPED_FOLDERS.has(entry.name) ? [] : filesBelow(path)
+  })
+}
