@@ -1,0 +1,43 @@
+// System calls on the caller's mappings: from what an instruction says to the operations of mmap.ts
+// and its siblings.
+
+import { ERRNO } from './abi.js'
+import { madviseDontneed, mmap, mprotect, munmap } from './mmap.js'
+import { vpnOf } from './state.js'
+import type { CallTable } from './syscall-call.js'
+import { isPageAligned, mmOf, pagesOf } from './syscall-call.js'
+
+export const MEMORY_CALLS: CallTable = {
+  *mmap(k, { cpu, task, instruction }) {
+    const mm = mmOf(task, 'mmap')
+    const needsAddress = instruction.fixed || instruction.noReplace
+    if (needsAddress && !isPageAligned(k, instruction.at?.lo ?? 0)) return -ERRNO.EINVAL
+    const pages = pagesOf(k, instruction.bytes)
+    const start = yield* mmap(k, cpu, mm, {
+      ...instruction,
+      at: instruction.at === undefined ? -1 : vpnOf(k, instruction.at.hi, instruction.at.lo),
+      pages,
+    })
+    if (start < 0) return start
+    if (instruction.area >= 0) {
+      k.platform.beforeSharedWrite(cpu, mm)
+      k.platform.setArea(mm, instruction.area, start, pages)
+    }
+    return 0
+  },
+
+  *munmap(k, { cpu, task, range }) {
+    if (range === undefined) return -ERRNO.EINVAL
+    return yield* munmap(k, cpu, mmOf(task, 'munmap'), range.start, range.end)
+  },
+
+  *mprotect(k, { cpu, task, instruction, range }) {
+    if (range === undefined) return -ERRNO.EINVAL
+    return yield* mprotect(k, cpu, mmOf(task, 'mprotect'), range.start, range.end, instruction.prot)
+  },
+
+  *madvise(k, { cpu, task, range }) {
+    if (range === undefined) return -ERRNO.EINVAL
+    return yield* madviseDontneed(k, cpu, mmOf(task, 'madvise'), range.start, range.end)
+  },
+}
