@@ -59,7 +59,8 @@ describe('messages', () => {
       '    1 | sed: 1',
       '      | ^~~',
       'did you mean "seed"?',
-      'expected one of: name, question, lookFor, machine, cpus, kernel, seed, files, processes, kernelThreads, expect',
+      'expected one of: name, question, lookFor, machine, cpus, kernel, bugs, seed, files, processes, kernelThreads, '
+        + 'expect',
       'and 2 more problems:',
       '  s.yaml:2:7: expected an integer from 1 to 256 CPUs, found "x"',
       '  s.yaml:6:9: unknown operation "tuch"',

@@ -25,7 +25,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   kernel: ['machine', 'trace', 'base'],
   inspect: ['kernel', 'machine', 'trace', 'base'],
   scenario: [
-    'kernel/abi', 'kernel/config', 'kernel/counters', 'kernel/layout', 'kernel/policies', 'machine/config',
+    'kernel/abi', 'kernel/bugs',
+    'kernel/config', 'kernel/counters', 'kernel/layout', 'kernel/policies', 'machine/config',
     'machine/costs', 'machine/geometry', 'machine/presets', 'base',
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],

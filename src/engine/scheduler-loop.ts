@@ -1,8 +1,8 @@
 // Runs a simulation in the calling thread, with the user side that the engine names.
 
 import { traceBuffers } from '../trace/recorder.js'
-import { checkInvariants, checkTlbs } from '../inspect/check.js'
-import { checkCleanRanges } from '../inspect/check-ranges.js'
+import { checkEverything, checkInvariants, checkTlbs } from '../inspect/check.js'
+import { checkPromises } from '../inspect/check-ranges.js'
 import { watch, watchOf } from '../inspect/watch.js'
 import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
@@ -45,7 +45,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulat
   }, {
     trace: setup.trace,
     untilCycle: setup.untilCycle,
-    ...(setup.check ? { check: checkRunning } : {}),
+    ...(setup.check ? { check: checkRunning, checkEnd } : {}),
   })
   if (setup.check) watch(simulation.kernel)
   return { simulation, shared }
@@ -59,13 +59,18 @@ export function resultBuffers(result: RunResult): ArrayBuffer[] {
 /** The cheap invariants at every step, what TLBs hold every so often. */
 function checkRunning(simulation: Simulation): void {
   checkInvariants(simulation.kernel, simulation.cycle)
-  if (watchOf(simulation.kernel)?.hasClean === true) {
+  if (watchOf(simulation.kernel)?.hasPromises === true) {
     simulation.standStill()
-    checkCleanRanges(simulation.kernel, simulation.cycle)
+    checkPromises(simulation.kernel, simulation.cycle)
   }
   if (simulation.events % STEPS_PER_TLB_CHECK !== 0) return
   simulation.standStill()
   checkTlbs(simulation.kernel, simulation.cycle)
+}
+
+/** Everything, once more. */
+function checkEnd(simulation: Simulation): void {
+  checkEverything(simulation.kernel, simulation.cycle)
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */

@@ -28,6 +28,8 @@ export interface SimulationOptions {
   untilCycle: number
   /** Called after steps at which the kernel's state may have changed (invariants). */
   check?: (simulation: Simulation) => void
+  /** Called once when the run has ended and every core stands still. */
+  checkEnd?: (simulation: Simulation) => void
 }
 
 /** Events that a run with checks and without a trace remembers. */
@@ -89,6 +91,7 @@ export class Simulation {
     if (this.end === 'until') this.#user.settle(kernel.cpus, this.#options.untilCycle)
     if (this.end === 'stalled') this.#user.settle(kernel.cpus, this.cycle + 1)
     this.#report()
+    if (this.end !== 'running') this.#options.checkEnd?.(this)
     return this.end
   }
 

@@ -82,6 +82,15 @@ function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): v
     violated(k, 'I2', { cpu, cycle }, `CR3 names frame ${root}, which is no page table any more`)
   }
   if (cpu.irqsOff > 0) return
+  const own = cpu.current.mm
+  if (own !== undefined && root !== own.pgdPfn) {
+    violated(k, 'I12', { cpu, mm: own, cycle }, `CR3 names frame ${root}, the mm's root is frame ${own.pgdPfn}`)
+  }
+  // While the LDT is being replaced, CPUs that have not answered yet have the old one.
+  if (own !== undefined && (cpu.ldt !== own.ldt) && (!own.ldtLock.isHeld || cpu.ldt?.isFreed === true)) {
+    const loaded = cpu.ldt === undefined ? 'no LDT' : cpu.ldt.isFreed ? 'an LDT that was freed' : 'another LDT'
+    violated(k, 'I12', { cpu, mm: own, cycle }, `the CPU has ${loaded}, the mm's has ${own.ldt?.entries ?? 0} entries`)
+  }
   const { mm, pcid } = k.policy.loadedRoot(k, cpu)
   if (root !== mm.pgdPfn) {
     violated(k, 'I12', { cpu, mm, cycle }, `CR3 names frame ${root}, the mm's root is frame ${mm.pgdPfn}`)

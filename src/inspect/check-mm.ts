@@ -70,6 +70,8 @@ function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, Ref
     }
     if (mm === undefined) of(used).lazy += 1
     else of(used).tasks += 1
+    // A kernel thread in kthread_use_mm() has a reference to the structure of its own.
+    if (mm !== undefined && task.isKernelThread) of(used).lazy += 1
   }
   for (const task of k.tasks) countTask(task)
   for (const cpu of k.cpus) {

@@ -3,30 +3,35 @@
 // This is sharper than the look at every entry now and then (check-tlb.ts): locks that are still
 // held and gathers that are still open are no excuse for what was to be flushed by this request.
 //
-// Changes that came later are none of its business: they have a flush of their own ahead.
+// Changes that came later are none of its business: they have a flush of their own ahead. And I2 at
+// the same kind of moment: a table has just been given back, and no paging cache may name it.
 
 import { pagesPerEntry } from '../machine/geometry.js'
 import type { TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
-import { describeTlbEntry } from './check-tlb.js'
+import { checkFreedTables, describeTlbEntry } from './check-tlb.js'
 import { compareTlbEntry, runsMm } from './tlb-verdict.js'
 import type { CleanRange, Watch } from './watch.js'
 import { watchOf } from './watch.js'
 import { violated } from './violation.js'
 
-/** Checks the ranges that were declared clean since the last call. Every core must stand at the present cycle. */
-export function checkCleanRanges(k: KernelState, cycle?: number): void {
+/** Checks what was promised since the last call. Every core must stand at the present cycle. */
+export function checkPromises(k: KernelState, cycle?: number): void {
   const watch = watchOf(k)
   if (watch === undefined) return
-  if (k.policy.returnsEarly !== undefined) {
-    watch.takeClean()
-    return
+  const ranges = watch.takeClean()
+  if (k.policy.returnsEarly === undefined) {
+    for (const cpu of k.cpus) {
+      for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, range, cycle)
+      for (const range of ranges) {
+        if (runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
+        else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)
+      }
+    }
   }
-  for (const range of watch.takeClean()) {
-    for (const cpu of k.cpus) if (runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
-  }
+  if (watch.takeFreedTables().length > 0) for (const cpu of k.cpus) checkFreedTables(k, cpu, cycle)
 }
 
 function checkRange(

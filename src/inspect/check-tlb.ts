@@ -77,16 +77,39 @@ function checkPagingCacheEntry(
   const judgement = judgePagingCacheEntry(k, cpu, entry)
   const { mm } = judgement
   const vpn = vpnOf(k, entry.hi, entry.lo)
-  const what = `paging-cache entry ${k.geometry.levels[entry.level]!.name} -> frame ${hexNumber(entry.pfn, 5)} ` +
-    `(pcid ${entry.pcid})`
+  const what = `paging-cache entry ${describeUpper(k, entry)}`
   if (judgement.verdict === 'STALE') {
     violated(k, judgement.invariant, { cpu, mm, vpn, cycle }, `stale ${what}: ${judgement.why}`)
   }
+  checkTableIsLive(k, cpu, entry, mm, what, cycle)
+}
+
+/** The same for tables that were just given back, and nothing else. */
+export function checkFreedTables(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  const mmu = k.platform.mmu(cpu.id)
+  const check = (what: string) => (entry: PagingCacheEntry): void => {
+    const { mm } = k.policy.ownerOf(k, cpu, entry.pcid)
+    checkTableIsLive(k, cpu, entry, mm, `${what} ${describeUpper(k, entry)}`, cycle)
+  }
+  mmu.forEachPagingCacheEntry(check('paging-cache entry'))
+  mmu.latchedTops().forEach(check('latched top entry'))
+}
+
+function checkTableIsLive(
+  k: KernelState, cpu: KernelCpu, entry: PagingCacheEntry, mm: Mm | undefined, what: string,
+  cycle: number | undefined,
+): void {
+  if (k.frames.use[entry.pfn] === FRAME_TABLE && k.frames.refcount[entry.pfn]! > 0) return
   // Speculation may walk the loaded root at any moment, also while the CPU is lazy and behind.
   const isLoaded = entry.pcid === k.platform.mmu(cpu.id).pcid && isRootOf(k, cpu, mm)
   if (!isLoaded && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
-  if (k.frames.use[entry.pfn] === FRAME_TABLE && k.frames.refcount[entry.pfn]! > 0) return
+  const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I2', { cpu, mm, vpn, cycle }, `${what} names a table that was given back`)
+}
+
+/** `pud -> frame 0x00042 (pcid 2)`. */
+function describeUpper(k: KernelState, entry: PagingCacheEntry): string {
+  return `${k.geometry.levels[entry.level]!.name} -> frame ${hexNumber(entry.pfn, 5)} (pcid ${entry.pcid})`
 }
 
 function isRootOf(k: KernelState, cpu: KernelCpu, mm: Mm | undefined): boolean {

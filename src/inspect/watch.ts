@@ -65,6 +65,7 @@ interface MmWatch {
 /** Writes of entries that are kept for the story. */
 const WRITES_KEPT = 4096
 const REQUESTS_KEPT = 256
+const DEFERRED_KEPT = 64
 /** More entries than any table has. */
 const SLOTS = 4096
 /** What gives a range up for good; others may leave entries behind. */
@@ -94,6 +95,9 @@ export class Watch implements KernelObserver {
   /** Generation of the next mm when the CPU announced its switch. */
   readonly #switchGen: number[] = []
   #clean: CleanRange[] = []
+  #freedTables: number[] = []
+  /** By CPU. */
+  readonly #deferred: CleanRange[][] = []
 
   constructor(k: KernelState) {
     this.#k = k
@@ -106,8 +110,33 @@ export class Watch implements KernelObserver {
     return clean
   }
 
-  get hasClean(): boolean {
-    return this.#clean.length > 0
+  /** Tables that were given back since the last call. */
+  takeFreedTables(): number[] {
+    const tables = this.#freedTables
+    this.#freedTables = []
+    return tables
+  }
+
+  /** There is something for check-ranges.ts to look at now. */
+  get hasPromises(): boolean {
+    return this.#clean.length > 0 || this.#freedTables.length > 0 || this.#k.cpus.some(cpu => this.#isReady(cpu))
+  }
+
+  /** A promise about a CPU that has the root loaded, but is switching or lazy: to be looked at when it runs the mm. */
+  defer(cpu: KernelCpu, range: CleanRange): void {
+    const ranges = this.#deferred[cpu.id] ??= []
+    if (ranges.length >= DEFERRED_KEPT) ranges.shift()
+    ranges.push(range)
+  }
+
+  /** The promises that this CPU, which runs programs of their mm now, must keep. */
+  takeDeferred(cpu: KernelCpu): CleanRange[] {
+    if (!this.#isReady(cpu)) return []
+    return this.#deferred[cpu.id]!.splice(0).filter(({ mm }) => mm === cpu.current.mm)
+  }
+
+  #isReady(cpu: KernelCpu): boolean {
+    return cpu.inUserMode && (this.#deferred[cpu.id]?.length ?? 0) > 0
   }
 
   /** When this entry was written last; -1: not since boot. */
@@ -152,6 +181,7 @@ export class Watch implements KernelObserver {
 
   tableFreed(_cpu: KernelCpu, mm: Mm, table: number): void {
     this.#places.delete(table)
+    this.#freedTables.push(table)
     for (const other of this.#k.cpus) {
       if (!other.walkedTables.includes(table)) continue
       violated(this.#k, 'I31', { cpu: other, mm }, `table frame ${table} is freed under its walker`)

@@ -68,6 +68,10 @@ export function bootKernel(
     liveTasks: 0,
     failures: [],
     observer: undefined,
+    bugs: new Set(config.kernel.bugs),
+    storeBuffer: [],
+    rcuTables: [],
+    processTgids: [],
   }
   mapKernel(k)
   k.zeroPagePfn = frames.allocate(0, 0, FRAME_KERNEL)
@@ -185,6 +189,7 @@ function startProcess(k: KernelState, process: InitialProcess): void {
       ...(process.kernelThread ? { kernelMain: (self: Task) => kernelThreadMain(k, self) } : {}),
     })
     leader ??= task
+    if (leader === task) k.processTgids.push(task.tgid)
     let best = cpus[0]
     for (const id of cpus) if (k.cpus[id].runQueue.length < k.cpus[best].runQueue.length) best = id
     task.cpu = best

@@ -2,6 +2,7 @@
 // layer fills it in from a file and presets; every field is set, so nothing below has defaults.
 
 import type { MachineConfig } from '../machine/config.js'
+import type { BugName } from './bugs.js'
 
 export const KERNEL_ERAS = ['linux-4.6', 'linux-6.x'] as const
 export type KernelEra = (typeof KERNEL_ERAS)[number]
@@ -23,6 +24,10 @@ export interface KernelConfig {
   idlePoll: boolean
   /** Physical load offset of the kernel image, bytes, 2 MiB aligned. */
   physBase: number
+  /** Historical bugs that are put back in (bugs.ts). */
+  bugs: readonly BugName[]
+  /** CPUs walk mapped addresses on their own and fill TLBs and paging caches with them (speculation.ts). */
+  speculation: boolean
 }
 
 /** Everything that decides a run, besides the programs. A run is a function of this and of the ProgramImage. */

@@ -11,6 +11,7 @@ import { EVENT } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import { SWITCH_STACKS } from './kernel-op.js'
+import { switchLdt } from './ldt.js'
 import { mmdrop, mmgrab } from './mm.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
@@ -40,6 +41,7 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
     }
   } else {
     yield* k.policy.switchMm(k, cpu, prevActive, next.mm, next)
+    yield* switchLdt(k, cpu, prevActive, next.mm)
     next.activeMm = next.mm
     if (prev.mm === undefined) {
       prev.activeMm = undefined

@@ -5,6 +5,7 @@
 import type { CallRecord } from './ipi.js'
 import type { Mailbox } from './mailbox.js'
 import type { KernelFrame } from './kernel-op.js'
+import type { Ldt } from './ldt.js'
 import type { Mm } from './mm.js'
 import type { Task } from './task.js'
 
@@ -78,6 +79,8 @@ export class KernelCpu {
   readonly timers: SleepTimer[] = []
   /** call_single_queue: requests of other CPUs, oldest first. */
   readonly callQueue: CallRecord[] = []
+  /** The LDT in the register. */
+  ldt: Ldt | undefined
   /** Tables that a lockless walk on this CPU (gup-fast.ts) may read next. */
   readonly walkedTables: number[] = []
   /** Name of the lock it spins on, for describeStall(). */

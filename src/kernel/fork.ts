@@ -8,6 +8,7 @@ import type { KernelCpu } from './cpu.js'
 import { parksDirty, SAVED_DIRTY_HI } from './fault.js'
 import { newFrame } from './kernel-op.js'
 import type { KernelOp } from './kernel-op.js'
+import { copyLdt } from './ldt.js'
 import { Lock } from './lock.js'
 import { trimPeriodCycles } from './flush-request.js'
 import { exitMmap } from './mmap.js'
@@ -49,6 +50,7 @@ export function makeMm(k: { costs: KernelState['costs']; config: KernelState['co
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0,
     nextTrimCycle: 0, vmas: new VmaList(), mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock),
     pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, tablePages: 1, isFreed: false,
+    ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }
 }
 
@@ -82,7 +84,7 @@ export function* fork(
   yield k.costs.forkBase
   const mm = newMm(k, cpu)
   if (mm === undefined) return -ERRNO.ENOMEM
-  const copied = yield* dupMmap(k, cpu, parentMm, mm)
+  const copied = copyLdt(k, cpu, parentMm, mm) && (yield* dupMmap(k, cpu, parentMm, mm))
   if (!copied) {
     mm.mmUsers = 0
     yield* exitMmap(k, cpu, mm)

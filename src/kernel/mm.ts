@@ -8,6 +8,8 @@
 import { assert } from '../base/assert.js'
 import { EVENT } from '../trace/events.js'
 import type { CpuMask } from './cpumask.js'
+import type { Ldt } from './ldt.js'
+import { freeLdt } from './ldt.js'
 import type { Lock } from './lock.js'
 import { freePgd } from './pgtable.js'
 import type { KernelState } from './state.js'
@@ -39,6 +41,10 @@ export interface Mm {
   rssPages: number
   /** Page-table frames, the root included. */
   tablePages: number
+  /** context.ldt. */
+  ldt: Ldt | undefined
+  /** Who changes the LDT. */
+  readonly ldtLock: Lock
   isFreed: boolean
 }
 
@@ -57,6 +63,7 @@ export function mmdrop(k: KernelState, cpu: KernelCpu, mm: Mm): void {
   assert(mm.mmUsers === 0, `mm ${mm.ctxId} freed with users`)
   mm.isFreed = true
   freePgd(k, cpu, mm)
+  if (mm.ldt !== undefined) freeLdt(k, cpu, mm.ldt)
   k.mms.delete(mm.ctxId)
   k.freeMmSlots.push(mm.slot)
   emit(k, cpu, EVENT.mmFree, mm.ctxId)

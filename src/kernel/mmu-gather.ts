@@ -7,9 +7,10 @@
 // A gather holds only so many frames and tables; when it is full it is flushed and freed midway
 // and goes on empty.
 //
-// Simplified: Linux frees table pages only after an RCU grace period, because software walkers
-// may still read them. There are no software walkers here, so they are freed with the pages. The
-// pages that hold the lists are not taken from memory, so a gather is never full early.
+// Simplified: Linux 6.x frees table pages only after an RCU grace period, because software walkers
+// may still read them. Here they wait for the lockless walks that are under way (gup-fast.ts), and
+// are freed with the pages when there is none: frames come back earlier than in Linux. The pages
+// that hold the lists are not taken from memory, so a gather is never full early.
 
 import { LEVEL_P4D } from '../machine/geometry.js'
 import type { Geometry } from '../machine/geometry.js'

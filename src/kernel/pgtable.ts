@@ -159,11 +159,31 @@ export function freePgd(k: KernelState, cpu: KernelCpu, mm: Mm): void {
 
 /** Gives a table frame back. The caller has flushed. */
 export function freeTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
-  k.observer?.tableFreed(cpu, mm, pfn)
   mm.tablePages -= 1
   mm.pageTableLocks.delete(pfn)
   k.counters.pagesFreed += 1
-  k.frames.put(cpu.id, pfn)
+  // tlb_remove_table() of 6.x: after an RCU grace period. 4.6 relies on the interrupts of the flush alone.
+  const waitFor = new Set(k.config.kernel.era === 'linux-4.6' ? [] : walkersNow(k))
+  if (waitFor.size === 0) {
+    k.observer?.tableFreed(cpu, mm, pfn)
+    k.frames.put(cpu.id, pfn)
+  } else {
+    k.rcuTables.push({ pfn, waitFor })
+  }
+}
+
+/** The lockless walk of `cpu` is over: gives back the tables that waited for it. */
+export function freeTablesWaitingFor(k: KernelState, cpu: KernelCpu): void {
+  for (const table of k.rcuTables) table.waitFor.delete(cpu.id)
+  for (;;) {
+    const index = k.rcuTables.findIndex(table => table.waitFor.size === 0)
+    if (index < 0) return
+    k.frames.put(cpu.id, k.rcuTables.splice(index, 1)[0].pfn)
+  }
+}
+
+function walkersNow(k: KernelState): number[] {
+  return k.cpus.filter(each => each.walkedTables.length > 0).map(each => each.id)
 }
 
 /** Calls `visit` for every present or marked leaf entry in [start, end), ascending. */

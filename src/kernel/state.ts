@@ -9,6 +9,7 @@ import type { Costs } from '../machine/costs.js'
 import { packFlags } from '../trace/flags.js'
 import type { TraceRecorder } from '../trace/recorder.js'
 import type { ProgramImage, SourceLine } from './abi.js'
+import type { BugName } from './bugs.js'
 import type { SimulationConfig } from './config.js'
 import type { KernelCounter } from './counters.js'
 import type { KernelCpu } from './cpu.js'
@@ -18,6 +19,7 @@ import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
 import type { KernelObserver } from './observer.js'
 import type { Rmap } from './rmap.js'
+import type { BufferedStore } from './store-buffer.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
 
@@ -90,6 +92,13 @@ export interface KernelState {
   nextCtxId: number
   /** User tasks that have not exited. */
   liveTasks: number
+  readonly bugs: ReadonlySet<BugName>
+  /** Stores that other CPUs do not see yet; empty without bugs. */
+  readonly storeBuffer: BufferedStore[]
+  /** Freed page tables that a lockless walker may still read, and the CPUs that they wait for. */
+  readonly rcuTables: { readonly pfn: number; readonly waitFor: Set<number> }[]
+  /** Thread group of each process of the image. */
+  readonly processTgids: number[]
   /** Set while checks are on. */
   observer: KernelObserver | undefined
   /** Expectations inside programs that did not hold, in words. */

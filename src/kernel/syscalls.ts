@@ -16,11 +16,13 @@ import type { CallHandler, CallTable, PageRange } from './syscall-call.js'
 import { rangeOf } from './syscall-call.js'
 import { MEMORY_CALLS } from './syscalls-memory.js'
 import { TASK_CALLS } from './syscalls-tasks.js'
+import { USE_MM_CALLS } from './syscalls-use-mm.js'
 import type { Task } from './task.js'
 import { REG_LOOP_DEPTH, REG_LOOPS, REG_PC, REG_PROGRAM } from './task.js'
+import { unuseMm } from './use-mm.js'
 
 /** All handlers, by operation. */
-const CALLS: CallTable = { ...MEMORY_CALLS, ...TASK_CALLS }
+const CALLS: CallTable = { ...MEMORY_CALLS, ...TASK_CALLS, ...USE_MM_CALLS }
 
 /** Executes the system call of a task in user mode; its pc already points behind it. */
 export function* systemCall(k: KernelState, task: Task, instruction: Instruction): KernelOp {
@@ -67,10 +69,11 @@ export function* kernelThreadMain(k: KernelState, task: Task): KernelOp {
         if (cpu.needResched) yield* schedule(k, cpu)
         break
       case 'exit':
+        yield* unuseMm(k, cpu, task)
         yield* doExit(k, cpu, 'exited')
         return
       default:
-        yield* dispatch(k, task, instruction, undefined)
+        yield* dispatch(k, task, instruction, rangeOf(k, task, instruction))
     }
   }
 }

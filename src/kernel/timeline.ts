@@ -11,6 +11,7 @@ import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import { schedule } from './sched.js'
 import type { KernelState } from './state.js'
+import { drainDue } from './store-buffer.js'
 import { handleInterrupt } from './traps.js'
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
@@ -20,6 +21,7 @@ export function nextKernelCycle(cpu: KernelCpu): number {
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
 export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): void {
+  drainDue(k, cpu, cycle)
   assert(cycle >= cpu.now, `cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
   cpu.now = cycle
   if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
@@ -28,6 +30,7 @@ export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): vo
 
 /** A CPU in user mode enters the kernel at `cycle` to run `op`. */
 export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: KernelOp): void {
+  drainDue(k, cpu, cycle)
   leaveUser(cpu, cycle)
   cpu.stack.push(newFrame(op, cycle))
   run(k, cpu)
@@ -35,6 +38,7 @@ export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: K
 
 /** A CPU in user mode takes the interrupt that is due at `cycle`. */
 export function interruptUser(k: KernelState, cpu: KernelCpu, cycle: number): void {
+  drainDue(k, cpu, cycle)
   leaveUser(cpu, cycle)
   pushInterrupt(k, cpu)
   run(k, cpu)

@@ -18,6 +18,7 @@ import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from './state.js'
+import { drainOwn, hasBuffered, storeLater } from './store-buffer.js'
 import { emit } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
 import type { FlushRange, FlushTlbInfo, ReportViolation, TlbPolicy } from './tlb-policy.js'
@@ -63,7 +64,8 @@ function enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): void {
 function* leaveMm(k: KernelState, cpu: KernelCpu): KernelOp {
   const { state, activeMm } = cpu.tlb46
   assert(state !== TLBSTATE_OK, `cpu${cpu.id} leaves mm ${activeMm.ctxId} in state OK`)
-  if (!activeMm.mmCpumask.has(cpu.id)) return
+  if (!isInOwnMask(k, cpu, activeMm)) return
+  drainOwn(k, cpu)
   activeMm.mmCpumask.clear(cpu.id)
   k.counters.lazyLeft += 1
   emit(k, cpu, EVENT.leaveMm, activeMm.ctxId)
@@ -81,18 +83,20 @@ function* loadRoot(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 /** switch_mm_irqs_off(). */
 function* switchMm(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm): KernelOp {
   const tlb = cpu.tlb46
+  drainOwn(k, cpu)
   tlb.state = TLBSTATE_OK
   if (prev !== next) {
     tlb.activeMm = next
     // Before any walk of next's tables: from here on flushes of next reach this CPU.
-    next.mmCpumask.set(cpu.id)
+    if (k.bugs.has('h01-mask-bit-in-store-buffer')) storeLater(k, cpu, () => next.mmCpumask.set(cpu.id))
+    else next.mmCpumask.set(cpu.id)
     yield* loadRoot(k, cpu, next)
     // After the load: an interrupt for prev in between finds another mm active and does nothing.
     prev.mmCpumask.clear(cpu.id)
     return
   }
   assert(tlb.activeMm === next, `cpu${cpu.id} returns to mm ${next.ctxId} but holds ${tlb.activeMm.ctxId}`)
-  if (next.mmCpumask.has(cpu.id)) return
+  if (isInOwnMask(k, cpu, next)) return
   // leaveMm happened while lazy: flushes were missed, so start from an empty TLB.
   next.mmCpumask.set(cpu.id)
   yield* loadRoot(k, cpu, next)
@@ -246,15 +250,15 @@ function requestFor(cpu: KernelCpu, mm: Mm, start: number, end: number, freedTab
 
 function loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number } {
   const { activeMm } = cpu.tlb46
-  return { mm: activeMm.mmCpumask.has(cpu.id) ? activeMm : k.initMm, pcid: 0 }
+  return { mm: isInOwnMask(k, cpu, activeMm) ? activeMm : k.initMm, pcid: 0 }
 }
 
 /** I15, I16, I17. */
-function checkCpu(_k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
+function checkCpu(k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
   const { state, activeMm } = cpu.tlb46
   if (activeMm.isFreed) report('I3', activeMm, 'the mm in cpu_tlbstate is freed')
   const isOk = state === TLBSTATE_OK
-  if (isOk && !activeMm.mmCpumask.has(cpu.id)) {
+  if (isOk && !isInOwnMask(k, cpu, activeMm)) {
     report('I17', activeMm, `TLB state OK, but mm_cpumask ${activeMm.mmCpumask.toHex()} is without its bit`)
   }
   if (cpu.irqsOff > 0) return
@@ -273,4 +277,9 @@ function checkMasks(k: KernelState, cpu: KernelCpu, report: ReportViolation): vo
     if (!mm.mmCpumask.has(cpu.id) || cpu.tlb46.activeMm === mm) continue
     report('I7', mm, `its bit is set in mm_cpumask, but it holds mm ${cpu.tlb46.activeMm.ctxId}`)
   }
+}
+
+/** As the CPU itself sees its bit, a store that is still in its buffer included. */
+function isInOwnMask(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
+  return mm.mmCpumask.has(cpu.id) || (k.storeBuffer.length > 0 && hasBuffered(k, cpu))
 }

@@ -187,9 +187,10 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
   k.counters.shootdowns += 1
   emit(k, cpu, EVENT.tlbFlush, info.end === FLUSH_ALL ? ALL_PAGES : info.end - info.start, TLB_REMOTE_SEND_IPI)
   const targets: number[] = []
+  const reachesLazy = info.freedTables && !k.bugs.has('h06-lazy-cpu-skips-freed-tables')
   for (const id of mask.toArray()) {
     if (id === cpu.id) continue
-    if (info.freedTables || shouldFlushTlb(k.cpus[id], info)) {
+    if (reachesLazy || shouldFlushTlb(k, k.cpus[id], info)) {
       targets.push(id)
       continue
     }
@@ -197,7 +198,7 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
     if (lazy) k.counters.lazySkipped += 1
     emit(k, cpu, EVENT.flushSkip, id, k.trace.intern(lazy ? 'lazy' : 'not loaded'))
   }
-  const runHere = mask.has(cpu.id) && (info.freedTables || shouldFlushTlb(cpu, info))
+  const runHere = mask.has(cpu.id) && (reachesLazy || shouldFlushTlb(k, cpu, info))
   yield* smpCallMany(k, cpu, targets, target => flushFunc(k, target, info), {
     alwaysSend: false,
     ...(runHere ? { runLocal: () => flushFunc(k, cpu, info) } : {}),
@@ -270,11 +271,11 @@ function* doKernelRangeFlush(k: KernelState, cpu: KernelCpu, start: number, page
 }
 
 /** should_flush_tlb(): evaluated by the initiator about CPU `target`. */
-function shouldFlushTlb(target: KernelCpu, info: FlushTlbInfo): boolean {
+function shouldFlushTlb(k: KernelState, target: KernelCpu, info: FlushTlbInfo): boolean {
   const { loadedMm, isLazy } = target.tlb6x
   if (isLazy) return false
   if (info.mm === undefined) return true
-  if (loadedMm === undefined) return true
+  if (loadedMm === undefined) return !k.bugs.has('h08-switching-cpu-skipped')
   if (loadedMm === info.mm) return true
   return info.trimCpumask
 }

@@ -115,7 +115,7 @@ function* freeBelow(
     }
     if (base < floor || base + span > ceiling) continue
     // i386 PAE keeps the tables below its latched root entries until the mm is freed.
-    if (g.name === 'i386-pae' && level === g.topLevel) continue
+    if (g.name === 'i386-pae' && level === g.topLevel && !k.bugs.has('h12-pae-top-entry-without-full-flush')) continue
     setEntry(k, cpu, gather.mm, tablePfn, slot, 0, 0)
     if (gatherTable(k, gather, table, level, base)) yield* flushMmu(k, cpu, gather)
   }

@@ -61,4 +61,8 @@ export interface Costs {
   lock: number
   /** Duplicating or tearing down task and mm structures (fork, exit). */
   forkBase: number
+  /** LLDT with a new descriptor in the GDT. */
+  ldtLoad: number
+  /** Until other CPUs see a store that no barrier drains. Charged to nobody; only bug switches hold stores back. */
+  storeDrain: number
 }

@@ -1,11 +1,12 @@
 // What an MMU holds, in words: its TLB and paging-cache entries as records, for dumps and checks.
 // Reading them changes nothing.
 
+import { entryPfn, PAGE_PRESENT } from './entry.js'
 import type { Geometry } from './geometry.js'
 import {
   ATTR_CACHE_INDEX_MASK, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN,
   KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PAGE_MASK, KEY_PCID_MASK, KEY_PCID_SHIFT, RESTRICT_CLEAN,
-  RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR,
+  RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR, WORD_PAE_LATCH,
 } from './mmu-state.js'
 import { classShapes } from './tlb.js'
 
@@ -69,6 +70,20 @@ export function describePagingCacheEntry(
     pcid: (keyHi & KEY_PCID_MASK) >>> KEY_PCID_SHIFT,
     pfn: words[at + ENTRY_PFN]! >>> 0,
   }
+}
+
+/** PAE: the present top entries that were read with CR3; none in other geometries. */
+export function describeLatch(g: Geometry, words: Int32Array): PagingCacheEntry[] {
+  if (g.name !== 'i386-pae') return []
+  const { shift } = g.levels[g.topLevel]!
+  const latched: PagingCacheEntry[] = []
+  for (let slot = 0; slot < 4; slot++) {
+    const lo = words[WORD_PAE_LATCH + slot * 2]!
+    if ((lo & PAGE_PRESENT) === 0) continue
+    const pfn = entryPfn(lo, words[WORD_PAE_LATCH + slot * 2 + 1]!, g.pageShift)
+    latched.push({ level: g.topLevel, hi: 0, lo: (slot << shift) >>> 0, pcid: 0, pfn })
+  }
+  return latched
 }
 
 /** Page number to address: shifted back, the sign bit repeated above the translated bits. Both halves unsigned. */

@@ -13,7 +13,7 @@ import * as geometry from './geometry.js'
 import type { Geometry } from './geometry.js'
 import * as controls from './controls.js'
 import type { Controls } from './controls.js'
-import { describePagingCacheEntry, describeTlbEntry, type PagingCacheEntry, type TlbEntry } from './mmu-dump.js'
+import * as dump from './mmu-dump.js'
 import * as state from './mmu-state.js'
 import { PagingCache } from './paging-cache.js'
 import type { PhysMem } from './phys-mem.js'
@@ -49,13 +49,11 @@ const MISSES_BEHIND_LOOKUPS = state.COUNTER_L1D_MISSES - COUNTER_L1D_LOOKUPS
 
 export class Mmu {
   // Declared and not defined: a field that was undefined before the constructor set it is checked at every load.
-
   // Results of the last `translate`, valid until the next one.
   /** Set by PAGE_FAULT and GENERAL_PROTECTION (0). */
   errorCode = 0
   /** Price of the access, without what the kernel does about a fault. Not set by NEEDS_WRITE. */
   cycles = 0
-
   declare readonly geometry: Geometry
   /** Of the page that was found: the base page of the access, as a signed word, and the attributes of a TLB entry. */
   private foundPfn = 0
@@ -234,16 +232,18 @@ export class Mmu {
   }
 
   /** Visits every valid TLB entry: L1I, L1D, STLB; sets ascending, youngest first. */
-  forEachTlbEntry(visit: (entry: TlbEntry) => void): void {
+  forEachTlbEntry(visit: (entry: dump.TlbEntry) => void): void {
     const { geometry, words } = this
-    this.tlbs.forEach((level, at) => visit(describeTlbEntry(geometry, words, level, at)))
+    this.tlbs.forEach((level, at) => visit(dump.describeTlbEntry(geometry, words, level, at)))
   }
 
   /** Visits every paging-cache entry, the top level first, youngest first. */
-  forEachPagingCacheEntry(visit: (entry: PagingCacheEntry) => void): void {
-    this.pagingCache.forEach((level, at) => visit(describePagingCacheEntry(this.geometry, this.words, level, at)))
+  forEachPagingCacheEntry(visit: (entry: dump.PagingCacheEntry) => void): void {
+    this.pagingCache.forEach((level, at) => visit(dump.describePagingCacheEntry(this.geometry, this.words, level, at)))
   }
 
+  /** The top entries that PAE latched with the root and that are present. */
+  latchedTops(): dump.PagingCacheEntry[] { return dump.describeLatch(this.geometry, this.words) }
   /** A base page further back in its L1 set. */
   private translateBehind(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
     const words = this.words

@@ -60,6 +60,8 @@ const COSTS: Record<keyof Costs, CostRow> = {
   wakeUp: [[600, 600, 600, 800, 600, 1200], 'assumed', 'run-queue lock, enqueue, preemption check'],
   lock: [[40, 40, 40, 60, 40, 40], 'assumed', 'two locked operations on a line that is owned'],
   forkBase: [[20000, 20000, 20000, 20000, 20000, 40000], 'assumed', 'task and mm structures without the page tables'],
+  ldtLoad: [100, 'assumed', 'a GDT write and LLDT, which is microcoded'],
+  storeDrain: [200, 'assumed', 'a store that misses to memory, with others before it in the buffer'],
 }
 
 /** Where one machine knows better than the row. */

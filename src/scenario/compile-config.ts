@@ -2,7 +2,8 @@
 // command line changes. The result has every field set (kernel/config.ts asks for that).
 
 import { UserError } from '../base/errors.js'
-import type { KernelConfig, SimulationConfig } from '../kernel/config.js'
+import { BUGS, type Bug, type BugName } from '../kernel/bugs.js'
+import type { KernelConfig, KernelEra, SimulationConfig } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/layout.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../kernel/policies.js'
 import type { MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
@@ -33,7 +34,7 @@ export function compileConfig(
   source: YamlSource, raw: RawScenario, name: string, overrides: ScenarioOverrides,
 ): SimulationConfig {
   const machine = compileMachine(source, raw, overrides)
-  const kernel = compileKernel(source, raw.kernel, machine, overrides)
+  const kernel = compileKernel(source, raw, machine, overrides)
   checkMemory(source, raw, machine, kernel)
   return { name, machine, kernel, seed: overrides.seed ?? raw.seed ?? 1 }
 }
@@ -115,7 +116,7 @@ function compileTlbLevel(source: YamlSource, raw: RawTlbLevel, path: Path): TlbL
 }
 
 function compileKernel(
-  source: YamlSource, raw: RawScenario['kernel'], machine: MachineConfig, overrides: ScenarioOverrides,
+  source: YamlSource, { kernel: raw, bugs }: RawScenario, machine: MachineConfig, overrides: ScenarioOverrides,
 ): KernelConfig {
   const options: RawKernel = typeof raw === 'string' ? { era: raw } : raw ?? {}
   const wanted = overrides.policy ?? options.policy
@@ -157,7 +158,19 @@ function compileKernel(
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     physBase,
+    bugs: compileBugs(source, bugs ?? [], era),
+    speculation: options.speculation ?? false,
   }
+}
+
+/** A switch does something only on kernels that have the place of the fix. */
+function compileBugs(source: YamlSource, bugs: readonly BugName[], era: KernelEra): readonly BugName[] {
+  for (const [index, name] of bugs.entries()) {
+    const { eras }: Bug = BUGS[name]
+    if (eras.includes(era)) continue
+    throw source.error(`bug "${name}" is not one of ${era}`, ['bugs', index], [`use kernel: ${eras.join(' or ')}`])
+  }
+  return [...new Set(bugs)]
 }
 
 function checkMemory(source: YamlSource, raw: RawScenario, machine: MachineConfig, kernel: KernelConfig): void {

@@ -6,6 +6,7 @@
 // nobody completes); that is compile.ts and what it calls.
 
 import { z } from 'zod'
+import { BUG_NAMES } from '../kernel/bugs.js'
 import { KERNEL_ERAS } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
@@ -80,6 +81,8 @@ const kernel = keys({
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
   idle: oneOf('idle mode', ['poll', 'halt']).optional()
     .describe('What an idle CPU does: halt (pays idleExit to wake) or poll. Default: halt.'),
+  speculation: flag.optional()
+    .describe('CPUs in the kernel walk mapped addresses on their own, as out-of-order hardware may. Default: false.'),
   physBase: size.optional().describe('Physical load address of the kernel image, a multiple of 2M. Default: 16M.'),
 }).meta({ id: 'kernel' })
 
@@ -142,6 +145,8 @@ export const scenarioSchema = keys({
   cpus: integer(1, MAX_CPUS, 'CPUs').optional().describe('Short for machine.cpus. Default: 2.'),
   kernel: z.union([era, kernel], wants('a kernel era or a map')).optional()
     .describe('The kernel: an era, or options. Default: linux-6.x.'),
+  bugs: z.array(oneOf('bug', BUG_NAMES), wants('a list of bugs')).optional()
+    .describe('Historical bugs to put back into the kernel (docs/bugs.md). `--check` shows what they break.'),
   seed: integer(0, 2 ** 32 - 1).optional().describe('Seed of everything random. Default: 1.'),
   files: some(file, 'files').optional().describe('Files that mmap can map. No page of them is cached at the start.'),
   processes: some(processMap, 'processes').describe('What runs. The only key that is required.'),

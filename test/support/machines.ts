@@ -11,6 +11,7 @@ export const TEST_COSTS: Costs = {
   fullFlush: 150, fullFlushGlobal: 500, cr3NoFlush: 50, flushSetup: 100, ipiPrepare: 50, ipiSend: 60, ipiWire: 400,
   ipiWireHop: 300, irqEntry: 200, irqExit: 100, handler: 50, ackTransfer: 30, ackTransferRemote: 90, idleExit: 600,
   contextSwitch: 300, wakeUp: 150, lock: 20, forkBase: 1000,
+  ldtLoad: 80, storeDrain: 150,
 }
 
 export function testMachine(overrides: Partial<MachineConfig> = {}): MachineConfig {
@@ -37,7 +38,7 @@ export function testConfig(
     machine: testMachine(machine),
     kernel: {
       era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
-      timeSliceCycles: 20_000, idlePoll: false, physBase: 0,
+      timeSliceCycles: 20_000, idlePoll: false, physBase: 0, bugs: [], speculation: false,
       ...kernel,
     },
     seed: 1,

@@ -1,0 +1,61 @@
+// The bug catalogue: historical bugs of Linux (and one of its hardware) as switches. A switch takes
+// the fix out at the place where the real one sits; everything else stays. A scenario turns them on
+// with `bugs: [...]`; scenarios/bugs/ has one for each, docs/bugs.md the table.
+//
+// Both eras have all fixes otherwise, also those that came after 4.6: as stable kernels do.
+
+import type { KernelEra } from './config.js'
+
+export interface Bug {
+  /** H-number of kernel-behaviour.md section 8.1. */
+  readonly number: number
+  /** What goes wrong. */
+  readonly title: string
+  /** The fix: subject of the commit or the workaround. */
+  readonly fix: string
+  /** Version with the fix. */
+  readonly fixedIn: string
+  /** Kernels that the switch works on. */
+  readonly eras: readonly KernelEra[]
+  /** Invariants of which one fires. */
+  readonly invariants: readonly string[]
+}
+
+const BOTH: readonly KernelEra[] = ['linux-4.6', 'linux-6.x']
+
+export const BUGS = {
+  'h01-mask-bit-in-store-buffer': {
+    number: 1, title: 'a CPU walks the tables of the next mm while its bit in the mask is still in its store buffer',
+    fix: 'x86/mm: Add barriers and document switch_mm()-vs-flush synchronization', fixedIn: '4.5',
+    eras: ['linux-4.6'], invariants: ['I6', 'I8'],
+  },
+  'h06-lazy-cpu-skips-freed-tables': {
+    number: 6, title: 'a lazy CPU is left out of a flush although page tables are freed after it',
+    fix: 'x86/mm/tlb: Leave lazy TLB mode at page table free time', fixedIn: '4.20',
+    eras: ['linux-6.x'], invariants: ['I2'],
+  },
+  'h07-lazy-ldt-not-reloaded': {
+    number: 7, title: 'a CPU that left an mm lazily comes back to it with the old LDT, which was freed',
+    fix: 'the LDT is loaded again when leave_mm() happened meanwhile', fixedIn: 'before 4.6',
+    eras: ['linux-4.6'], invariants: ['I12'],
+  },
+  'h08-switching-cpu-skipped': {
+    number: 8, title: 'a CPU between its CR3 load and its store of loaded_mm is left out of a flush',
+    fix: 'x86/mm: Eliminate window where TLB flushes may be inadvertently skipped', fixedIn: '6.15',
+    eras: ['linux-6.x'], invariants: ['I8', 'I14'],
+  },
+  'h09-use-mm-with-interrupts-on': {
+    number: 9, title: 'an interrupt finds a kernel thread with an mm whose root is not loaded yet',
+    fix: 'mm: fix kthread_use_mm() vs TLB invalidate', fixedIn: '5.9',
+    eras: BOTH, invariants: ['I8', 'I12'],
+  },
+  'h12-pae-top-entry-without-full-flush': {
+    number: 12, title: 'INVLPG leaves the latched PAE top entry, which names a pmd page that was freed',
+    fix: 'x86-32: Fix possible incomplete TLB invalidate with PAE pagetables', fixedIn: '3.9',
+    eras: BOTH, invariants: ['I2'],
+  },
+} as const satisfies Readonly<Record<string, Bug>>
+
+export type BugName = keyof typeof BUGS
+
+export const BUG_NAMES = Object.keys(BUGS) as BugName[]
