@@ -142,8 +142,12 @@ describe('TLBs', () => {
     mm.gathersPending += 1
     expect(verdict()).toBe('pending (unmapped; a gather is open)')
     mm.gathersPending -= 1
+    // A generation alone excuses nothing on a CPU that is in the mm: nothing makes it compare.
     mm.tlbGen += 1
+    expect(verdict()).toBe('STALE (unmapped, no flush pending)')
+    mm.batchGen = mm.tlbGen
     expect(verdict()).toBe('pending (unmapped; generation 0 < 1)')
+    mm.batchGen = 0
     mm.tlbGen -= 1
     pageTableLock(mm, pfn).acquire(kernel.cpus[0]!, true).next()
     expect(verdict()).toBe('pending (unmapped; the page-table lock is held)')

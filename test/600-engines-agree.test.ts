@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Cluster } from '../src/engine/cluster.js'
 import { fingerprint } from './support/compare-runs.js'
-import { randomRun } from './support/random-programs.js'
+import { randomRun, randomRunOfAnyPolicy } from './support/random-programs.js'
 
 const RUNS = Number(process.env['FUZZ_RUNS'] ?? 200)
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
@@ -33,6 +33,17 @@ describe(`${RUNS} random programs`, () => {
       })
       expect(threads).toEqual(reference)
     }), { numRuns: RUNS, seed: SEED + 1 })
+  })
+
+  test('under every shootdown policy', TIMEOUT, async () => {
+    await fc.assert(fc.asyncProperty(randomRunOfAnyPolicy, async run => {
+      const reference = await fingerprint(run, { engine: 'reference' })
+      expect(await fingerprint(run, { engine: 'inline' })).toEqual(reference)
+      const threads = await fingerprint(run, {
+        engine: 'threads', cluster, shortestWorkerWindow: EVERY_WINDOW_IN_A_WORKER,
+      })
+      expect(threads).toEqual(reference)
+    }), { numRuns: Math.ceil(RUNS / 5), seed: SEED + 3 })
   })
 
   test('random host delays inside workers change nothing', TIMEOUT, async () => {

@@ -115,6 +115,11 @@ export class Core {
     this.#words[CORE_AREA_SLOT] = areaSlot
   }
 
+  /** Something below the kernel holds the CPU up. The core stands. */
+  delay(cycles: number): void {
+    this.#doubles[CORE_CLOCK] += cycles
+  }
+
   /** The instruction at the pc. */
   get instruction(): Instruction {
     return this.#image.programs[this.#words[REG_PROGRAM]].code[this.#words[REG_PC]]

@@ -21,6 +21,7 @@ import type { SharedState } from './shared-state.js'
 /** What an engine does when the kernel is about to change something that cores can see. */
 export interface CoreHooks {
   beforeSharedWrite(cpu: KernelCpu, mm: Mm): void
+  beforeTlbWrite(cpu: KernelCpu, target: KernelCpu): void
   beforeFlagWrite(cpu: KernelCpu): void
   interruptAt(target: KernelCpu, cycle: number): void
   enterUser(cpu: KernelCpu): void
@@ -63,6 +64,14 @@ export class SharedPlatform implements Platform {
 
   beforeSharedWrite(cpu: KernelCpu, mm: Mm): void {
     this.#hooks.beforeSharedWrite(cpu, mm)
+  }
+
+  beforeTlbWrite(cpu: KernelCpu, target: KernelCpu): void {
+    this.#hooks.beforeTlbWrite(cpu, target)
+  }
+
+  delayUser(target: KernelCpu, cycles: number): void {
+    this.cores[target.id].delay(cycles)
   }
 
   beforeFlagWrite(cpu: KernelCpu): void {

@@ -37,6 +37,10 @@ export class ReferenceUserSide implements UserSide {
     // As beforeCommit.
   }
 
+  beforeTlbWrite(): void {
+    // As beforeCommit.
+  }
+
   beforeFlagWrite(): void {
     // As beforeCommit.
   }

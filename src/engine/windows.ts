@@ -115,6 +115,10 @@ export class WindowedUserSide implements UserSide {
     }
   }
 
+  beforeTlbWrite(writer: KernelCpu, target: KernelCpu): void {
+    if (target.inUserMode && target !== writer) this.#standAt(target, writer.now, writer.id)
+  }
+
   beforeFlagWrite(writer: KernelCpu): void {
     for (const cpu of this.#kernelCpus()) {
       if (cpu.inUserMode && cpu !== writer) this.#standAt(cpu, writer.now, writer.id)

@@ -66,6 +66,7 @@ function checkRunning(k: KernelState, cpu: KernelCpu, cycle: number | undefined)
   }
   const top = cpu.stack[cpu.stack.length - 1]
   if (top === undefined || !top.waiting) return
+  if (k.policy.holdsResponders === true && cpu.irqsOff > 0) return
   if (cpu.inInterrupt) {
     violated(k, 'I27', { cpu, mm: activeMm, cycle }, `an interrupt handler waits for ${cpu.waitingFor}`)
   }

@@ -18,15 +18,17 @@ interface References {
   tasks: number
   /** Kernel tasks that borrow it, and borrowed references that wait to be dropped. */
   lazy: number
+  /** Kernel threads that use it as theirs. */
+  pins: number
 }
 
 /** Checks the counters of every mm. */
 export function checkMms(k: KernelState, cycle?: number): void {
   const references = countReferences(k, cycle)
   for (const mm of k.mms.values()) {
-    const { tasks, lazy } = references.get(mm) ?? { tasks: 0, lazy: 0 }
+    const { tasks, lazy, pins } = references.get(mm) ?? { tasks: 0, lazy: 0, pins: 0 }
     checkUsers(k, mm, tasks, lazy, cycle)
-    checkCount(k, mm, lazy, cycle)
+    checkCount(k, mm, lazy, pins, cycle)
     if (mm.tlbGen < (lastGeneration.get(mm) ?? 0)) {
       violated(k, 'I11', { mm, cycle }, `generation ${mm.tlbGen} after ${lastGeneration.get(mm)}`)
     }
@@ -56,7 +58,7 @@ function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, Ref
   const of = (mm: Mm): References => {
     let found = references.get(mm)
     if (found === undefined) {
-      found = { tasks: 0, lazy: 0 }
+      found = { tasks: 0, lazy: 0, pins: 0 }
       references.set(mm, found)
     }
     return found
@@ -71,7 +73,7 @@ function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, Ref
     if (mm === undefined) of(used).lazy += 1
     else of(used).tasks += 1
     // A kernel thread in kthread_use_mm() has a reference to the structure of its own.
-    if (mm !== undefined && task.isKernelThread) of(used).lazy += 1
+    if (mm !== undefined && task.isKernelThread) of(used).pins += 1
   }
   for (const task of k.tasks) countTask(task)
   for (const cpu of k.cpus) {
@@ -90,11 +92,14 @@ function checkUsers(k: KernelState, mm: Mm, tasks: number, lazy: number, cycle: 
 }
 
 /** I4: one reference for all users together, one for each borrower. While the last user tears down, one more. */
-function checkCount(k: KernelState, mm: Mm, lazy: number, cycle: number | undefined): void {
-  const least = (mm.mmUsers > 0 ? 1 : 0) + lazy
-  const most = lazy + 1
+function checkCount(k: KernelState, mm: Mm, lazy: number, pins: number, cycle: number | undefined): void {
+  // Where borrowers are not counted, init_mm keeps the references of its idle tasks from boot.
+  const borrowed = k.policy.lazyReferences === 'uncounted' ? (mm === k.initMm ? k.cpus.length : 0) : lazy
+  const counted = borrowed + pins
+  const least = (mm.mmUsers > 0 ? 1 : 0) + counted
+  const most = counted + 1
   if (mm.mmCount >= least && mm.mmCount <= most) return
   violated(k, 'I4', { mm, cycle },
-    `mm_count is ${mm.mmCount}, but ${lazy} tasks borrow it and mm_users is ${mm.mmUsers}: expected ${least}` +
+    `mm_count is ${mm.mmCount}, but ${lazy + pins} tasks borrow it and mm_users is ${mm.mmUsers}: expected ${least}` +
     (most === least ? '' : ` or ${most}`))
 }

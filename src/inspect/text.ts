@@ -38,6 +38,8 @@ export function mmTitle(k: KernelState, mm: Mm): string {
 /** The PCID that hardware knows `mm` by on this CPU; undefined when it has none there. */
 export function pcidOn(k: KernelState, cpu: KernelCpu, mm: Mm): number | undefined {
   if (!k.config.kernel.pcid) return undefined
+  const globalAsid = k.policy.globalAsids?.of(mm) ?? 0
+  if (globalAsid > 0) return globalAsid + 1
   const slot = cpu.tlb6x.ctxs.findIndex((context) => context.ctxId === mm.ctxId)
   return slot < 0 ? undefined : slot + 1
 }

@@ -18,6 +18,10 @@ export interface KernelConfig {
   flushCeilingPages: number
   /** Use PCID (6.x only; 4.6 never does). */
   pcid: boolean
+  /** Page-table isolation: user mode runs under PCIDs of its own (6.x). */
+  pti: boolean
+  /** Does the initiator of a flush work while its targets do, or before they are interrupted (6.x before 5.13)? */
+  remoteFlush: 'concurrent' | 'serial'
   /** Cycles a task may run while others wait on its CPU. */
   timeSliceCycles: number
   /** Idle CPUs poll need_resched instead of halting (idle=poll). */

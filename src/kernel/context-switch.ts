@@ -2,7 +2,7 @@
 // one task to the next (kernel/sched/core.c, active_mm.rst).
 //
 //   user -> user      switch the root (unless both share the mm)
-//   user -> kernel    the kernel task borrows prev's mm: mmCount + 1, lazy TLB
+//   user -> kernel    the kernel task borrows prev's mm: mmCount + 1, lazy TLB (or init_mm: the policy says)
 //   kernel -> kernel  the borrowed mm moves on: 6.x moves the reference, 4.6 counts up and down
 //   kernel -> user    the borrowed mm is given back: mmCount - 1, after the new root is loaded
 
@@ -12,7 +12,7 @@ import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import { SWITCH_STACKS } from './kernel-op.js'
 import { switchLdt } from './ldt.js'
-import { mmdrop, mmgrab } from './mm.js'
+import { mmdropLazy, mmgrabLazy } from './mm.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import type { Task } from './task.js'
@@ -28,14 +28,14 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
   const prevActive = prev.activeMm
   assert(prevActive !== undefined, `${prev.comm} runs without an active mm`)
   if (next.mm === undefined) {
-    k.policy.enterLazyTlb(k, cpu, prevActive)
-    next.activeMm = prevActive
+    const borrowed = yield* k.policy.enterLazyTlb(k, cpu, prevActive)
+    next.activeMm = borrowed
     if (prev.mm !== undefined) {
-      mmgrab(prevActive)
-    } else if (k.policy.lazyReferences === 'moved') {
+      mmgrabLazy(k, borrowed)
+    } else if (k.policy.lazyReferences !== 'counted' && borrowed === prevActive) {
       prev.activeMm = undefined
     } else {
-      mmgrab(prevActive)
+      mmgrabLazy(k, borrowed)
       prev.activeMm = undefined
       cpu.droppedMm = prevActive
     }
@@ -60,7 +60,7 @@ export function finishTaskSwitch(k: KernelState, cpu: KernelCpu): void {
   const dropped = cpu.droppedMm
   cpu.droppedMm = undefined
   cpu.previous = undefined
-  if (dropped !== undefined) mmdrop(k, cpu, dropped)
+  if (dropped !== undefined) mmdropLazy(k, cpu, dropped)
 }
 
 function nameOf(k: KernelState, task: Task): number {

@@ -13,7 +13,7 @@ import { Lock } from './lock.js'
 import { trimPeriodCycles } from './flush-request.js'
 import { exitMmap } from './mmap.js'
 import type { Mm } from './mm.js'
-import { mmdrop, mmgrab } from './mm.js'
+import { mmdrop, mmdropLast, mmdropLazy, mmgrabLazy } from './mm.js'
 import {
   $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, preallocatePmds, setEntry,
 } from './pgtable.js'
@@ -47,7 +47,7 @@ export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
 export function makeMm(k: { costs: KernelState['costs']; config: KernelState['config'] },
   slot: number, ctxId: number, pgdPfn: number): Mm {
   return {
-    ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0,
+    ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
     nextTrimCycle: 0, vmas: new VmaList(), mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock),
     pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
@@ -144,14 +144,20 @@ export function* forceSignal(
 /** exit_mm(): the task becomes a kernel thread that borrows its old mm until it is switched away. */
 function* exitMm(k: KernelState, cpu: KernelCpu, task: Task, mm: Mm): KernelOp {
   cpu.irqsOff += 1
-  mmgrab(mm)
+  mmgrabLazy(k, mm)
   task.mm = undefined
-  k.policy.enterLazyTlb(k, cpu, mm)
-  cpu.irqsOff -= 1
   mm.mmUsers -= 1
-  if (mm.mmUsers > 0) return
+  const isLast = mm.mmUsers === 0
+  const borrowed = yield* k.policy.enterLazyTlb(k, cpu, mm)
+  if (borrowed !== mm) {
+    mmgrabLazy(k, borrowed)
+    task.activeMm = borrowed
+    mmdropLazy(k, cpu, mm)
+  }
+  cpu.irqsOff -= 1
+  if (!isLast) return
   yield* exitMmap(k, cpu, mm)
-  mmdrop(k, cpu, mm)
+  yield* mmdropLast(k, cpu, mm)
 }
 
 /** dup_mmap(): areas and present entries, write-protected on both sides; one flush of the parent at the end. */

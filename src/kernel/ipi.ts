@@ -40,6 +40,8 @@ export interface CallOptions {
    * CPU that polls in its idle loop gets one as well.
    */
   alwaysSend: boolean
+  /** The sender goes on when the interrupts are sent. */
+  detached?: boolean
   /** The sender's own part, run while the targets work. */
   runLocal?: () => KernelOp
 }
@@ -64,6 +66,10 @@ export function* smpCallMany(
     cpu.irqsOff += 1
     yield* options.runLocal()
     cpu.irqsOff -= 1
+  }
+  if (options.detached === true) {
+    cpu.preemptCount -= 1
+    return
   }
   if (completion.remaining > 0) {
     completion.frame = cpu.topFrame
@@ -162,7 +168,7 @@ function postInterrupt(
 }
 
 /** From the send to the arrival: at least one cycle, so that no CPU is interrupted in the cycle of the cause. */
-function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
+export function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
   const hops = Math.abs(from.socket - to.socket)
   return Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
 }

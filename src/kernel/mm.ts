@@ -8,6 +8,7 @@
 import { assert } from '../base/assert.js'
 import { EVENT } from '../trace/events.js'
 import type { CpuMask } from './cpumask.js'
+import type { KernelOp } from './kernel-op.js'
 import type { Ldt } from './ldt.js'
 import { freeLdt } from './ldt.js'
 import type { Lock } from './lock.js'
@@ -29,6 +30,8 @@ export interface Mm {
   readonly mmCpumask: CpuMask
   /** context.tlb_gen (6.x): bumped by every flush request. */
   tlbGen: number
+  /** Generation of the last page that a batch unmapped and did not flush yet; 0: none (tlb_flush_batched, 6.x). */
+  batchGen: number
   /** Cycle after which the next flush may trim stale bits of mmCpumask (6.x). */
   nextTrimCycle: number
   readonly vmas: VmaList
@@ -54,6 +57,22 @@ export function mmgrab(mm: Mm): void {
   mm.mmCount += 1
 }
 
+/** mmgrab_lazy_tlb(): a kernel task borrows `mm`. No count where the policy keeps none. */
+export function mmgrabLazy(k: KernelState, mm: Mm): void {
+  if (k.policy.lazyReferences !== 'uncounted') mmgrab(mm)
+}
+
+/** mmdrop_lazy_tlb(): it gives `mm` back. */
+export function mmdropLazy(k: KernelState, cpu: KernelCpu, mm: Mm): void {
+  if (k.policy.lazyReferences !== 'uncounted') mmdrop(k, cpu, mm)
+}
+
+/** mmdrop() of the reference that all users together hold; lazy CPUs may have to let go first. */
+export function* mmdropLast(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
+  if (k.policy.cleanupLazyTlbs !== undefined && mm.mmCount === 1) yield* k.policy.cleanupLazyTlbs(k, cpu, mm)
+  mmdrop(k, cpu, mm)
+}
+
 /** mmdrop(): frees the root table with the last reference. Runs on whichever task drops last. */
 export function mmdrop(k: KernelState, cpu: KernelCpu, mm: Mm): void {
   assert(mm.mmCount > 0, `mm ${mm.ctxId} dropped below zero`)
@@ -62,6 +81,7 @@ export function mmdrop(k: KernelState, cpu: KernelCpu, mm: Mm): void {
   assert(mm !== k.initMm, 'init_mm dropped')
   assert(mm.mmUsers === 0, `mm ${mm.ctxId} freed with users`)
   mm.isFreed = true
+  k.policy.destroyContext?.(k, mm)
   freePgd(k, cpu, mm)
   if (mm.ldt !== undefined) freeLdt(k, cpu, mm.ldt)
   k.mms.delete(mm.ctxId)

@@ -3,11 +3,23 @@
 import type { KernelEra } from './config.js'
 import { linux46 } from './tlb-flush-46.js'
 import { linux6x } from './tlb-flush-6x.js'
+import { eager } from './tlb-eager.js'
+import { hardwareCoherent } from './tlb-coherent.js'
+import { linux6xInvlpgb } from './tlb-invlpgb.js'
+import { mach1989 } from './tlb-mach.js'
+import { shootLazies } from './tlb-shoot-lazies.js'
+import { xen } from './tlb-xen.js'
 import type { TlbPolicy } from './tlb-policy.js'
 
 const ALL: readonly TlbPolicy[] = [
   linux46,
   linux6x,
+  linux6xInvlpgb,
+  shootLazies,
+  eager,
+  xen,
+  mach1989,
+  hardwareCoherent,
 ]
 
 /** By name, in the order in which comparisons show them. */

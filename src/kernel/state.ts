@@ -32,6 +32,10 @@ export interface Platform {
    * cycle of `cpu`: every core that runs `mm` in user mode must stand exactly there.
    */
   beforeSharedWrite(cpu: KernelCpu, mm: Mm): void
+  /** The TLB or the clock of `target` is about to be changed from `cpu`: its core must stand exactly there. */
+  beforeTlbWrite(cpu: KernelCpu, target: KernelCpu): void
+  /** `target`, which is in user mode and stands, does nothing for `cycles`. */
+  delayUser(target: KernelCpu, cycles: number): void
   /** The same for cores that poll flags. */
   beforeFlagWrite(cpu: KernelCpu): void
   /** The next interrupt of `target` comes at `cycle` (Infinity: none known). */

@@ -54,10 +54,12 @@ function initCpu(k: KernelState, cpu: KernelCpu): void {
   k.platform.mmu(cpu.id).loadCr3(k.initMm.pgdPfn, 0, false)
 }
 
-function enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): void {
-  if (cpu.tlb46.state !== TLBSTATE_OK) return
-  cpu.tlb46.state = TLBSTATE_LAZY
-  emit(k, cpu, EVENT.enterLazyTlb, mm.ctxId)
+function* enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<Mm> {
+  if (cpu.tlb46.state === TLBSTATE_OK) {
+    cpu.tlb46.state = TLBSTATE_LAZY
+    emit(k, cpu, EVENT.enterLazyTlb, mm.ctxId)
+  }
+  return mm
 }
 
 /** leave_mm(): loads the swapper directory. activeMm, the state and the task's reference stay. */

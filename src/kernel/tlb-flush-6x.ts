@@ -59,7 +59,7 @@ export const linux6x: TlbPolicy = {
   checkCpu,
 }
 
-function initCpu(k: KernelState, cpu: KernelCpu): void {
+export function initCpu(k: KernelState, cpu: KernelCpu): void {
   const state = cpu.tlb6x
   state.ctxs[0].ctxId = k.initMm.ctxId
   state.ctxs[0].tlbGen = k.initMm.tlbGen
@@ -67,15 +67,17 @@ function initCpu(k: KernelState, cpu: KernelCpu): void {
 }
 
 /** kern_pcid(): slot + 1, because PCID 0 is left to code that knows nothing of PCIDs. */
-function hardwarePcid(k: KernelState, asid: number): number {
+export function hardwarePcid(k: KernelState, asid: number): number {
   return k.config.kernel.pcid ? asid + 1 : 0
 }
 
-function enterLazyTlb(k: KernelState, cpu: KernelCpu): void {
+export function* enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<Mm> {
   const { loadedMm } = cpu.tlb6x
-  if (loadedMm === k.initMm) return
-  cpu.tlb6x.isLazy = true
-  emit(k, cpu, EVENT.enterLazyTlb, loadedMm === undefined ? 0 : loadedMm.ctxId)
+  if (loadedMm !== k.initMm) {
+    cpu.tlb6x.isLazy = true
+    emit(k, cpu, EVENT.enterLazyTlb, loadedMm === undefined ? 0 : loadedMm.ctxId)
+  }
+  return mm
 }
 
 function* leaveMm(k: KernelState, cpu: KernelCpu): KernelOp {
@@ -86,16 +88,23 @@ function* leaveMm(k: KernelState, cpu: KernelCpu): KernelOp {
 }
 
 /** switch_mm to init_mm because of a flush or of leaving. */
-function* leaveToInit(k: KernelState, cpu: KernelCpu): KernelOp {
+export function* leaveToInit(k: KernelState, cpu: KernelCpu): KernelOp {
   k.counters.lazyLeft += 1
   emit(k, cpu, EVENT.leaveMm, cpu.tlb6x.loadedMm === undefined ? 0 : cpu.tlb6x.loadedMm.ctxId)
   yield* switchMm(k, cpu, k.initMm)
+}
+
+/** Above the slots of a CPU: the same on all of them (tlb-invlpgb.ts). */
+export function isGlobalAsid(asid: number): boolean {
+  return asid >= TLB_NR_DYN_ASIDS
 }
 
 /** choose_new_asid(): the slot for `next`, and whether it must be flushed. */
 function chooseNewAsid(k: KernelState, cpu: KernelCpu, next: Mm, tlbGen: number): { asid: number; needFlush: boolean } {
   const state = cpu.tlb6x
   if (!k.config.kernel.pcid) return { asid: 0, needFlush: true }
+  const globalAsid = k.policy.globalAsids?.of(next) ?? 0
+  if (globalAsid > 0) return { asid: globalAsid, needFlush: false }
   if (state.invalidateOther) {
     for (let asid = 0; asid < TLB_NR_DYN_ASIDS; asid++) if (asid !== state.loadedMmAsid) state.ctxs[asid].ctxId = 0
     state.invalidateOther = false
@@ -112,7 +121,7 @@ function chooseNewAsid(k: KernelState, cpu: KernelCpu, next: Mm, tlbGen: number)
 }
 
 /** switch_mm_irqs_off(). */
-function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
+export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   const state = cpu.tlb6x
   const prev = state.loadedMm
   const wasLazy = state.isLazy
@@ -120,8 +129,13 @@ function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   let asid: number
   let needFlush: boolean
   let tlbGen: number
-  if (prev === next) {
-    if (!wasLazy) return
+  const globalAsid = k.policy.globalAsids?.of(next) ?? 0
+  if (prev === next && globalAsid > 0 && !isGlobalAsid(state.loadedMmAsid)) {
+    tlbGen = next.tlbGen
+    asid = globalAsid
+    needFlush = false
+  } else if (prev === next) {
+    if (!wasLazy || isGlobalAsid(state.loadedMmAsid)) return
     tlbGen = next.tlbGen
     if (state.ctxs[state.loadedMmAsid].tlbGen === tlbGen) return
     asid = state.loadedMmAsid
@@ -148,7 +162,7 @@ function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
 }
 
 /** flush_tlb_mm_range(). */
-function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp {
+export function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp {
   cpu.preemptCount += 1
   const begin = cpu.now
   mm.tlbGen += 1
@@ -167,9 +181,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
     info.trimCpumask = shouldTrim(k, cpu, mm)
     targets = yield* k.policy.flushTlbMulti(k, cpu, mm.mmCpumask, info)
   } else if (cpu.tlb6x.loadedMm === mm) {
-    cpu.irqsOff += 1
-    yield* flushFunc(k, cpu, info)
-    cpu.irqsOff -= 1
+    yield* flushHere(k, cpu, info)
   }
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
@@ -182,15 +194,39 @@ function shouldTrim(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
 }
 
 /** native_flush_tlb_multi(): how many CPUs were interrupted. */
-function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number> {
+export function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number> {
+  recordSend(k, cpu, info)
+  const targets = selectTargets(k, cpu, mask, info)
+  const runsHere = needsIt(k, cpu, mask, info)
+  const isSerial = k.config.kernel.remoteFlush === 'serial'
+  if (runsHere && isSerial) yield* flushHere(k, cpu, info)
+  yield* smpCallMany(k, cpu, targets, target => flushFunc(k, target, info), {
+    alwaysSend: false,
+    ...(runsHere && !isSerial ? { runLocal: () => flushFunc(k, cpu, info) } : {}),
+  })
+  return targets.length
+}
+
+/** The record and the counters of a request that considers other CPUs. */
+export function recordSend(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): void {
   k.counters.nr_tlb_remote_flush += 1
   k.counters.shootdowns += 1
   emit(k, cpu, EVENT.tlbFlush, info.end === FLUSH_ALL ? ALL_PAGES : info.end - info.start, TLB_REMOTE_SEND_IPI)
+}
+
+/** flush_tlb_func() of the initiator, outside a call. */
+export function* flushHere(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
+  cpu.irqsOff += 1
+  yield* flushFunc(k, cpu, info)
+  cpu.irqsOff -= 1
+}
+
+/** The CPUs of `mask` besides this one that need the request, ascending; the others are noted as skipped. */
+export function selectTargets(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): number[] {
   const targets: number[] = []
-  const reachesLazy = info.freedTables && !k.bugs.has('h06-lazy-cpu-skips-freed-tables')
   for (const id of mask.toArray()) {
     if (id === cpu.id) continue
-    if (reachesLazy || shouldFlushTlb(k, k.cpus[id], info)) {
+    if (needsIt(k, k.cpus[id], mask, info)) {
       targets.push(id)
       continue
     }
@@ -198,23 +234,32 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
     if (lazy) k.counters.lazySkipped += 1
     emit(k, cpu, EVENT.flushSkip, id, k.trace.intern(lazy ? 'lazy' : 'not loaded'))
   }
-  const runHere = mask.has(cpu.id) && (reachesLazy || shouldFlushTlb(k, cpu, info))
-  yield* smpCallMany(k, cpu, targets, target => flushFunc(k, target, info), {
-    alwaysSend: false,
-    ...(runHere ? { runLocal: () => flushFunc(k, cpu, info) } : {}),
-  })
-  return targets.length
+  return targets
+}
+
+/** Freed tables concern lazy CPUs too: speculation may walk them. */
+export function needsIt(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): boolean {
+  if (!mask.has(cpu.id)) return false
+  const reachesLazy = info.freedTables && !k.bugs.has('h06-lazy-cpu-skips-freed-tables')
+  return reachesLazy || isChangingAsid(k, info) || shouldFlushTlb(k, cpu, info)
+}
+
+/** CPUs are on their way to the global ASID of the mm: all of them must hear of it. */
+function isChangingAsid(k: KernelState, info: FlushTlbInfo): boolean {
+  return info.mm !== undefined && k.policy.globalAsids?.inTransition(info.mm) === true
 }
 
 /** The mm's generation goes up with every page, so that whoever is left out of the flush knows that it is behind. */
-function batchAdd(_k: KernelState, _cpu: KernelCpu, mask: CpuMask, mm: Mm): void {
+export function batchAdd(_k: KernelState, _cpu: KernelCpu, mask: CpuMask, mm: Mm): void {
   mm.tlbGen += 1
+  mm.batchGen = mm.tlbGen
   mask.or(mm.mmCpumask)
 }
 
 /** arch_tlbbatch_flush(). */
-function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask): KernelOp {
+export function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask, mms: readonly Mm[]): KernelOp {
   cpu.preemptCount += 1
+  const newest = new Map(mms.map(mm => [mm, mm.tlbGen]))
   const begin = cpu.now
   const info = anonymousRequest(cpu, 0, FLUSH_ALL)
   beginFlush(k, cpu, info)
@@ -223,10 +268,9 @@ function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask): KernelOp {
   if (mask.anyBut(cpu.id)) {
     targets = yield* k.policy.flushTlbMulti(k, cpu, mask, info)
   } else if (mask.has(cpu.id)) {
-    cpu.irqsOff += 1
-    yield* flushFunc(k, cpu, info)
-    cpu.irqsOff -= 1
+    yield* flushHere(k, cpu, info)
   }
+  for (const mm of mms) if (mm.batchGen <= newest.get(mm)!) mm.batchGen = 0
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
 }
@@ -271,7 +315,7 @@ function* doKernelRangeFlush(k: KernelState, cpu: KernelCpu, start: number, page
 }
 
 /** should_flush_tlb(): evaluated by the initiator about CPU `target`. */
-function shouldFlushTlb(k: KernelState, target: KernelCpu, info: FlushTlbInfo): boolean {
+export function shouldFlushTlb(k: KernelState, target: KernelCpu, info: FlushTlbInfo): boolean {
   const { loadedMm, isLazy } = target.tlb6x
   if (isLazy) return false
   if (info.mm === undefined) return true
@@ -281,7 +325,7 @@ function shouldFlushTlb(k: KernelState, target: KernelCpu, info: FlushTlbInfo): 
 }
 
 /** flush_tlb_func(): on the initiator and on every responder. */
-function* flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
+export function* flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
   const state = cpu.tlb6x
   const local = cpu === info.initiator
   if (!local) k.counters.nr_tlb_remote_flush_received += 1
@@ -289,17 +333,26 @@ function* flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelO
   if (!local) emit(k, cpu, EVENT.flushAck, info.initiator.id)
 }
 
-function* executeFlush(
+export function* executeFlush(
   k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, state: KernelCpu['tlb6x'], local: boolean,
 ): KernelOp {
   const loaded = state.loadedMm
   if (info.mm !== undefined && info.mm !== loaded) {
-    info.mm.mmCpumask.clear(cpu.id)
+    // An uncounted borrower must be found when the mm goes.
+    const borrows = k.policy.lazyReferences === 'uncounted' && cpu.current.activeMm === info.mm
+    if (!borrows) info.mm.mmCpumask.clear(cpu.id)
     k.counters.wrongCpu += 1
     emit(k, cpu, EVENT.tlbFlush, 0, TLB_REMOTE_WRONG_CPU)
     return
   }
   if (loaded === k.initMm || loaded === undefined) return
+  if (isChangingAsid(k, info) && !isGlobalAsid(state.loadedMmAsid)) {
+    const wasLazy = state.isLazy
+    yield* switchMm(k, cpu, loaded)
+    state.isLazy = wasLazy
+  }
+  // What is cached under a global ASID was flushed by the broadcast.
+  if (isGlobalAsid(state.loadedMmAsid)) return
   if (state.isLazy) {
     yield* leaveToInit(k, cpu)
     return
@@ -332,23 +385,35 @@ function* executeFlush(
   emit(k, cpu, EVENT.tlbFlush, pages, reason)
 }
 
-function loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number } {
+export function loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number } {
   const state = cpu.tlb6x
   return { mm: state.loadedMm ?? k.initMm, pcid: hardwarePcid(k, state.loadedMmAsid) }
 }
 
 /** A slot whose generation is behind catches up before user code of the mm runs on it again. */
-function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner {
+export function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner {
   // PCID 0 is in use only when the hardware has no others; then everything is in slot 0.
-  const slot = cpu.tlb6x.ctxs[Math.max(0, pcid - 1)]
+  const asid = Math.max(0, pcid - 1)
+  const slot = cpu.tlb6x.ctxs[asid]
   if (slot === undefined || slot.ctxId === 0) return { mm: undefined, behind: 'the slot is empty' }
   const mm = k.mms.get(slot.ctxId)
   if (mm === undefined) return { mm, behind: `mm ${slot.ctxId} is gone, its slot is flushed before reuse` }
-  return { mm, behind: slot.tlbGen < mm.tlbGen ? `generation ${slot.tlbGen} < ${mm.tlbGen}` : '' }
+  return { mm, behind: slot.tlbGen < mm.tlbGen && isCompared(cpu, mm, asid)
+    ? `generation ${slot.tlbGen} < ${mm.tlbGen}` : '' }
+}
+
+/**
+ * Will the slot's generation be compared before user code uses it? Yes when the CPU has to come back to the mm first,
+ * or when a request or a batch is on its way. A CPU that is in the mm already compares nothing by itself.
+ */
+function isCompared(cpu: KernelCpu, mm: Mm, asid: number): boolean {
+  const { loadedMm, loadedMmAsid, isLazy, ctxs } = cpu.tlb6x
+  if (loadedMm !== mm || loadedMmAsid !== asid || isLazy) return true
+  return cpu.callQueue.length > 0 || ctxs[asid].tlbGen < mm.batchGen
 }
 
 /** I12, I15, I16. */
-function checkCpu(k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
+export function checkCpu(k: KernelState, cpu: KernelCpu, report: ReportViolation): void {
   const { loadedMm, isLazy } = cpu.tlb6x
   const { mm } = cpu.current
   if (loadedMm !== undefined) {

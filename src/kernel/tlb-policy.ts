@@ -40,6 +40,14 @@ export interface FlushRange {
   hugetlb: boolean
 }
 
+/** Which mms have an ASID that is the same on every CPU. */
+export interface GlobalAsids {
+  /** 0: none. */
+  of(mm: Mm): number
+  /** It has one, but some CPUs may still have the mm loaded under an ASID of their own. */
+  inTransition(mm: Mm): boolean
+}
+
 /** Whose translations a CPU caches under a PCID, and whether they may be used as they are. */
 export interface PcidOwner {
   /** Undefined when nobody can reach them any more. */
@@ -53,9 +61,9 @@ export type ReportViolation = (invariant: string, mm: Mm | undefined, text: stri
 
 /**
  * What a lazy CPU's reference to the mm that it borrows costs: counted up and down at every switch (4.6); counted, but
- * moved from kernel thread to kernel thread (6.x).
+ * moved from kernel thread to kernel thread (6.x); not counted, so that lazy CPUs must let go before an mm is freed.
  */
-export type LazyReferences = 'counted' | 'moved'
+export type LazyReferences = 'counted' | 'moved' | 'uncounted'
 
 export interface TlbPolicy {
   readonly name: string
@@ -73,10 +81,15 @@ export interface TlbPolicy {
   readonly returnsEarly?: string
   /** Prepares a CPU at boot. */
   initCpu(k: KernelState, cpu: KernelCpu): void
-  enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): void
+  /** A kernel task runs next (or a task loses its mm): returns the mm that it borrows, usually `mm`. Interrupts off. */
+  enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<Mm>
   /** switch_mm_irqs_off(): `next` is about to run `task`. Interrupts are off. */
   switchMm(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm, task: Task): KernelOp
   leaveMm(k: KernelState, cpu: KernelCpu): KernelOp
+  /** cleanup_lazy_tlbs(): the last reference to `mm` is about to be dropped and lazy CPUs were not counted. */
+  cleanupLazyTlbs?(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp
+  /** destroy_context(): the mm is gone. */
+  destroyContext?(k: KernelState, mm: Mm): void
   /** flush_tlb_mm_range() and, for the whole range, flush_tlb_mm(). */
   flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp
   /** flush_tlb_page(). */
@@ -98,6 +111,10 @@ export interface TlbPolicy {
   flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp
   /** The root and PCID that the CPU must have loaded, for invariant I12. */
   loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number }
+  /** ASIDs that are the same on every CPU, for hardware that invalidates by broadcast. */
+  readonly globalAsids?: GlobalAsids
+  /** Responders wait in their interrupt handler until the initiator releases them (an exception to I27). */
+  readonly holdsResponders?: boolean
   /** Who owns what this CPU caches under `pcid` (as hardware numbers them). For dumps and checks. */
   ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner
   /** The rules of this CPU's rows (I3, I7, I12, I15 to I17 of kernel-behaviour.md section 8). Changes nothing. */

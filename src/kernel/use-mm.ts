@@ -17,7 +17,7 @@ import { exitMmap } from './mmap.js'
 import type { KernelOp } from './kernel-op.js'
 import { switchLdt } from './ldt.js'
 import type { Mm } from './mm.js'
-import { mmdrop, mmgrab } from './mm.js'
+import { mmdropLast, mmdropLazy, mmgrab, mmgrabLazy } from './mm.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import type { Task } from './task.js'
@@ -45,7 +45,7 @@ export function* useMm(k: KernelState, cpu: KernelCpu, task: Task, mm: Mm | unde
   if (isAtomic) cpu.irqsOff -= 1
   cpu.preemptCount -= 1
   cpu.droppedMm = undefined
-  mmdrop(k, cpu, borrowed)
+  mmdropLazy(k, cpu, borrowed)
   return 0
 }
 
@@ -55,13 +55,22 @@ export function* unuseMm(k: KernelState, cpu: KernelCpu, task: Task): KernelOp<n
   if (mm === undefined) return -ERRNO.EINVAL
   cpu.irqsOff += 1
   task.mm = undefined
-  k.policy.enterLazyTlb(k, cpu, mm)
+  // The thread's own reference becomes a borrower's; the users' one is there until the end.
+  mmgrabLazy(k, mm)
+  mm.mmCount -= 1
   mm.mmUsers -= 1
+  const isLast = mm.mmUsers === 0
+  const borrowed = yield* k.policy.enterLazyTlb(k, cpu, mm)
+  if (borrowed !== mm) {
+    mmgrabLazy(k, borrowed)
+    task.activeMm = borrowed
+    mmdropLazy(k, cpu, mm)
+  }
   yield Math.max(1, k.costs.lock)
   cpu.irqsOff -= 1
-  if (mm.mmUsers > 0) return 0
+  if (!isLast) return 0
   yield* exitMmap(k, cpu, mm)
-  mmdrop(k, cpu, mm)
+  yield* mmdropLast(k, cpu, mm)
   return 0
 }
 

@@ -53,6 +53,16 @@ export interface Costs {
   ackTransferRemote: number
   /** Leaving the halted idle state when an interrupt arrives. */
   idleExit: number
+  /** A hypercall of a paravirtual guest, entry and exit. */
+  hypercall: number
+  /** INVLPGB: issuing one broadcast. */
+  invlpgb: number
+  /** TLBSYNC: until all broadcasts of this CPU are complete everywhere. */
+  tlbsync: number
+  /** Noting down an invalidation that other CPUs find later (LATR). */
+  lazyStateSave: number
+  /** Looking for such notes, at a tick or a switch. */
+  lazyStateSweep: number
   /** Switching stacks and registers, run-queue work. */
   contextSwitch: number
   /** Waking a task. */

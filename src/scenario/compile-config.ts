@@ -155,6 +155,8 @@ function compileKernel(
     policy: policy.name,
     flushCeilingPages: options.flushCeiling ?? DEFAULT_FLUSH_CEILING_PAGES,
     pcid: options.pcid ?? (policy.usesPcid && hasPcid),
+    pti: false,
+    remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     physBase,

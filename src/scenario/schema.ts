@@ -78,6 +78,8 @@ const kernel = keys({
     .describe('tlb_single_page_flush_ceiling: a longer flush becomes a full one. Default: 33.'),
   pcid: flag.optional()
     .describe('Use PCID. Default: true where the geometry has it, except linux-4.6 and policies without PCID.'),
+  remoteFlush: oneOf('order', ['concurrent', 'serial']).optional()
+    .describe('Does the initiator flush itself while its targets do, or before? Default: concurrent; 4.6 is serial.'),
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
   idle: oneOf('idle mode', ['poll', 'halt']).optional()
     .describe('What an idle CPU does: halt (pays idleExit to wake) or poll. Default: halt.'),

@@ -10,6 +10,7 @@ export const TEST_COSTS: Costs = {
   zeroPage: 200, copyPage: 300, ptePerPage: 20, freePage: 30, vmaOperation: 100, munmapExtra: 200, invlpg: 100,
   fullFlush: 150, fullFlushGlobal: 500, cr3NoFlush: 50, flushSetup: 100, ipiPrepare: 50, ipiSend: 60, ipiWire: 400,
   ipiWireHop: 300, irqEntry: 200, irqExit: 100, handler: 50, ackTransfer: 30, ackTransferRemote: 90, idleExit: 600,
+  hypercall: 500, invlpgb: 60, tlbsync: 300, lazyStateSave: 80, lazyStateSweep: 90,
   contextSwitch: 300, wakeUp: 150, lock: 20, forkBase: 1000,
   ldtLoad: 80, storeDrain: 150,
 }
@@ -38,6 +39,7 @@ export function testConfig(
     machine: testMachine(machine),
     kernel: {
       era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
+      pti: false, remoteFlush: era === 'linux-4.6' ? 'serial' : 'concurrent',
       timeSliceCycles: 20_000, idlePoll: false, physBase: 0, bugs: [], speculation: false,
       ...kernel,
     },

@@ -5,7 +5,8 @@
 import fc from 'fast-check'
 import { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from '../../src/kernel/abi.js'
 import type { AccessKind, Program, ProgramImage } from '../../src/kernel/abi.js'
-import type { SimulationConfig } from '../../src/kernel/config.js'
+import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
+import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
 import { area, compute, dontneed, fork, giveWay, image, load, mmap, mprotect, munmap, program, repeat, signal,
   sleep, spin, store, touch, wait } from './programs.js'
@@ -93,31 +94,40 @@ const kernelThread = (cpus: number): fc.Arbitrary<ProcessSpec> => fc.record({
   }],
 }))
 
-/** A whole random run. */
-export const randomRun: fc.Arbitrary<RandomRun> = fc.integer({ min: 1, max: 5 }).chain(cpus => fc.record({
-  processes: fc.integer({ min: 1, max: 3 })
-    .chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
-  worker: fc.option(kernelThread(cpus), { nil: undefined }),
-  children,
-  era: fc.constantFrom<'linux-4.6' | 'linux-6.x'>('linux-4.6', 'linux-6.x', 'linux-6.x'),
-  pcid: fc.boolean(),
-  timeSliceCycles: fc.integer({ min: 500, max: 20_000 }),
-  idlePoll: fc.boolean(),
-  sockets: fc.constantFrom(1, 1, 2),
-  geometry: fc.constantFrom<SimulationConfig['machine']['geometry']>(
-    'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
-  ceiling: fc.constantFrom(33, 33, 4, 0),
-}).map(spec => {
-  const geometry = spec.era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
-  const is64 = geometry.startsWith('x86-64')
-  return {
-    config: testConfig(
-      { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20 },
-      { era: spec.era, pcid: spec.pcid && is64 && spec.era === 'linux-6.x', timeSliceCycles: spec.timeSliceCycles,
-        idlePoll: spec.idlePoll, flushCeilingPages: spec.ceiling }),
-    image: image(
-      [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
-      { areas: AREAS, flags: 4, children: spec.children }),
-  }
-}))
+/** A whole random run of the kernels as they are. */
+export const randomRun: fc.Arbitrary<RandomRun> = randomRunOf(
+  fc.constantFrom<KernelEra>('linux-4.6', 'linux-6.x', 'linux-6.x').map(nativePolicy))
 
+/** A whole random run under any policy. */
+export const randomRunOfAnyPolicy: fc.Arbitrary<RandomRun> = randomRunOf(fc.constantFrom(...POLICY_NAMES))
+
+/** A whole random run under the policies that `policies` gives, each on the first of its eras. */
+export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<RandomRun> {
+  return fc.integer({ min: 1, max: 5 }).chain(cpus => fc.record({
+    processes: fc.integer({ min: 1, max: 3 })
+      .chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
+    worker: fc.option(kernelThread(cpus), { nil: undefined }),
+    children,
+    policy: policies,
+    pcid: fc.boolean(),
+    timeSliceCycles: fc.integer({ min: 500, max: 20_000 }),
+    idlePoll: fc.boolean(),
+    sockets: fc.constantFrom(1, 1, 2),
+    geometry: fc.constantFrom<SimulationConfig['machine']['geometry']>(
+      'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
+    ceiling: fc.constantFrom(33, 33, 4, 0),
+  }).map(spec => {
+    const { eras: [era], usesPcid } = POLICIES[spec.policy]!
+    const geometry = era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
+    const is64 = geometry.startsWith('x86-64')
+    return {
+      config: testConfig(
+        { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20 },
+        { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
+          idlePoll: spec.idlePoll, flushCeilingPages: spec.ceiling }),
+      image: image(
+        [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
+        { areas: AREAS, flags: 4, children: spec.children }),
+    }
+  }))
+}

@@ -1,0 +1,34 @@
+// Reaching into another CPU without its kernel's help, as only hardware and hypervisors can: dropping
+// what its TLB holds, and holding it up. Whatever is changed here takes effect at the present cycle
+// of the CPU that does it, in the total order (cycle, cpu), as a write of shared memory does.
+//
+// Simplified: a CPU that waits (for a lock, for acknowledgements) or is halted loses no time to what
+// holds it up; one that works in the kernel loses it after its present step.
+
+import type { Mmu } from '../machine/mmu.js'
+import type { KernelCpu } from './cpu.js'
+import type { KernelState } from './state.js'
+
+/** The MMU of `target`, to be changed by `cpu` at its present cycle. */
+export function remoteMmu(k: KernelState, cpu: KernelCpu, target: KernelCpu): Mmu {
+  if (target !== cpu) k.platform.beforeTlbWrite(cpu, target)
+  return k.platform.mmu(target.id)
+}
+
+/** `target` does nothing for `cycles`; returns how many it really loses. */
+export function holdUp(k: KernelState, cpu: KernelCpu, target: KernelCpu, cycles: number): number {
+  if (target.inUserMode) {
+    k.platform.beforeTlbWrite(cpu, target)
+    k.platform.delayUser(target, cycles)
+    return cycles
+  }
+  const frame = target.topFrame
+  if (frame.waiting || frame.halted) return 0
+  frame.resumeAt = Math.max(frame.resumeAt, cpu.now) + cycles
+  return cycles
+}
+
+/** Halted in the idle loop: a hypervisor need not interrupt it. */
+export function isHalted(target: KernelCpu): boolean {
+  return !target.inUserMode && target.topFrame.halted
+}
