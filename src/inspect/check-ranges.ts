@@ -22,13 +22,13 @@ export function checkPromises(k: KernelState, cycle?: number): void {
   const watch = watchOf(k)
   if (watch === undefined) return
   const ranges = watch.takeClean()
-  if (k.policy.returnsEarly === undefined) {
-    for (const cpu of k.cpus) {
-      for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, range, cycle)
-      for (const range of ranges) {
-        if (runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
-        else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)
-      }
+  for (const cpu of k.cpus) {
+    for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, range, cycle)
+    // A responder that was released flushes itself on its way back.
+    const isReleased = k.policy.holdsResponders === true && !cpu.inUserMode
+    for (const range of ranges) {
+      if (!isReleased && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
+      else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)
     }
   }
   if (watch.takeFreedTables().length > 0) for (const cpu of k.cpus) checkFreedTables(k, cpu, cycle)
@@ -54,6 +54,7 @@ function checkEntry(
   const { mm, by, since } = range
   const found = compareTlbEntry(k, mm, entry)
   if (found === 'ok' || found === 'narrower') return
+  if (k.policy.deferred !== undefined && k.policy.deferred(k, cpu, mm, vpn) !== '') return
   const changed = watch.lastWrite(found.table, found.slot)
   if (changed > since) return
   violated(k, found.invariant, { cpu, mm, vpn, cycle },

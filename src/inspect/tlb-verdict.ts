@@ -22,6 +22,7 @@ import { peekWalk } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
+import { vpnOf } from '../kernel/state.js'
 import type { PcidOwner } from '../kernel/tlb-policy.js'
 import { watchOf } from './watch.js'
 
@@ -60,6 +61,8 @@ export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): 
   const found = compareTlbEntry(k, mm, entry)
   if (found === 'ok') return { verdict: 'ok', mm, why: '', invariant: '' }
   if (found === 'narrower') return { verdict: 'narrower', mm, why: 'the table permits more', invariant: '' }
+  const deferred = k.policy.deferred?.(k, cpu, mm, vpnOf(k, entry.hi, entry.lo)) ?? ''
+  if (deferred !== '') return { verdict: 'pending', mm, why: `${found.what}; ${deferred}`, invariant: '' }
   return excuse(k, cpu, owner, found.table, found.what, found.invariant)
 }
 
@@ -157,11 +160,12 @@ export function runsMm(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
 
 /**
  * A CPU that runs the mm may be behind only while a request is under way, or a batch is pending: reclaim bumps the
- * generation first and flushes later. Policies that return early are believed.
+ * generation first and flushes later. A responder of Mach that was released flushes before user code runs.
  */
 function mayBeBehind(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
   const watch = watchOf(k)
-  if (watch === undefined || k.policy.returnsEarly !== undefined || !runsMm(k, cpu, mm)) return true
+  if (watch === undefined || !runsMm(k, cpu, mm)) return true
+  if (k.policy.holdsResponders === true && !cpu.inUserMode) return true
   const slot = cpu.tlb6x.ctxs.find(each => each.ctxId === mm.ctxId)
   return slot === undefined || watch.mayOwe(mm, slot.tlbGen)
 }

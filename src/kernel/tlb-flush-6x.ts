@@ -153,7 +153,7 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
     state.ctxs[asid].tlbGen = tlbGen
   }
   mmu.loadCr3(next.pgdPfn, hardwarePcid(k, asid), !needFlush)
-  k.observer?.slotLoaded(cpu, next, asid, needFlush)
+  if (!isGlobalAsid(asid)) k.observer?.slotLoaded(cpu, next, asid, needFlush)
   yield needFlush ? k.costs.fullFlush : k.costs.cr3NoFlush
   emit(k, cpu, EVENT.tlbFlush, needFlush ? ALL_PAGES : 0, TLB_FLUSH_ON_TASK_SWITCH)
   emit(k, cpu, EVENT.switchMm, next.ctxId, asid, needFlush ? 1 : 0)

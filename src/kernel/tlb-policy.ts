@@ -75,10 +75,12 @@ export interface TlbPolicy {
   /** It can use PCIDs where the hardware has them. */
   readonly usesPcid: boolean
   /**
-   * Set when flushMmRange may return while CPUs that run the mm still have what it was to remove: why that is safe. The
-   * checks of what a request promises at its return are off then.
+   * Set when taking pages away may return while CPUs that run the mm still have them: why that is safe. Their frames are
+   * then kept, and whatever does not give frames back is as synchronous as ever.
    */
-  readonly returnsEarly?: string
+  readonly defersFrees?: string
+  /** Why `cpu` may still hold page `vpn` of `mm` in spite of flushes that returned; empty when it may not. */
+  deferred?(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): string
   /** Prepares a CPU at boot. */
   initCpu(k: KernelState, cpu: KernelCpu): void
   /** A kernel task runs next (or a task loses its mm): returns the mm that it borrows, usually `mm`. Interrupts off. */
