@@ -75,8 +75,8 @@ export interface TlbPolicy {
   /** It can use PCIDs where the hardware has them. */
   readonly usesPcid: boolean
   /**
-   * Set when taking pages away may return while CPUs that run the mm still have them: why that is safe. Their frames are
-   * then kept, and whatever does not give frames back is as synchronous as ever.
+   * Set when taking pages away may return while CPUs that run the mm still have them: why that is safe. Their frames
+   * are then kept, and whatever does not give frames back is as synchronous as ever.
    */
   readonly defersFrees?: string
   /** Why `cpu` may still hold page `vpn` of `mm` in spite of flushes that returned; empty when it may not. */
