@@ -10,8 +10,10 @@
 import { entryPresent, entryWritable } from '../machine/entry.js'
 import { LEVEL_NAMES } from '../machine/geometry.js'
 import { PROT_WRITE } from '../kernel/abi.js'
-import { FRAME_TABLE, FRAME_USER } from '../kernel/frames.js'
+import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER } from '../kernel/frames.js'
+import { PAGE_SPECIAL } from '../kernel/leaf.js'
 import type { Mm } from '../kernel/mm.js'
+import { cachePlace } from '../kernel/page-cache.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
 import type { KernelState } from '../kernel/state.js'
 import type { TableEntry } from './table-walk.js'
@@ -62,6 +64,8 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     }
     if (mm === k.initMm) return true
     checkArea(k, mm, entry, cycle)
+    // A driver's memory: nobody counts its mappings.
+    if ((entry.lo & PAGE_SPECIAL) !== 0) return true
     if (entry.pfn === k.zeroPagePfn) {
       if (entryWritable(entry.lo)) violated(k, 'I30', { mm, vpn: entry.vpn, cycle }, 'the zero page is writable')
     } else {
@@ -86,6 +90,9 @@ function checkArea(k: KernelState, mm: Mm, entry: TableEntry, cycle: number | un
   const name = LEVEL_NAMES[entry.level]
   if (area === undefined) {
     violated(k, 'I29', { mm, vpn: entry.vpn, cycle }, `a ${name} entry is left, frame ${entry.pfn}, outside every area`)
+  }
+  if (entryPresent(entry.lo) && entryWritable(entry.lo) && !area.shared && cachePlace(k, entry.pfn) !== undefined) {
+    violated(k, 'I30', { mm, vpn: entry.vpn, cycle }, `the ${name} entry of a private area permits writes to the file`)
   }
   if (entryPresent(entry.lo) && entryWritable(entry.lo) && (area.prot & PROT_WRITE) === 0) {
     violated(k, 'I18', { mm, vpn: entry.vpn, cycle }, `the ${name} entry permits writes, its area does not`)
@@ -116,25 +123,41 @@ function addPage(mm: Mm, entry: TableEntry, recount: Recount): void {
 function checkPage(k: KernelState, pfn: number, mapping: Mapping, quiet: boolean, cycle: number | undefined): void {
   const { mm, vpn, count } = mapping
   const { use, refcount, mapcount } = k.frames
-  const counts = `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[pfn]}`
+  const cached = cachePlace(k, pfn)
+  const references = count + (cached === undefined ? 0 : 1)
+  const counts = `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[pfn]}` +
+    (cached === undefined ? '' : `, page ${cached.page} of ${cached.file.name}`)
   if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts}`)
-  if (count > mapcount[pfn]! || mapcount[pfn]! > refcount[pfn]!) {
+  if (count > mapcount[pfn]! || mapcount[pfn]! + references - count > refcount[pfn]!) {
     violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
   }
-  if (quiet && (count !== mapcount[pfn] || count !== refcount[pfn])) {
+  if (quiet && (count !== mapcount[pfn] || references !== refcount[pfn])) {
     violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts}`)
   }
-  if (count > 1 && mapping.isWritable) {
+  if (count > 1 && mapping.isWritable && cached === undefined) {
     violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
   }
 }
 
-/** Nothing is under way: every frame that is in use is in some tree. */
+/** A page of a file that nobody maps belongs to the cache alone; a driver's memory always. */
+function checkCached(k: KernelState, recount: Recount, cycle: number | undefined): void {
+  const { use, refcount } = k.frames
+  for (const [pfn, { file, page }] of k.pageCache.places) {
+    if (recount.pages.has(pfn)) continue
+    const isCounted = refcount[pfn] === 1 && use[pfn] === (file.kind === 'device' ? FRAME_KERNEL : FRAME_USER)
+    if (isCounted && file.pages.get(page) === pfn && (file.kind === 'file' || file.mappedPages > 0)) continue
+    violated(k, 'I29', { cycle }, `page ${page} of ${file.name} is in the cache, but frame ${pfn} has ` +
+      `${refcount[pfn]} references and ${file.mappedPages} pages of the file are mapped`)
+  }
+}
+
+/** Nothing is under way: every frame that is in use is in some tree, or in the page cache. */
 function checkLeaks(k: KernelState, recount: Recount, cycle: number | undefined): void {
+  checkCached(k, recount, cycle)
   const { use, refcount, count } = k.frames
   for (let pfn = 0; pfn < count; pfn++) {
     if (refcount[pfn]! === 0) continue
-    if (use[pfn] === FRAME_USER && !recount.pages.has(pfn)) {
+    if (use[pfn] === FRAME_USER && !recount.pages.has(pfn) && cachePlace(k, pfn) === undefined) {
       violated(k, 'I29', { cycle }, `user frame ${pfn} is referenced ${refcount[pfn]} times, but nothing maps it`)
     }
     if (use[pfn] === FRAME_TABLE && !recount.tables.has(pfn)) {

@@ -55,7 +55,7 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
   if (!isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
   const { use, refcount } = k.frames
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[blockStart(k, entry.pfn)]! > 0)
-    || entry.pfn === k.zeroPagePfn || !entry.user
+    || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
   if (isOwned) return
   violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)
 }

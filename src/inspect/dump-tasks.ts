@@ -6,6 +6,7 @@ import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../kernel/abi.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import { TLBSTATE_OK } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
+import { fileOf } from '../kernel/page-cache.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { Task } from '../kernel/task.js'
@@ -90,8 +91,18 @@ function taskRow(k: KernelState, task: Task): string[] {
 function areaRow(k: KernelState, vma: Vma): string[] {
   const range = [vma.vmStart, vma.vmEnd].map((vpn) => hex64(vpnHi(k, vpn), vpnLo(k, vpn))).join('-')
   const letters = [[PROT_READ, 'r'], [PROT_WRITE, 'w'], [PROT_EXEC, 'x']] as const
-  const prot = `${letters.map(([bit, letter]) => ((vma.prot & bit) === 0 ? '-' : letter)).join('')}p`
-  return [range, sizeOf(k, vma.vmEnd - vma.vmStart), prot, vma.huge ? 'huge' : '']
+  const prot = letters.map(([bit, letter]) => ((vma.prot & bit) === 0 ? '-' : letter)).join('')
+  const file = mappedFile(k, vma)
+  return [range, sizeOf(k, vma.vmEnd - vma.vmStart), `${prot}${vma.shared ? 's' : 'p'}`,
+    file === '' && vma.huge ? 'huge' : file]
+}
+
+/** What an area maps, and from where on: `file data+16K`. */
+function mappedFile(k: KernelState, vma: Vma): string {
+  const file = fileOf(k, vma)
+  if (file === undefined) return ''
+  const name = file.kind === 'file' ? `file ${file.name}` : file.name
+  return vma.pgoff === 0 ? name : `${name}+${sizeOf(k, vma.pgoff)}`
 }
 
 function mmOf(k: KernelState, mm: Mm | undefined): string {

@@ -20,6 +20,7 @@ import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
 import { kernelLayout, pa } from './layout.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
+import { makePageCache } from './page-cache.js'
 import { POLICIES } from './policies.js'
 import { idleLoop } from './sched.js'
 import { kernelThreadMain } from './syscalls.js'
@@ -61,6 +62,7 @@ export function bootKernel(
     mms: new Map([[initMm.ctxId, initMm]]),
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),
     rmap: new Map(),
+    pageCache: makePageCache(image.files),
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     zeroPagePfn: 0,
     nextPid: 1,

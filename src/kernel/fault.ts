@@ -5,20 +5,24 @@
 // Simplified: 6.x takes a per-VMA lock for most faults; here every fault takes mmap_lock for
 // reading. Faults run in parallel either way; they wait only while a writer is at work.
 
-import { entryPfn, makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_PROTNONE,
-  PAGE_PSE, PAGE_RW, PAGE_USER } from '../machine/entry.js'
+import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_PROTNONE,
+  PAGE_RW } from '../machine/entry.js'
 import { LEVEL_PTE } from '../machine/geometry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
+import { doFileFault, doSharedWrite } from './fault-file.js'
 import { FRAME_USER } from './frames.js'
 import type { KernelOp } from './kernel-op.js'
+import { leafFlags, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
+import { cachePlace } from './page-cache.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import { pageAddRmap, pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import type { Vma } from './vma.js'
+import { NO_FILE } from './vma.js'
 import { pageTableLock } from './zap.js'
 
 export type FaultResult = 'done' | 'SIGSEGV' | 'SIGBUS' | 'oom'
@@ -26,12 +30,6 @@ export type FaultResult = 'done' | 'SIGSEGV' | 'SIGBUS' | 'oom'
 export interface FaultAccess {
   write: boolean
   exec: boolean
-}
-
-/** One leaf entry as two words. */
-interface LeafFlags {
-  lo: number
-  hi: number
 }
 
 /** handle_mm_fault() under mmap_lock. */
@@ -60,29 +58,17 @@ export function* faultLocked(
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)
   if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) {
+    if (vma.file !== NO_FILE) {
+      return yield* doFileFault(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot }, access)
+    }
     return yield* doAnonymousPage(k, cpu, mm, vma, pageVpn, level, table, slot, access)
+  }
+  if (access.write && (lo & PAGE_RW) === 0 && vma.shared) {
+    return yield* doSharedWrite(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot })
   }
   if (access.write && (lo & PAGE_RW) === 0) return yield* doWpPage(k, cpu, mm, pageVpn, level, table, slot)
   k.counters.spuriousFaults += 1
   return 'done'
-}
-
-/** vm_page_prot of a private area: never writable by itself. `writable` adds RW and D (maybe_mkwrite, pte_mkdirty). */
-export function leafFlags(k: KernelState, prot: number, level: number, writable: boolean): LeafFlags {
-  const readable = (prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) !== 0
-  let lo = readable ? PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED : PAGE_PROTNONE | PAGE_ACCESSED
-  if (readable && writable && (prot & PROT_WRITE) !== 0) lo |= PAGE_RW | PAGE_DIRTY
-  if (level !== LEVEL_PTE) lo |= PAGE_PSE
-  const hi = (prot & PROT_EXEC) === 0 && k.geometry.entryBytes === 8 ? PAGE_NX_HI : 0
-  return { lo, hi }
-}
-
-/** Builds the entry for `pfn` from flags. */
-export function storeLeaf(
-  k: KernelState, cpu: KernelCpu, mm: Mm, table: number, slot: number, pfn: number, flags: LeafFlags,
-): void {
-  const shift = k.geometry.pageShift
-  setEntry(k, cpu, mm, table, slot, makeEntryLo(pfn, flags.lo, shift), makeEntryHi(pfn, flags.hi, shift))
 }
 
 /** do_anonymous_page(): the zero page for a read, a zeroed page for a write. */
@@ -186,19 +172,8 @@ function* doWpPage(
  * counts references (wp_can_reuse_anon_folio), so a page that another mm's gather still holds is copied.
  */
 function mayReuse(k: KernelState, pfn: number): boolean {
-  if (k.frames.mapcount[pfn] !== 1) return false
+  if (k.frames.mapcount[pfn] !== 1 || cachePlace(k, pfn) !== undefined) return false
   return k.config.kernel.era === 'linux-4.6' || k.frames.refcount[pfn] === 1
-}
-
-/** _PAGE_SAVED_DIRTY (bit 58): the dirty state of an entry that was made read-only. */
-export const SAVED_DIRTY_HI = 1 << (58 - 32)
-
-/**
- * A dirty entry without write permission means a shadow stack to newer CPUs, so 6.x parks D in that
- * bit. On x86-64 only: the bit is reserved in PAE entries.
- */
-export function parksDirty(k: KernelState): boolean {
-  return k.config.kernel.era === 'linux-6.x' && k.geometry.name.startsWith('x86-64')
 }
 
 function allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): number {

@@ -5,9 +5,10 @@ import { EVENT } from '../trace/events.js'
 import { ERRNO } from './abi.js'
 import { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
-import { parksDirty, SAVED_DIRTY_HI } from './fault.js'
+import { linkChildArea, needsCopy } from './file-areas.js'
 import { newFrame } from './kernel-op.js'
 import type { KernelOp } from './kernel-op.js'
+import { PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
 import { copyLdt } from './ldt.js'
 import { Lock } from './lock.js'
 import { trimPeriodCycles } from './flush-request.js'
@@ -48,7 +49,7 @@ export function makeMm(k: { costs: KernelState['costs']; config: KernelState['co
   slot: number, ctxId: number, pgdPfn: number): Mm {
   return {
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
-    nextTrimCycle: 0, vmas: new VmaList(), mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock),
+    nextTrimCycle: 0, vmas: new VmaList(), unlinking: [], mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock),
     pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }
@@ -166,7 +167,8 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
   let entries = 0
   let isComplete = true
   for (const vma of from.vmas.areas) {
-    to.vmas.insert({ ...vma })
+    yield* linkChildArea(k, cpu, to, vma)
+    if (!needsCopy(k, from, vma)) continue
     forEachLeaf(k, from, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
       if (!isComplete || (lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) return
       if (!allocTable(k, cpu, to, vpn, level)) {
@@ -175,10 +177,11 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
       }
       entries += 1
       const target = { pfn: $slot.pfn, slot: $slot.slot }
-      const protectedEntry = writeProtect(k, lo, hi)
-      if (protectedEntry.lo !== lo) setEntry(k, cpu, from, pfn, slot, protectedEntry.lo, protectedEntry.hi)
+      const protectedEntry = vma.shared ? { lo: lo & ~PAGE_DIRTY, hi } : writeProtect(k, lo, hi)
+      const isChanged = !vma.shared && protectedEntry.lo !== lo
+      if (isChanged) setEntry(k, cpu, from, pfn, slot, protectedEntry.lo, protectedEntry.hi)
       const page = entryPfn(lo, hi, k.geometry.pageShift)
-      if (page !== k.zeroPagePfn) {
+      if (page !== k.zeroPagePfn && (lo & PAGE_SPECIAL) === 0) {
         k.frames.get(page)
         pageAddRmap(k, to, vpn, page)
         k.frames.anonExclusive[page] = 0

@@ -16,7 +16,7 @@ import { freePgd } from './pgtable.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import type { KernelCpu } from './cpu.js'
-import type { VmaList } from './vma.js'
+import type { Vma, VmaList } from './vma.js'
 
 export interface Mm {
   /** context.ctx_id: unique, never reused. INIT_MM has 1. */
@@ -35,6 +35,8 @@ export interface Mm {
   /** Cycle after which the next flush may trim stale bits of mmCpumask (6.x). */
   nextTrimCycle: number
   readonly vmas: VmaList
+  /** Areas of files that were taken from `vmas` and not unlinked from their files yet. */
+  unlinking: Vma[]
   readonly mmapLock: Lock
   /** Page-table locks by table frame, made on demand. */
   readonly pageTableLocks: Map<number, Lock>

@@ -7,31 +7,34 @@ import { makeEntryHi, makeEntryLo, entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLO
 import { LEVEL_PTE } from '../machine/geometry.js'
 import { ERRNO, PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
-import { faultLocked, leafFlags, parksDirty, SAVED_DIRTY_HI } from './fault.js'
+import { isWritableAtOnce } from './fault-file.js'
+import { faultLocked } from './fault.js'
+import { beginUnlink, checkMapping, mappedArea, unlinkFileAreas } from './file-areas.js'
+import type { MappingRequest } from './file-areas.js'
 import type { KernelOp } from './kernel-op.js'
+import { leafFlags, PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
 import type { Mm } from './mm.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
 import type { MmuGather } from './mmu-gather.js'
+import { fileMapped, filesUnmapped } from './page-cache.js'
 import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
-import { anonymousArea, partOf } from './vma.js'
+import { partOf } from './vma.js'
 import type { Vma } from './vma.js'
 import { freePgtables, zapRange } from './zap.js'
 
-export interface MmapRequest {
+export interface MmapRequest extends MappingRequest {
   /** Wanted first page, or -1. */
   at: number
   /** Length in base pages. */
   pages: number
-  prot: number
   fixed: boolean
   noReplace: boolean
   populate: boolean
-  huge: boolean
 }
 
 /**
- * mmap(MAP_PRIVATE | MAP_ANONYMOUS): the first page number of the mapping, or a negative error number.
+ * mmap(): the first page number of the mapping, or a negative error number.
  *
  * Simplified: there is no pool of huge pages; a huge mapping needs as many free frames when it is
  * made, and takes them when it is touched.
@@ -41,6 +44,8 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   const pages = Math.ceil(request.pages / unit) * unit
   const isFixed = request.fixed || request.noReplace
   if (pages <= 0 || (isFixed && request.at % unit !== 0)) return -ERRNO.EINVAL
+  const refused = checkMapping(k, request)
+  if (refused < 0) return refused
   // Heuristic overcommit refuses what could never fit.
   if (pages > k.frames.count) return -ERRNO.ENOMEM
   if (request.huge && pages > k.frames.freeFrames) return -ERRNO.ENOMEM
@@ -51,10 +56,12 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   const start = isCut ? -ERRNO.EINVAL : wanted
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
-    mm.vmas.insert({ vmStart: start, vmEnd: start + pages, ...anonymousArea(request.prot), huge: request.huge })
+    const vma = { vmStart: start, vmEnd: start + pages, ...mappedArea(k, request, pages, unit) }
+    fileMapped(k, vma, pages)
+    mm.vmas.insert(vma)
   }
   mm.mmapLock.release(cpu, true)
-  if (start >= 0 && request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request.prot)
+  if (start >= 0 && request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request)
   return start
 }
 
@@ -120,6 +127,10 @@ export function* madviseDontneed(
   let result = mm.vmas.covers(start, end) ? 0 : -ERRNO.ENOMEM
   let gather = gatherMmu(mm, false)
   for (const vma of clip(mm, start, end)) {
+    if (vma.device) {
+      result = -ERRNO.EINVAL
+      break
+    }
     if (vma.huge && !trimToHugePages(k, vma)) {
       result = -ERRNO.EINVAL
       break
@@ -140,11 +151,14 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   const end = k.layout.userEndVpn
   const gather = gatherMmu(mm, true)
   const removed = mm.vmas.remove(0, end)
+  beginUnlink(mm, removed)
   for (const vma of removed) yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+  yield* unlinkFileAreas(k, cpu, gather, removed)
   if (removed.length > 0) {
     yield* freePgtables(k, cpu, gather, removed[0].vmStart, removed[removed.length - 1].vmEnd, 0, Infinity)
   }
   yield* finishMmu(k, cpu, gather)
+  filesUnmapped(k, cpu, removed)
 }
 
 /** The parts of the areas of [start, end) that lie in it, as they are now. */
@@ -195,24 +209,28 @@ function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end
 /** unmap_region(): areas that were taken from the list lose their entries and tables. */
 function* unmapRegion(k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly Vma[]): KernelOp {
   const gather = gatherMmu(mm, false)
+  beginUnlink(mm, removed)
   const floor = mm.vmas.endBelow(removed[0].vmStart)
   const ceiling = mm.vmas.startAbove(removed[removed.length - 1].vmEnd, Infinity)
   for (const vma of removed) {
     gather.hugetlb ||= vma.huge
     yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
   }
+  yield* unlinkFileAreas(k, cpu, gather, removed)
   for (const [i, vma] of removed.entries()) {
     const next = i + 1 < removed.length ? removed[i + 1].vmStart : ceiling
     yield* freePgtables(k, cpu, gather, vma.vmStart, vma.vmEnd, floor, next)
   }
   yield* finishMmu(k, cpu, gather)
+  filesUnmapped(k, cpu, removed)
 }
 
 /** mm_populate(): faults every page in, with mmap_lock held for reading. Whatever goes wrong stays unsaid. */
 function* populate(
-  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, step: number, prot: number,
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, step: number, { prot, shared }: MmapRequest,
 ): KernelOp {
-  const write = (prot & PROT_WRITE) !== 0
+  // Shared pages are only read in: writes are for the program to make.
+  const write = (prot & PROT_WRITE) !== 0 && !shared
   if ((prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return
   yield* mm.mmapLock.acquire(cpu, false)
   for (let vpn = start; vpn < end; vpn += step) {
@@ -237,7 +255,7 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   const is46 = k.config.kernel.era === 'linux-4.6'
   let present = 0
   forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
-    const entry = modifiedEntry(k, level, lo, hi, prot)
+    const entry = modifiedEntry(k, { ...vma, prot }, level, lo, hi)
     present += 1
     if (entry.lo !== lo || entry.hi !== hi) setEntry(k, cpu, mm, pfn, slot, entry.lo, entry.hi)
     if (is46 || vma.huge || !needsFlush(lo, hi, entry.lo, entry.hi)) return
@@ -251,17 +269,22 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   })
 }
 
-/** pte_modify() and, in 6.x, the write upgrade of a page that belongs to this mm alone (not for huge pages). */
+/**
+ * pte_modify() and the write upgrades that need no fault: of shared pages whose first write is not waited for or has
+ * been, and in 6.x of a private page that belongs to this mm alone (not of huge pages). `vma` has the new protection.
+ */
 function modifiedEntry(
-  k: KernelState, level: number, lo: number, hi: number, prot: number,
+  k: KernelState, vma: Vma, level: number, lo: number, hi: number,
 ): { lo: number; hi: number } {
+  const { prot } = vma
   const shift = k.geometry.pageShift
   const page = entryPfn(lo, hi, shift)
   const flags = leafFlags(k, prot, level, false)
   const isDirty = (lo & PAGE_DIRTY) !== 0 || (hi & SAVED_DIRTY_HI) !== 0
   const isExclusive = level === LEVEL_PTE && k.frames.anonExclusive[page] === 1
-  const mayWrite = (prot & PROT_WRITE) !== 0 && isExclusive && k.config.kernel.era === 'linux-6.x'
-  let newLo = makeEntryLo(page, flags.lo | (lo & PAGE_ACCESSED), shift)
+  const mayWrite = (prot & PROT_WRITE) !== 0
+    && (vma.shared ? isDirty || isWritableAtOnce(k, vma) : isExclusive && k.config.kernel.era === 'linux-6.x')
+  let newLo = makeEntryLo(page, flags.lo | (lo & (PAGE_ACCESSED | PAGE_SPECIAL)), shift)
   let newHi = makeEntryHi(page, flags.hi, shift)
   if (mayWrite) newLo |= PAGE_RW
   const parks = parksDirty(k) && (newLo & PAGE_RW) === 0

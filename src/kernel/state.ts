@@ -18,6 +18,7 @@ import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
 import type { KernelObserver } from './observer.js'
+import type { PageCache } from './page-cache.js'
 import type { Rmap } from './rmap.js'
 import type { BufferedStore } from './store-buffer.js'
 import type { Task } from './task.js'
@@ -89,6 +90,8 @@ export interface KernelState {
   readonly freeMmSlots: number[]
   /** Who maps which user frame. */
   readonly rmap: Rmap
+  /** Files and the frames that hold their pages. */
+  readonly pageCache: PageCache
   readonly barriers: Barrier[]
   /** The shared page of zeroes. */
   zeroPagePfn: number

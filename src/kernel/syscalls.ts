@@ -1,6 +1,6 @@
 // The system-call boundary: traces entry and exit, finds the handler of the operation and hands
 // back its result. User tasks come here from user mode; kernel threads run their programs here
-// altogether. The handlers are in syscalls-memory.ts and syscalls-tasks.ts.
+// altogether. The handlers are in syscalls-memory.ts, syscalls-files.ts and syscalls-tasks.ts.
 
 import { assert } from '../base/assert.js'
 import { EVENT } from '../trace/events.js'
@@ -14,6 +14,7 @@ import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import type { CallHandler, CallTable, PageRange } from './syscall-call.js'
 import { rangeOf } from './syscall-call.js'
+import { FILE_CALLS } from './syscalls-files.js'
 import { MEMORY_CALLS } from './syscalls-memory.js'
 import { TASK_CALLS } from './syscalls-tasks.js'
 import { USE_MM_CALLS } from './syscalls-use-mm.js'
@@ -22,7 +23,7 @@ import { REG_LOOP_DEPTH, REG_LOOPS, REG_PC, REG_PROGRAM } from './task.js'
 import { unuseMm } from './use-mm.js'
 
 /** All handlers, by operation. */
-const CALLS: CallTable = { ...MEMORY_CALLS, ...TASK_CALLS, ...USE_MM_CALLS }
+const CALLS: CallTable = { ...MEMORY_CALLS, ...FILE_CALLS, ...TASK_CALLS, ...USE_MM_CALLS }
 
 /** Executes the system call of a task in user mode; its pc already points behind it. */
 export function* systemCall(k: KernelState, task: Task, instruction: Instruction): KernelOp {

@@ -9,10 +9,12 @@ import { entryPfn, PAGE_PRESENT, PAGE_PROTNONE, PAGE_PSE } from '../machine/entr
 import { LEVEL_PTE } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
+import { PAGE_SPECIAL } from './leaf.js'
 import { Lock } from './lock.js'
 import type { Mm } from './mm.js'
 import type { MmuGather } from './mmu-gather.js'
 import { flushMmu, flushMmuTlbonly, gatherEntry, gatherPage, gatherTable } from './mmu-gather.js'
+import { keepDirty } from './page-cache.js'
 import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import { pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
@@ -88,7 +90,8 @@ function clearEntries(
     gatherEntry(gather, vpn, pages)
     if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) continue
     const page = entryPfn(lo, hi, k.geometry.pageShift)
-    if (page === k.zeroPagePfn) continue
+    if (page === k.zeroPagePfn || (lo & PAGE_SPECIAL) !== 0) continue
+    keepDirty(k, page, lo, hi)
     gather.mm.rssPages -= pages
     pageRemoveRmap(k, gather.mm, vpn, page)
     if (gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }

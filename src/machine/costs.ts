@@ -18,6 +18,10 @@ export interface Costs {
   pageFault: number
   zeroPage: number
   copyPage: number
+  /** Reading one page of a file from storage. */
+  pageRead: number
+  /** Writing one page of a file to storage. */
+  pageWrite: number
   /** Clearing, protecting or copying one page-table entry. */
   ptePerPage: number
   /** Freeing one page after a flush. */

@@ -84,6 +84,19 @@ export class PhysMem {
     this.words.copyWithin(this.wordOf(to), start, start + count * (1 << this.frameWordShift))
   }
 
+  /** The words of a frame, copied. */
+  readFrame(pfn: number): Int32Array {
+    assert(pfn < this.frames, 'readFrame: beyond installed memory')
+    const start = this.wordOf(pfn)
+    return this.words.slice(start, start + (1 << this.frameWordShift))
+  }
+
+  /** Puts such words into a frame. */
+  writeFrame(pfn: number, words: Int32Array): void {
+    assert(pfn < this.frames, 'writeFrame: beyond installed memory')
+    this.words.set(words, this.wordOf(pfn))
+  }
+
   private wordOf(pfn: number): number {
     return pfn * (1 << this.frameWordShift)
   }

@@ -37,6 +37,8 @@ const COSTS: Record<keyof Costs, CostRow> = {
   pageFault: [[1200, 1200, 1200, 1200, 1100, 2000], 'assumed', 'from memory [m:m]: 0.5 us on bare metal'],
   zeroPage: [[300, 250, 200, 250, 200, 600], 'assumed', 'one 4 KiB page, cached'],
   copyPage: [[450, 375, 300, 375, 300, 900], 'derived', '1.5 times zeroPage: reads as well as writes'],
+  pageRead: [[25000, 25000, 25000, 25000, 25000, 60000], 'assumed', 'one page from a fast disk, about 10 us'],
+  pageWrite: [[25000, 25000, 25000, 25000, 25000, 60000], 'assumed', 'as pageRead'],
   ptePerPage: [[100, 100, 100, 100, 100, 210], 'assumed', 'half of what was measured in the guest'],
   freePage: [[200, 200, 200, 200, 200, 380], 'assumed', 'half of what was measured in the guest'],
   vmaOperation: [[400, 400, 400, 400, 400, 800], 'assumed', 'half of what was derived for the guest'],

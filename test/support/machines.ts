@@ -7,7 +7,8 @@ import type { Costs } from '../../src/machine/costs.js'
 /** Round numbers, so that cycles in traces can be added up by hand. */
 export const TEST_COSTS: Costs = {
   frequencyGhz: 2, access: 1, stlbHit: 7, walkStep: 10, setAccessedDirty: 20, syscall: 100, pageFault: 500,
-  zeroPage: 200, copyPage: 300, ptePerPage: 20, freePage: 30, vmaOperation: 100, munmapExtra: 200, invlpg: 100,
+  zeroPage: 200, copyPage: 300, pageRead: 1000, pageWrite: 1000,
+  ptePerPage: 20, freePage: 30, vmaOperation: 100, munmapExtra: 200, invlpg: 100,
   fullFlush: 150, fullFlushGlobal: 500, cr3NoFlush: 50, flushSetup: 100, ipiPrepare: 50, ipiSend: 60, ipiWire: 400,
   ipiWireHop: 300, irqEntry: 200, irqExit: 100, handler: 50, ackTransfer: 30, ackTransferRemote: 90, idleExit: 600,
   hypercall: 500, invlpgb: 60, tlbsync: 300, lazyStateSave: 80, lazyStateSweep: 90,

@@ -39,6 +39,10 @@ export const fork = (program: number, comm: string, cpus?: number[]): Instructio
 export const wait = (): Instruction => ({ op: 'wait', source })
 export const giveWay = (): Instruction => ({ op: 'yield', source })
 
+export const sync = (file: number): Instruction => ({ op: 'sync', source, file })
+export const truncate = (file: number, pages: number): Instruction =>
+  ({ op: 'truncate', source, file, bytes: pages * PAGE })
+
 /** Repeats a body; nested bodies are flattened with the right jump targets by {@link program}. */
 export interface Repeat {
   times: number
