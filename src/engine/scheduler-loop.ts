@@ -3,6 +3,7 @@
 import { traceBuffers } from '../trace/recorder.js'
 import { checkEverything, checkInvariants, checkTlbs } from '../inspect/check.js'
 import { checkPromises } from '../inspect/check-ranges.js'
+import { checkTrace } from '../inspect/check-trace.js'
 import { watch, watchOf } from '../inspect/watch.js'
 import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
@@ -68,9 +69,10 @@ function checkRunning(simulation: Simulation): void {
   checkTlbs(simulation.kernel, simulation.cycle)
 }
 
-/** Everything, once more. */
+/** Everything once more, and the trace as a whole. */
 function checkEnd(simulation: Simulation): void {
   checkEverything(simulation.kernel, simulation.cycle)
+  checkTrace(simulation.trace.finish())
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */
