@@ -76,7 +76,8 @@ describe.each(['linux-4.6', 'linux-6.x'] as const)('of %s', (era) => {
     const data = await goodTrace(era)
     const exit = find(data, EVENT.callFunctionSingleExit)
     expect(complaint(without(data, exit))).toMatch(/^I28: cpu1 .*_entry: the CPU is in a handler already/)
-    expect(complaint(without(data, find(data, EVENT.sysEnter)))).toMatch(/^I28: cpu0 .* sys_exit: the task is in no such/)
+    expect(complaint(without(data, find(data, EVENT.sysEnter))))
+      .toMatch(/^I28: cpu0 .* sys_exit: the task is in no such/)
     data.words[2]![find(data, EVENT.schedSwitch, i => data.cpu[i] === 0)] = 99
     expect(complaint(data)).toMatch(/^I28: cpu0 .* sched_switch: the CPU had switched to task 99/)
   })

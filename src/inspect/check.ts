@@ -9,6 +9,8 @@
 //   I7 (6.x), I10, I11, I14, I19,
 //   I27 (locks of tables), I31       watch.ts          single facts, at the moment of each
 //   I8, I18, I20 at a promise        check-ranges.ts   what a flush or call has just declared clean
+//   I2 at a promise                                    tables that were just given back
+//   I28, I32                         check-trace.ts    the finished trace, at the end of the run
 //
 // Windows: cores in user mode may have run ahead of the kernel when checkInvariants is called, so
 // it looks into caches only of CPUs that are in the kernel. checkTlbs looks into all of them and

@@ -72,6 +72,7 @@ export function bootKernel(
     observer: undefined,
     bugs: new Set(config.kernel.bugs),
     storeBuffer: [],
+    speculation: { steps: 0 },
     rcuTables: [],
     processTgids: [],
   }

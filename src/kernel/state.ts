@@ -102,6 +102,7 @@ export interface KernelState {
   readonly bugs: ReadonlySet<BugName>
   /** Stores that other CPUs do not see yet; empty without bugs. */
   readonly storeBuffer: BufferedStore[]
+  readonly speculation: { steps: number }
   /** Freed page tables that a lockless walker may still read, and the CPUs that they wait for. */
   readonly rcuTables: { readonly pfn: number; readonly waitFor: Set<number> }[]
   /** Thread group of each process of the image. */

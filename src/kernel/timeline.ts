@@ -10,6 +10,7 @@ import { takeInterrupt } from './ipi.js'
 import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import { schedule } from './sched.js'
+import { speculate } from './speculation.js'
 import type { KernelState } from './state.js'
 import { drainDue } from './store-buffer.js'
 import { handleInterrupt } from './traps.js'
@@ -21,7 +22,7 @@ export function nextKernelCycle(cpu: KernelCpu): number {
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
 export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): void {
-  drainDue(k, cpu, cycle)
+  beforeStep(k, cpu, cycle)
   assert(cycle >= cpu.now, `cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
   cpu.now = cycle
   if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
@@ -30,7 +31,7 @@ export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): vo
 
 /** A CPU in user mode enters the kernel at `cycle` to run `op`. */
 export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: KernelOp): void {
-  drainDue(k, cpu, cycle)
+  beforeStep(k, cpu, cycle)
   leaveUser(cpu, cycle)
   cpu.stack.push(newFrame(op, cycle))
   run(k, cpu)
@@ -38,7 +39,7 @@ export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: K
 
 /** A CPU in user mode takes the interrupt that is due at `cycle`. */
 export function interruptUser(k: KernelState, cpu: KernelCpu, cycle: number): void {
-  drainDue(k, cpu, cycle)
+  beforeStep(k, cpu, cycle)
   leaveUser(cpu, cycle)
   pushInterrupt(k, cpu)
   run(k, cpu)
@@ -50,6 +51,12 @@ export function describeCpu(cpu: KernelCpu): string {
   if (cpu.inUserMode) return `cpu${cpu.id}: ${task} in user mode`
   const waiting = cpu.waitingFor === '' ? 'in the kernel' : `waits for ${cpu.waitingFor}`
   return `cpu${cpu.id} cycle ${cpu.now}: ${task} ${cpu.isIdle ? '' : waiting}`.trimEnd()
+}
+
+/** What happens between steps: stores leave buffers, hardware speculates. */
+function beforeStep(k: KernelState, cpu: KernelCpu, cycle: number): void {
+  drainDue(k, cpu, cycle)
+  if (k.config.kernel.speculation) speculate(k)
 }
 
 function ownCycle(cpu: KernelCpu): number {

@@ -420,10 +420,11 @@ export function checkCpu(k: KernelState, cpu: KernelCpu, report: ReportViolation
     if (loadedMm.isFreed) report('I3', loadedMm, 'the loaded mm is freed')
     if (isLazy && loadedMm === k.initMm) report('I15', loadedMm, 'lazy with init_mm loaded')
   }
+  // kthread_use_mm() gives the task its mm before the switch, with interrupts off.
+  if (cpu.irqsOff > 0) return
   if (isLazy && mm !== undefined) {
     report(cpu.inUserMode ? 'I16' : 'I15', mm, 'lazy, but the task has an mm of its own')
   }
-  if (cpu.irqsOff > 0) return
   if (loadedMm === undefined) report('I12', mm, 'LOADED_MM_SWITCHING with interrupts on')
   if (mm !== undefined && loadedMm !== mm) report('I12', mm, `runs with its own mm, but mm ${loadedMm.ctxId} is loaded`)
   if (mm === undefined && loadedMm !== k.initMm && !isLazy) report('I15', loadedMm, 'borrows an mm, but is not lazy')

@@ -8,8 +8,8 @@ import type { AccessKind, Program, ProgramImage } from '../../src/kernel/abi.js'
 import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
-import { area, compute, dontneed, fork, giveWay, image, load, mmap, mprotect, munmap, program, repeat, signal,
-  sleep, spin, store, touch, wait } from './programs.js'
+import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
+  repeat, signal, sleep, spin, store, touch, unuseMm, useMm, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
 
 export interface RandomRun {
@@ -52,6 +52,8 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.integer({ min: 1, max: 3000 }).map(compute) },
   { weight: 1, arbitrary: fc.integer({ min: 1, max: 3000 }).map(sleep) },
   { weight: 1, arbitrary: fc.constant(giveWay()) },
+  { weight: 1, arbitrary: part.map(p => gupFast(area(p.index, p.offset, p.pages))) },
+  { weight: 1, arbitrary: fc.integer({ min: 1, max: 1000 }).map(modifyLdt) },
 )
 
 const body = fc.array(fc.oneof(
@@ -85,12 +87,13 @@ function process(cpus: number, index: number): fc.Arbitrary<ProcessSpec> {
 
 const kernelThread = (cpus: number): fc.Arbitrary<ProcessSpec> => fc.record({
   cycles: fc.integer({ min: 10, max: 5000 }), pause: fc.integer({ min: 10, max: 5000 }),
-  times: fc.integer({ min: 1, max: 6 }), cpus: cpuSet(cpus),
+  times: fc.integer({ min: 1, max: 6 }), cpus: cpuSet(cpus), borrows: fc.boolean(), index: areaIndex, access,
 }).map(spec => ({
   kernelThread: true,
   threads: [{
     comm: 'kworker', cpus: spec.cpus,
-    program: program('kworker', repeat(spec.times, compute(spec.cycles), sleep(spec.pause))),
+    program: program('kworker', repeat(spec.times, compute(spec.cycles), sleep(spec.pause),
+      ...(spec.borrows ? [useMm(0), touch(area(spec.index), spec.access), gupFast(area(spec.index)), unuseMm()] : []))),
   }],
 }))
 
@@ -112,6 +115,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     pcid: fc.boolean(),
     timeSliceCycles: fc.integer({ min: 500, max: 20_000 }),
     idlePoll: fc.boolean(),
+    speculation: fc.boolean(),
     sockets: fc.constantFrom(1, 1, 2),
     geometry: fc.constantFrom<SimulationConfig['machine']['geometry']>(
       'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
@@ -124,7 +128,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
       config: testConfig(
         { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20 },
         { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
-          idlePoll: spec.idlePoll, flushCeilingPages: spec.ceiling }),
+          idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling }),
       image: image(
         [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
         { areas: AREAS, flags: 4, children: spec.children }),
