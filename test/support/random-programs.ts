@@ -9,7 +9,7 @@ import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
 import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
-  repeat, signal, sleep, spin, store, touch, unuseMm, useMm, wait } from './programs.js'
+  repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
 
 export interface RandomRun {
@@ -19,17 +19,33 @@ export interface RandomRun {
 
 const AREAS = 4
 const CHILDREN = 2
+const FILES = [{ name: 'data', bytes: 20 * 4096 }, { name: 'log', bytes: 5 * 4096 + 100 }]
 
 const areaIndex = fc.integer({ min: 0, max: AREAS - 1 })
 const access = fc.constantFrom<AccessKind>('read', 'write', 'write', 'read', 'exec')
 const prot = fc.constantFrom(PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE | PROT_EXEC)
 const allProt = PROT_READ | PROT_WRITE | PROT_EXEC
 
+/** What an mmap maps, besides private anonymous memory. */
+const backing = fc.oneof(
+  { weight: 5, arbitrary: fc.constant({}) },
+  { weight: 2, arbitrary: fc.constant({ shared: true }) },
+  { weight: 4, arbitrary: fc.record({
+    file: fc.integer({ min: 0, max: FILES.length - 1 }), shared: fc.boolean(),
+    fileOffset: fc.constantFrom(0, 0, 4096, 8192),
+  }) },
+  { weight: 1, arbitrary: fc.constant({ device: true }) },
+)
+
 const mapStep: fc.Arbitrary<Step> = fc.record({
   index: areaIndex, pages: fc.integer({ min: 1, max: 48 }), populate: fc.boolean(),
-  huge: fc.integer({ min: 0, max: 9 }),
-}).map(({ index, pages, populate, huge }) =>
-  huge === 0 ? mmap(index, 512, { huge: true, prot: allProt }) : mmap(index, pages, { populate, prot: allProt }))
+  huge: fc.integer({ min: 0, max: 9 }), shared: fc.boolean(), backing,
+}).map(({ index, pages, populate, huge, shared, backing: what }) => huge === 0
+  ? mmap(index, 512, { huge: true, shared, prot: allProt }) : mmap(index, pages, { ...what, populate, prot: allProt }))
+
+const fileStep: fc.Arbitrary<Step> = fc.record({
+  file: fc.integer({ min: 0, max: FILES.length - 1 }), pages: fc.integer({ min: 0, max: 24 }), cut: fc.boolean(),
+}).map(({ file, pages, cut }) => cut ? truncate(file, pages) : sync(file))
 
 const touchStep: fc.Arbitrary<Step> = fc.record({
   index: areaIndex, access, pattern: fc.constantFrom<'seq' | 'random'>('seq', 'random'),
@@ -44,6 +60,7 @@ const part = fc.record({
 const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: touchStep },
   { weight: 2, arbitrary: mapStep },
+  { weight: 1, arbitrary: fileStep },
   { weight: 2, arbitrary: part.map(p => munmap(area(p.index, p.offset, p.pages))) },
   { weight: 1, arbitrary: fc.tuple(part, prot).map(([p, to]) => mprotect(area(p.index, p.offset, p.pages), to)) },
   { weight: 2, arbitrary: part.map(p => dontneed(area(p.index, p.offset, p.pages))) },
@@ -131,7 +148,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
           idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling }),
       image: image(
         [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
-        { areas: AREAS, flags: 4, children: spec.children }),
+        { areas: AREAS, flags: 4, children: spec.children, files: FILES }),
     }
   }))
 }
