@@ -14,6 +14,7 @@ import { ERRNO } from './abi.js'
 import type { KernelCpu } from './cpu.js'
 import { handleMmFault } from './fault.js'
 import type { KernelOp } from './kernel-op.js'
+import { PAGE_SPECIAL } from './leaf.js'
 import type { Mm } from './mm.js'
 import { freeTablesWaitingFor, pagesPerEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
@@ -76,6 +77,8 @@ function* pinOne(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, pinned: nu
       continue
     }
     if (!entryUser(lo) || pfn === k.zeroPagePfn) return pfn === k.zeroPagePfn ? 1 : 0
+    // pte_special(): there is nothing to pin.
+    if ((lo & PAGE_SPECIAL) !== 0) return 0
     // try_get_folio(): a frame that is being freed has no reference to add to.
     if (k.frames.refcount[pfn] === 0) return 0
     k.frames.get(pfn)
