@@ -1,7 +1,7 @@
 // The bug catalogue: every bug has a scenario, with its switch one of the invariants fires that the
 // catalogue names, and without it the same scenario breaks none.
 
-import { readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { InvariantViolation } from '../src/base/assert.js'
 import { simulate } from '../src/engine/simulate.js'
@@ -33,6 +33,26 @@ async function violationOf(
 
 test('every bug has a scenario and every scenario is of a bug', () => {
   expect(FILES.map(file => file.replace('.yaml', '')).toSorted()).toEqual([...BUG_NAMES].toSorted())
+})
+
+/** The table of docs/bugs.md. */
+function bugTable(): string {
+  const rows = BUG_NAMES.map((name) => {
+    const { number, title, fix, fixedIn, eras, invariants }: Bug = BUGS[name]
+    return `| H${number} | [${name}](../scenarios/bugs/${name}.yaml) | ${title} | ${fix} (${fixedIn}) | ` +
+      `${eras.join(', ')} | ${invariants.join(', ')} |`
+  })
+  return ['| | switch and scenario | what goes wrong | the fix | kernels | invariant |', '|---|---|---|---|---|---|',
+    ...rows, ''].join('\n')
+}
+
+test('docs/bugs.md lists them all', () => {
+  const file = new URL('../docs/bugs.md', import.meta.url)
+  const text = readFileSync(file, 'utf8')
+  const head = text.slice(0, text.includes('| | switch') ? text.indexOf('| | switch') : undefined)
+  // UPDATE_DOCS=1 writes the table instead.
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(file, head + bugTable())
+  else expect(text).toBe(head + bugTable())
 })
 
 describe('with its switch an invariant fires, without it none does', () => {

@@ -4,14 +4,15 @@
 // held and gathers that are still open are no excuse for what was to be flushed by this request.
 //
 // Changes that came later are none of its business: they have a flush of their own ahead. And I2 at
-// the same kind of moment: a table has just been given back, and no paging cache may name it.
+// the same kind of moment: a table has just been given back, and no paging cache may name it; I1 of
+// a frame and the TLBs.
 
 import { pagesPerEntry } from '../machine/geometry.js'
 import type { TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
-import { checkFreedTables, describeTlbEntry } from './check-tlb.js'
+import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'
 import { compareTlbEntry, runsMm } from './tlb-verdict.js'
 import type { CleanRange, Watch } from './watch.js'
 import { watchOf } from './watch.js'
@@ -31,6 +32,7 @@ export function checkPromises(k: KernelState, cycle?: number): void {
       else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)
     }
   }
+  if (watch.takeFreedFrames()) for (const cpu of k.cpus) checkFreedFrames(k, cpu, cycle)
   if (watch.takeFreedTables().length > 0) for (const cpu of k.cpus) checkFreedTables(k, cpu, cycle)
 }
 

@@ -15,7 +15,7 @@ import { FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
-import { isUpToDate, judgePagingCacheEntry, judgeTlbEntry } from './tlb-verdict.js'
+import { isUpToDate, judgePagingCacheEntry, judgeTlbEntry, runsMm } from './tlb-verdict.js'
 import { violated } from './violation.js'
 
 /** Checks the TLBs of every CPU. Every core must stand at the present cycle (settled). */
@@ -51,12 +51,28 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
     }
     return
   }
-  // Even with a flush pending: nothing is freed before it, unless the slot is known to be behind.
-  if (!isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
+  checkFrameIsLive(k, cpu, entry, mm, cycle)
+}
+
+/** I1 alone, when frames were just given back. */
+export function checkFreedFrames(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
+  k.platform.mmu(cpu.id).forEachTlbEntry((entry) => {
+    if (!entry.global) checkFrameIsLive(k, cpu, entry, k.policy.ownerOf(k, cpu, entry.pcid).mm, cycle)
+  })
+}
+
+/** Even with a flush pending: nothing is freed before it, unless the slot is behind and nobody can use it as it is. */
+function checkFrameIsLive(
+  k: KernelState, cpu: KernelCpu, entry: TlbEntry, mm: Mm | undefined, cycle: number | undefined,
+): void {
   const { use, refcount } = k.frames
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[blockStart(k, entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
   if (isOwned) return
+  const isHeld = k.policy.holdsResponders === true && !cpu.inUserMode
+  const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm) && !isHeld
+  if (!isUsed && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
+  const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)
 }
 

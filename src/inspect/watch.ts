@@ -96,11 +96,15 @@ export class Watch implements KernelObserver {
   readonly #switchGen: number[] = []
   #clean: CleanRange[] = []
   #freedTables: number[] = []
+  #freedFrames = false
   /** By CPU. */
   readonly #deferred: CleanRange[][] = []
 
   constructor(k: KernelState) {
     this.#k = k
+    k.frames.onFree = () => {
+      this.#freedFrames = true
+    }
   }
 
   /** Ranges that were declared clean since the last call. */
@@ -117,9 +121,17 @@ export class Watch implements KernelObserver {
     return tables
   }
 
+  /** Were frames given back since the last call? */
+  takeFreedFrames(): boolean {
+    const freed = this.#freedFrames
+    this.#freedFrames = false
+    return freed
+  }
+
   /** There is something for check-ranges.ts to look at now. */
   get hasPromises(): boolean {
-    return this.#clean.length > 0 || this.#freedTables.length > 0 || this.#k.cpus.some(cpu => this.#isReady(cpu))
+    return this.#freedFrames || this.#clean.length > 0 || this.#freedTables.length > 0
+      || this.#k.cpus.some(cpu => this.#isReady(cpu))
   }
 
   /** A promise about a CPU that has the root loaded, but is switching or lazy: to be looked at when it runs the mm. */

@@ -49,6 +49,11 @@ export const BUGS = {
     fix: 'mm: fix kthread_use_mm() vs TLB invalidate', fixedIn: '5.9',
     eras: BOTH, invariants: ['I8', 'I12'],
   },
+  'h10-device-area-unlinked-before-flush': {
+    number: 10, title: 'a driver frees memory that an area had mapped, because the area left before its flush',
+    fix: 'mmu_gather: Force tlb-flush VM_PFNMAP vmas', fixedIn: '5.19',
+    eras: BOTH, invariants: ['I1'],
+  },
   'h12-pae-top-entry-without-full-flush': {
     number: 12, title: 'INVLPG leaves the latched PAE top entry, which names a pmd page that was freed',
     fix: 'x86-32: Fix possible incomplete TLB invalidate with PAE pagetables', fixedIn: '3.9',

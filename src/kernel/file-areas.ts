@@ -81,7 +81,8 @@ export function needsCopy(k: KernelState, mm: Mm, vma: Vma): boolean {
  * was cleared is flushed first.
  */
 export function* unlinkFileAreas(k: KernelState, cpu: KernelCpu, gather: MmuGather, areas: readonly Vma[]): KernelOp {
-  if (areas.some(vma => vma.device)) yield* flushMmuTlbonly(k, cpu, gather)
+  const isFlushed = areas.some(vma => vma.device) && !k.bugs.has('h10-device-area-unlinked-before-flush')
+  if (isFlushed) yield* flushMmuTlbonly(k, cpu, gather)
   for (const vma of areas) {
     const file = fileOf(k, vma)
     if (file === undefined) continue

@@ -42,6 +42,8 @@ export class Frames {
   readonly use: Uint8Array
   /** Order of the block that starts here, for allocated and free blocks alike. */
   readonly order: Uint8Array
+  /** Told of every block that goes back, for checks. */
+  onFree: ((pfn: number, order: number) => void) | undefined
 
   readonly #next: Int32Array
   readonly #previous: Int32Array
@@ -116,6 +118,7 @@ export class Frames {
     if (this.refcount[pfn] > 0) return false
     const order = this.order[pfn]
     this.use.fill(FRAME_FREE, pfn, pfn + (1 << order))
+    this.onFree?.(pfn, order)
     this.#freeFrames += 1 << order
     if (order > 0) {
       this.#freeBlock(pfn, order)

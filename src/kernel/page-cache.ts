@@ -108,7 +108,9 @@ export function filesUnmapped(k: KernelState, cpu: KernelCpu, areas: readonly Vm
     if (file === undefined) continue
     file.mappedPages -= vma.vmEnd - vma.vmStart
     assert(file.mappedPages >= 0, `${file.name} is mapped ${file.mappedPages} times`)
-    if (file.mappedPages === 0 && file.kind !== 'file') dropPagesFrom(k, cpu, file, 0)
+    // A driver gives its memory up when no area leads to it: one that is being unmapped was flushed before it left.
+    const isUnused = file.kind === 'device' ? areasOf(k, file).length === 0 : file.mappedPages === 0
+    if (isUnused && file.kind !== 'file') dropPagesFrom(k, cpu, file, 0)
   }
 }
 
