@@ -88,6 +88,14 @@ describe('get_user_pages_fast', () => {
     expect(results.map(each => each.fields)).toEqual([
       { name: 'gupFast', result: -14 }, { name: 'gupFast', result: 0 }, { name: 'gupFast', result: -14 }])
   })
+
+  test("a driver's memory is EFAULT, also where its pages are mapped", async () => {
+    const { events } = await at(Infinity, testConfig({ cpus: 1 }), image([{ threads: [
+      { comm: 'walker', program: program('walker', mmap(0, 4, { device: true, populate: true }), gupFast(area(0))) },
+    ] }]))
+    const results = events.filter(each => each.name === 'sys_exit' && each.fields.name === 'gupFast')
+    expect(results.map(each => each.fields)).toEqual([{ name: 'gupFast', result: -14 }])
+  })
 })
 
 test.each(['linux-4.6', 'linux-6.x'] as const)('modify_ldt of %s reaches every CPU that runs the mm', async (era) => {

@@ -28,7 +28,8 @@ export function* gupFast(
   let vpn = start
   while (vpn < end) {
     vpn = yield* walkLockless(k, cpu, mm, vpn, end, pinned)
-    if (vpn >= end) break
+    // check_vma_flags() of the slow way: a driver's memory has no struct pages, however often it is faulted in.
+    if (vpn >= end || mm.vmas.find(vpn)?.device === true) break
     const result = yield* handleMmFault(k, cpu, mm, vpn, { write: false, exec: false })
     if (result !== 'done') break
   }
