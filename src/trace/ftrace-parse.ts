@@ -1,140 +1,184 @@
-// Reading ftrace text, ours or a real kernel's: the counterpart of ftrace-text.ts.
+// Reading ftrace text, ours or a real kernel's: the counterpart of ftrace-text.ts. Header lines,
+// gaps that the kernel announces (`CPU:1 [LOST 12 EVENTS]`, buffers that begin late), a file that is
+// cut off, several per-CPU files one after the other: all of it is read, and what is missing is said
+// in `notes`. Only a line that is not ftrace text at all is an error, with its place.
 //
-// A comm may hold spaces, dashes and brackets. The prefix is therefore read from what follows
-// the comm: the first `-pid [cpu] flags time: event:` that fits ends it. Payloads are read by
-// the key list of their event, in order, so that a comm inside a payload may hold anything too.
-//
-// Not here: what the events mean. Events without a key list keep only their raw payload, split
-// at `key=` where it has such pairs.
+// How a line looks: ftrace-line.ts. What its payload holds: ftrace-payload.ts. What events mean is
+// not known here.
 
 import { UserError } from '../base/errors.js'
+import { countsTime, parseFtraceLine } from './ftrace-line.js'
+import type { FtraceRecord, LineProblem } from './ftrace-line.js'
 
-export interface FtraceRecord {
-  comm: string
-  pid: number
-  cpu: number
-  /** The four or five flag characters. */
-  flags: string
-  /** Seconds, as printed. */
-  time: number
-  /** The same in whole microseconds, without rounding errors. */
-  timeUs: number
-  event: string
-  /** Values as text under the kernel's keys; for tlb_flush `pages`, `reason` (the text) and `reason_id`. */
-  fields: Readonly<Record<string, string>>
-  /** Everything after `event: `. */
-  payload: string
-  /** Line in the file, from 1. */
+export type { FtraceRecord } from './ftrace-line.js'
+
+/** Something a reader should know about a capture, with the line that says it. */
+export interface CaptureNote {
   line: number
+  text: string
 }
 
-/** All events of a trace in file order. Throws UserError with the line of the first thing it cannot read. */
+/** A whole capture. */
+export interface FtraceCapture {
+  file: string
+  /** In the order of time. */
+  records: readonly FtraceRecord[]
+  /** CPUs of the machine, from the header (`#P:2`), or as many as events name. */
+  cpus: number
+  /** `x86-tsc` and `counter` count something; all other clocks are in seconds. */
+  clock: 'seconds' | 'counts'
+  /** At least one event says to which process its task belongs. */
+  hasTgid: boolean
+  /** Where the kernel lost events; `events` is undefined where it did not say how many. */
+  lost: readonly { cpu: number; events: number | undefined; line: number }[]
+  /** What is missing or odd. */
+  notes: readonly CaptureNote[]
+}
+
+const LOST = /^CPU:(\d+) \[LOST (?:(\d+) )?EVENTS\]/
+const ENTRIES = /^# entries-in-buffer\/entries-written: (\d+)\/(\d+) +#P:(\d+)/
+const BUFFER_STARTED = /^#+ CPU (\d+) buffer started/
+const LATENCY_HEADER = /^# .*latency trace v\d/
+const STACK_LINE = /^ => /
+/** The first line of `trace-cmd report`. */
+const TRACE_CMD_LINE = /^(?:version = \d+|cpus=(\d+))$/
+/** Not one of ours that lost its first characters. */
+const MARK_LINE = /^(?!.*\[\d+\] ).{1,4096}$/
+const MAX_EXCERPT = 160
+
+/** All events of a trace. Throws UserError with the place of the first thing it cannot read. */
 export function parseFtrace(text: string, file = 'trace'): FtraceRecord[] {
-  const records: FtraceRecord[] = []
-  let start = 0
-  for (let number = 1; start < text.length; number++) {
-    let end = text.indexOf('\n', start)
-    if (end < 0) end = text.length
-    const line = text.slice(start, text[end - 1] === '\r' ? end - 1 : end)
-    start = end + 1
-    if (line.startsWith('#') || line.trim() === '') continue
-    records.push(parseLine(line, number, file))
+  return [...readFtrace(text, file).records]
+}
+
+/** Reads a whole capture. Throws UserError with the place of the first thing it cannot read. */
+export function readFtrace(text: string, file = 'trace'): FtraceCapture {
+  return new FtraceReader(text, file).read()
+}
+
+class FtraceReader {
+  readonly #text: string
+  readonly #file: string
+  readonly #records: FtraceRecord[] = []
+  readonly #lost: { cpu: number; events: number | undefined; line: number }[] = []
+  readonly #notes: CaptureNote[] = []
+  /** Events that headers announce: a file may hold one per-CPU trace after the other. */
+  #announced = 0
+  #cpus = 0
+  #clock: FtraceCapture['clock'] = 'seconds'
+  #isOrdered = true
+
+  constructor(text: string, file: string) {
+    this.#text = text
+    this.#file = file
   }
-  return records
-}
 
-// In parts: comm-pid, tgid or (-----), [cpu], flags, seconds.microseconds, event and payload.
-const PREFIX = new RegExp([
-  /^\s*(.+?)-(\d+)\s+/, /(?:\(\s*[\d-]+\)\s+)?/, /\[(\d+)\]\s+/, /([\w.]{4,5})\s+/, /(\d+)\.(\d{6})\d*:\s+/,
-  /(\w+):(?: (.*))?$/,
-].map((part) => part.source).join(''))
-const LOST = /^CPU:\d+ \[LOST (\d+) EVENTS\]/
+  read(): FtraceCapture {
+    let start = 0
+    for (let number = 1; start < this.#text.length; number++) {
+      let end = this.#text.indexOf('\n', start)
+      const isWhole = end >= 0
+      if (!isWhole) end = this.#text.length
+      this.#line(this.#text.slice(start, this.#text[end - 1] === '\r' ? end - 1 : end), number, isWhole)
+      start = end + 1
+    }
+    return this.#finish()
+  }
 
-const SCHED_TASK = ['comm', 'pid', 'prio'] as const
-const KEYS: Readonly<Record<string, readonly string[]>> = {
-  sched_wakeup: [...SCHED_TASK, 'target_cpu'],
-  sched_wakeup_new: [...SCHED_TASK, 'target_cpu'],
-  sched_waking: [...SCHED_TASK, 'target_cpu'],
-  sched_migrate_task: [...SCHED_TASK, 'orig_cpu', 'dest_cpu'],
-  sched_process_fork: ['comm', 'pid', 'child_comm', 'child_pid'],
-  ipi_send_cpu: ['cpu', 'callsite', 'callback'],
-  ipi_send_cpumask: ['cpumask', 'callsite', 'callback'],
-  csd_queue_cpu: ['cpu', 'callsite', 'func', 'csd'],
-  call_function_single_entry: ['vector'],
-  call_function_single_exit: ['vector'],
-  call_function_entry: ['vector'],
-  call_function_exit: ['vector'],
-  reschedule_entry: ['vector'],
-  reschedule_exit: ['vector'],
-  local_timer_entry: ['vector'],
-  local_timer_exit: ['vector'],
-  page_fault_user: ['address', 'ip', 'error_code'],
-  page_fault_kernel: ['address', 'ip', 'error_code'],
-}
-
-const PAYLOADS = new Map(Object.entries(KEYS).map(([event, keys]) => [event, keyPattern(keys)]))
-const PREV = 'prev_comm=(?<prev_comm>.*) prev_pid=(?<prev_pid>-?\\d+) prev_prio=(?<prev_prio>-?\\d+) '
-const NEXT = 'next_comm=(?<next_comm>.*) next_pid=(?<next_pid>-?\\d+) next_prio=(?<next_prio>-?\\d+)'
-PAYLOADS.set('sched_switch', new RegExp(`^${PREV}prev_state=(?<prev_state>\\S+) ==> ${NEXT}$`))
-// Older kernels end after prio.
-PAYLOADS.set('sched_process_exit',
-  /^comm=(?<comm>.*) pid=(?<pid>\d+) prio=(?<prio>-?\d+)(?: group_dead=(?<group_dead>true|false))?$/)
-PAYLOADS.set('tlb_flush', /^pages:(?<pages>-?\d+) reason:(?<reason>.*) \((?<reason_id>\d+)\)$/)
-PAYLOADS.set('tracing_mark_write', /^(?<text>.*)$/)
-
-function keyPattern(keys: readonly string[]): RegExp {
-  return new RegExp(`^${keys.map((key) => `${key}=(?<${key}>.*)`).join(' ')}$`)
-}
-
-function parseLine(line: string, number: number, file: string): FtraceRecord {
-  const match = PREFIX.exec(line)
-  if (!match) {
+  #line(line: string, number: number, isWhole: boolean): void {
+    if (line.trim() === '') return
+    if (line.startsWith('#')) return this.#header(line, number)
     const lost = LOST.exec(line)
-    const message = lost
-      ? `the kernel lost ${lost[1]} events here; record again with a larger buffer`
-      : 'not a line of an ftrace text trace'
-    throw new UserError(message, { file, line: number, column: 1 }, [
-      excerpt(line), 'expected: COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: EVENT: PAYLOAD',
-    ])
+    if (lost !== null) return this.#gap(Number(lost[1]), lost[2] === undefined ? undefined : Number(lost[2]), number)
+    if (STACK_LINE.test(line)) return
+    const traceCmd = this.#records.length === 0 ? TRACE_CMD_LINE.exec(line) : null
+    if (traceCmd !== null) {
+      this.#cpus = Math.max(this.#cpus, Number(traceCmd[1] ?? 0))
+      return
+    }
+    const record = parseFtraceLine(line, number)
+    if ('message' in record) return this.#bad(record, line, number, isWhole)
+    const last = this.#records.at(-1)
+    if (last === undefined) this.#clock = countsTime(line) ? 'counts' : 'seconds'
+    else if (record.timeUs < last.timeUs) this.#isOrdered = false
+    this.#records.push(record)
+    if (!isWhole) this.#note(number, 'the last line has no end: the file may be cut off')
   }
-  const [, comm, pid, cpu, flags, seconds, micros, event, payload = ''] = match as unknown as string[]
-  return {
-    comm: comm!,
-    pid: Number(pid),
-    cpu: Number(cpu),
-    flags: flags!,
-    time: Number(`${seconds}.${micros}`),
-    timeUs: Number(seconds) * 1e6 + Number(micros),
-    event: event!,
-    fields: parsePayload(event!, payload, { line, number, file }),
-    payload,
-    line: number,
+
+  #header(line: string, number: number): void {
+    if (LATENCY_HEADER.test(line)) {
+      this.#fail({
+        message: 'this is the latency format, whose times are relative', column: 1,
+        expected: 'record again with "echo 0 > options/latency-format"',
+      }, line, number)
+    }
+    const entries = ENTRIES.exec(line)
+    if (entries !== null) {
+      this.#announced += Number(entries[1])
+      this.#cpus = Math.max(this.#cpus, Number(entries[3]))
+      if (Number(entries[2]) > Number(entries[1])) {
+        this.#note(number, `the buffer was too small: ${Number(entries[2]) - Number(entries[1])} older events were `
+          + 'overwritten')
+      }
+    }
+    const started = BUFFER_STARTED.exec(line)
+    if (started !== null && this.#records.length > 0) {
+      this.#note(number, `what CPU ${started[1]} did before this line was not recorded`)
+    }
+    const tracer = /^# tracer: (\S+)/.exec(line)?.[1]
+    if (tracer?.startsWith('function_graph')) {
+      this.#fail({
+        message: `the tracer ${tracer} prints call graphs, not events`, column: 11,
+        expected: 'record again with "echo nop > current_tracer"',
+      }, line, number)
+    }
   }
-}
 
-function parsePayload(
-  event: string, payload: string, at: { line: string; number: number; file: string },
-): Readonly<Record<string, string>> {
-  const pattern = PAYLOADS.get(event)
-  if (!pattern) return splitPairs(payload)
-  const groups = pattern.exec(payload)?.groups
-  if (!groups) {
-    const column = at.line.length - payload.length + 1
-    throw new UserError(`the payload of ${event} does not have its fields`, {
-      file: at.file, line: at.number, column,
-    }, [excerpt(at.line)])
+  #gap(cpu: number, events: number | undefined, line: number): void {
+    this.#lost.push({ cpu, events, line })
+    this.#note(line, `the kernel lost ${events ?? 'some'} ${events === 1 ? 'event' : 'events'} of CPU ${cpu} here; `
+      + 'record again with a larger buffer')
   }
-  const fields: Record<string, string> = {}
-  for (const [key, value] of Object.entries(groups)) if (value !== undefined) fields[key] = value
-  return fields
-}
 
-function splitPairs(payload: string): Record<string, string> {
-  const fields: Record<string, string> = {}
-  for (const match of payload.matchAll(/(?:^| )(\w+)=(.*?)(?= \w+=|$)/g)) fields[match[1]!] = match[2]!
-  return fields
-}
+  #bad(problem: LineProblem, line: string, number: number, isWhole: boolean): void {
+    const last = this.#records.at(-1)
+    if (!isWhole && last !== undefined) {
+      this.#note(number, 'the file is cut off in the middle of this line, which is left out')
+      return
+    }
+    // A marker of several lines: only the first has a prefix.
+    if (last?.event === 'tracing_mark_write' && problem.column === 1 && MARK_LINE.test(line)) return
+    this.#fail(problem, line, number)
+  }
 
-function excerpt(line: string): string {
-  return line.length > 160 ? `${line.slice(0, 157)}...` : line
+  #finish(): FtraceCapture {
+    if (this.#records.length === 0) {
+      throw new UserError('there is no event in this file', { file: this.#file, line: 1, column: 1 },
+        ['expected the text of the tracefs file "trace"'])
+    }
+    if (this.#announced > 0 && this.#records.length < this.#announced) {
+      this.#note(this.#records.at(-1)!.line, `the header announces ${this.#announced} events, but there are `
+        + `${this.#records.length}: lines are missing, maybe at the end`)
+    }
+    if (!this.#isOrdered) {
+      // One CPU after the other, as in `cat per_cpu/cpu*/trace`. The order of a CPU's own events stays.
+      this.#records.sort((a, b) => a.timeUs - b.timeUs)
+    }
+    let cpus = this.#cpus
+    for (const { cpu } of this.#records) cpus = Math.max(cpus, cpu + 1)
+    return {
+      file: this.#file, records: this.#records, cpus, clock: this.#clock,
+      hasTgid: this.#records.some(record => record.tgid !== undefined), lost: this.#lost, notes: this.#notes,
+    }
+  }
+
+  #note(line: number, text: string): void {
+    this.#notes.push({ line, text })
+  }
+
+  #fail({ message, column, expected }: LineProblem, line: string, number: number): never {
+    const excerpt = line.length > MAX_EXCERPT ? `${line.slice(0, MAX_EXCERPT - 3)}...` : line
+    throw new UserError(message, { file: this.#file, line: number, column },
+      [excerpt, ...(expected === '' ? [] : [expected])])
+  }
 }
