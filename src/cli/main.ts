@@ -29,6 +29,10 @@ const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare two traces: what happened in one and not in the other, and what it cost',
     load: async () => (await import('./diff.js')).diffCommand(),
   },
+  compare: {
+    description: 'compare what a real kernel did (ftrace text) with a scenario, operation by operation',
+    load: async () => (await import('./compare.js')).compareCommand(),
+  },
   explain: {
     description: 'show how an address splits and walks',
     load: async () => (await import('./explain.js')).explainCommand(),
