@@ -94,7 +94,7 @@ class Deriver {
     const { marker } = this.#cast
     const seen = this.#facts.flatMap(fact => [fact.cpu, ...fact.targets])
     const cpu = seen.find(other => other !== marker.cpu) ?? marker.cpu + 1
-    this.#notes.push(`the capture does not show the remote thread of its markers (remote=${remote}): it is on CPU ${cpu}`)
+    this.#notes.push(`the capture does not show the remote thread of its markers (remote=${remote}), put on CPU ${cpu}`)
     const name = marker.name === 'remote' ? 'remote.2' : 'remote'
     return [new RemoteThread(this.#facts, { pid: -1, name, isThread: true, cpu, firstLine: 0, exitLine: Infinity })]
   }
