@@ -16,6 +16,7 @@ import type { Mm } from '../kernel/mm.js'
 import { cachePlace } from '../kernel/page-cache.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
 import type { KernelState } from '../kernel/state.js'
+import { isMigrationEntry, isSwapPte, swapValue } from '../kernel/swap-entry.js'
 import type { TableEntry } from './table-walk.js'
 import { allSlots, forEachEntry } from './table-walk.js'
 import { violated } from './violation.js'
@@ -31,15 +32,18 @@ interface Mapping {
 }
 
 interface Recount {
+  /** Entries that name each swap slot. */
+  swapped: Map<number, number>
   pages: Map<number, Mapping>
   tables: Map<number, Mm>
 }
 
 /** Recounts frames and tables from the roots. Returns how many tables it read. */
 export function checkFrames(k: KernelState, cycle?: number): number {
-  const recount: Recount = { pages: new Map(), tables: new Map() }
+  const recount: Recount = { swapped: new Map(), pages: new Map(), tables: new Map() }
   for (const mm of k.mms.values()) checkTree(k, mm, recount, cycle)
   const quiet = isQuiet(k)
+  checkSwap(k, recount, quiet, cycle)
   for (const [pfn, mapping] of recount.pages) checkPage(k, pfn, mapping, quiet, cycle)
   if (quiet) checkLeaks(k, recount, cycle)
   return recount.tables.size
@@ -55,6 +59,7 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
   const isSettled = mm.gathersPending === 0 && ![...mm.pageTableLocks.values()].some((lock) => lock.isHeld)
   let tables = 1
   let rssPages = 0
+  let swapPages = 0
   addTable(k, mm, mm.pgdPfn, recount, cycle)
   forEachEntry(k, mm, range, (entry) => {
     if (!entry.isLeaf) {
@@ -64,6 +69,11 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     }
     if (mm === k.initMm) return true
     checkArea(k, mm, entry, cycle)
+    if (isSwapPte(entry.lo, entry.hi)) {
+      if (isMigrationEntry(entry.lo, entry.hi)) rssPages += entry.pages
+      else swapPages += countSwapped(entry, recount)
+      return true
+    }
     // A driver's memory: nobody counts its mappings.
     if ((entry.lo & PAGE_SPECIAL) !== 0) return true
     if (entry.pfn === k.zeroPagePfn) {
@@ -74,13 +84,23 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     }
     return true
   })
-  const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}; the tree has ${tables} tables, ${rssPages} pages`
-  if (tables > mm.tablePages || (mm !== k.initMm && rssPages > mm.rssPages)) {
+  const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}, swapped ${mm.swapPages}; ` +
+    `the tree has ${tables} tables, ${rssPages} pages, ${swapPages} swapped`
+  const isBelow = tables > mm.tablePages || rssPages > mm.rssPages || swapPages > mm.swapPages
+  const isOther = tables !== mm.tablePages || rssPages !== mm.rssPages || swapPages !== mm.swapPages
+  if (isBelow) {
     violated(k, 'I29', { mm, cycle }, `the counters are below what is mapped: ${counts}`)
   }
-  if (isSettled && (tables !== mm.tablePages || (mm !== k.initMm && rssPages !== mm.rssPages))) {
+  if (isSettled && isOther) {
     violated(k, 'I29', { mm, cycle }, `the counters differ from what is mapped: ${counts}`)
   }
+}
+
+/** An entry that names a swap slot: the slot counts at least as many. */
+function countSwapped(entry: TableEntry, recount: Recount): number {
+  const slot = swapValue(entry.lo, entry.hi)
+  recount.swapped.set(slot, (recount.swapped.get(slot) ?? 0) + 1)
+  return 1
 }
 
 /** An entry lies in an area and permits no more than it; an area goes first, its entries while a gather is open. */
@@ -136,6 +156,22 @@ function checkPage(k: KernelState, pfn: number, mapping: Mapping, quiet: boolean
   }
   if (count > 1 && mapping.isWritable && cached === undefined) {
     violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
+  }
+}
+
+/** Every slot counts the entries that name it; what neither an entry nor the swap cache knows is free. */
+function checkSwap(k: KernelState, recount: Recount, quiet: boolean, cycle: number | undefined): void {
+  const { slots, counts, cache, freeSlots } = k.swap
+  let used = 0
+  for (let slot = 1; slot < slots; slot++) {
+    const found = recount.swapped.get(slot) ?? 0
+    if (counts[slot]! > 0 || cache.has(slot)) used += 1
+    if (found > counts[slot]! || (quiet && found !== counts[slot])) {
+      violated(k, 'I29', { cycle }, `swap slot ${slot} counts ${counts[slot]} entries, the tables have ${found}`)
+    }
+  }
+  if (slots > 0 && used + freeSlots !== slots - 1) {
+    violated(k, 'I29', { cycle }, `${used} of ${slots - 1} swap slots are in use, but ${freeSlots} are free`)
   }
 }
 

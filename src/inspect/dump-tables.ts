@@ -11,7 +11,6 @@
 //   0x0000000000b17000-0x0000000000b18000    4K  pte  W U A D
 
 import { hex64 } from '../base/units.js'
-import { describeEntry } from '../machine/entry.js'
 import { entriesAt, LEVEL_NAMES } from '../machine/geometry.js'
 import type { Mm } from '../kernel/mm.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
@@ -19,7 +18,7 @@ import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { SlotRange, TableEntry } from './table-walk.js'
 import { allSlots, forEachEntry, signExtendVpn } from './table-walk.js'
-import { frame, leafWords, mmTitle, pcidTitle, sizeOf } from './text.js'
+import { describeAnyEntry, frame, leafWords, mmTitle, pcidTitle, sizeOf } from './text.js'
 
 /** Column of `va`, for a tree of one level; each further level moves it to the right. */
 const ADDRESS_COLUMN = 35
@@ -68,7 +67,7 @@ interface Range {
 function treeLine(k: KernelState, entry: TableEntry, addressColumn: number): string {
   const slot = String(entry.slot).padStart(Math.max(3, String(entriesAt(k.geometry, entry.level) - 1).length))
   const text = `${STEP.repeat(entry.depth)}${LEVEL_NAMES[entry.level]}[${slot}] ` +
-    describeEntry(entry.lo, entry.hi, entry.level, k.geometry.pageShift)
+    describeAnyEntry(k, entry.lo, entry.hi, entry.level)
   return entry.isLeaf ? `${text.padEnd(addressColumn - 1)} va ${address(k, signExtendVpn(k, entry.vpn))}` : text
 }
 

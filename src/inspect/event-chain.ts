@@ -17,6 +17,7 @@ import type { KernelState } from '../kernel/state.js'
 import { EVENT, TLB_REMOTE_SEND_IPI } from '../trace/events.js'
 import type { TraceData } from '../trace/recorder.js'
 import { formatEvent } from '../trace/text.js'
+import { describeSwapEntry, isSwapPte } from '../kernel/swap-entry.js'
 import { leafWords } from './leaf-words.js'
 import type { EntryWrite } from './watch.js'
 
@@ -49,6 +50,7 @@ function writeLine(k: KernelState, write: EntryWrite): Line {
 
 function entryText(k: KernelState, lo: number, hi: number): string {
   if (lo === 0 && hi === 0) return 'none'
+  if (isSwapPte(lo, hi)) return describeSwapEntry(lo, hi)
   const pfn = hexNumber(entryPfn(lo, hi & PFN_HI_MASK, k.geometry.pageShift), 5)
   return `pfn ${pfn} ${entryPresent(lo) ? leafWords(lo, hi) : 'not present'}`
 }

@@ -2,7 +2,6 @@
 // came of it, which area the address is in, and which TLBs hold it. A peek: nothing is changed.
 
 import { formatBytes, hex64, toBigInt } from '../base/units.js'
-import { describeEntry } from '../machine/entry.js'
 import { bitsFrom, isCanonical, LEVEL_NAMES, pagesPerEntry } from '../machine/geometry.js'
 import type { PeekResult } from '../machine/mmu.js'
 import { peekWalk } from '../machine/mmu.js'
@@ -10,9 +9,10 @@ import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../kernel/abi.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo, vpnOf } from '../kernel/state.js'
+import { describeSwapEntry, isSwapPte } from '../kernel/swap-entry.js'
 import { tableTitle } from './dump-tables.js'
 import { tlbWords } from './dump-tlbs.js'
-import { columns, frame } from './text.js'
+import { columns, describeAnyEntry, frame } from './text.js'
 import { judgePagingCacheEntry, judgeTlbEntry } from './tlb-verdict.js'
 
 /** The walk of (hi, lo) in the tables of `mm`. Text of several lines that ends in a newline. */
@@ -25,7 +25,7 @@ export function explainWalk(k: KernelState, mm: Mm, hi: number, lo: number): str
     ...columns(walk.steps.map((step, depth) => [
       `${'. '.repeat(depth)}${LEVEL_NAMES[step.level]}[${step.slot}]`,
       `at ${physical(k, step.pfn, step.slot * k.geometry.entryBytes)}`,
-      describeEntry(step.lo, step.hi, step.level, k.geometry.pageShift),
+      describeAnyEntry(k, step.lo, step.hi, step.level),
     ])),
     outcome(k, walk, hi, lo),
     areaLine(k, mm, hi, lo),
@@ -37,10 +37,15 @@ export function explainWalk(k: KernelState, mm: Mm, hi: number, lo: number): str
 
 function outcome(k: KernelState, walk: PeekResult, hi: number, lo: number): string {
   const level = LEVEL_NAMES[walk.leafLevel]!
+  const last = walk.steps[walk.steps.length - 1]!
   switch (walk.reason) {
     case 'none':
       return `stops: the ${level} entry is empty; an access raises #PF with P clear`
     case 'notpresent':
+      if (isSwapPte(last.lo, last.hi)) {
+        return `stops: the ${level} entry names ${describeSwapEntry(last.lo, last.hi)}; ` +
+          'an access raises #PF with P clear'
+      }
       return `stops: the ${level} entry keeps frame ${frame(walk.pfn)} but is not present; ` +
         'an access raises #PF with P clear'
     case 'bad':

@@ -6,7 +6,7 @@ import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { describeMm } from './violation.js'
 
-export { leafWords } from './leaf-words.js'
+export { describeAnyEntry, leafWords } from './leaf-words.js'
 
 /** Rows of cells as lines: columns as wide as their widest cell, two spaces between, those in `right` to the right. */
 export function columns(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {

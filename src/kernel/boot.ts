@@ -22,6 +22,7 @@ import { kernelLayout, pa } from './layout.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
 import { makePageCache } from './page-cache.js'
 import { POLICIES } from './policies.js'
+import { makeSwapArea } from './swap.js'
 import { idleLoop } from './sched.js'
 import { kernelThreadMain } from './syscalls.js'
 import type { KernelState, Platform } from './state.js'
@@ -63,6 +64,8 @@ export function bootKernel(
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),
     rmap: new Map(),
     pageCache: makePageCache(image.files),
+    pageLocks: new Map(),
+    swap: makeSwapArea(0),
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     zeroPagePfn: 0,
     nextPid: 1,

@@ -2,7 +2,7 @@
 // read maps the page of the cache, a write to a private area copies it, a write to a shared area
 // makes it writable and, in files, dirty (page_mkwrite).
 
-import { PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW } from '../machine/entry.js'
+import { PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW, ptePresent } from '../machine/entry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
@@ -64,7 +64,7 @@ export function* doSharedWrite(
   yield* lock.acquire(cpu, true)
   const lo = k.mem.loadLo(at.table, at.slot)
   const hi = k.mem.loadHi(at.table, at.slot)
-  if (!isStillEmpty(k, at) && (lo & PAGE_RW) === 0) {
+  if (ptePresent(lo) && (lo & PAGE_RW) === 0) {
     const file = fileOf(k, vma)
     if (file !== undefined) file.dirty.add(Math.floor(pgoffAt(vma, at.vpn) / file.unit))
     setEntry(k, cpu, mm, at.table, at.slot, lo | PAGE_RW | PAGE_DIRTY | PAGE_ACCESSED, hi & ~SAVED_DIRTY_HI)

@@ -5,13 +5,13 @@
 // Simplified: 6.x takes a per-VMA lock for most faults; here every fault takes mmap_lock for
 // reading. Faults run in parallel either way; they wait only while a writer is at work.
 
-import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_PROTNONE,
-  PAGE_RW } from '../machine/entry.js'
+import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_RW } from '../machine/entry.js'
 import { LEVEL_PTE } from '../machine/geometry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
 import { doFileFault, doSharedWrite } from './fault-file.js'
+import { doSwapPage } from './fault-swap.js'
 import { FRAME_USER } from './frames.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
@@ -21,6 +21,7 @@ import { $slot, allocTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable
 import { pageAddRmap, pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
+import { isSwapPte } from './swap-entry.js'
 import type { Vma } from './vma.js'
 import { NO_FILE } from './vma.js'
 import { pageTableLock } from './zap.js'
@@ -57,7 +58,9 @@ export function* faultLocked(
   if (!allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)
-  if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) {
+  const hi = k.mem.loadHi(table, slot)
+  if (isSwapPte(lo, hi)) return yield* doSwapPage(k, cpu, mm, { vpn: pageVpn, level, table, slot })
+  if (lo === 0 && hi === 0) {
     if (vma.file !== NO_FILE) {
       return yield* doFileFault(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot }, access)
     }

@@ -1,6 +1,6 @@
 // Making and ending tasks: a new mm (mm_alloc), fork with copy-on-write (dup_mmap), exit.
 
-import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_PRESENT, PAGE_PROTNONE, PAGE_RW } from '../machine/entry.js'
+import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW } from '../machine/entry.js'
 import { EVENT } from '../trace/events.js'
 import { ERRNO } from './abi.js'
 import { CpuMask } from './cpumask.js'
@@ -23,10 +23,14 @@ import { smpSendReschedule } from './ipi.js'
 import { pageAddRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
+import { clearSwapExclusive, isMigrationEntry, isSwapPte, SWP_MIGRATION_READ, swapValue,
+  withMigrationType } from './swap-entry.js'
+import { swapDuplicate } from './swap.js'
 import { Task } from './task.js'
 import type { TaskOutcome } from './task.js'
 import { FLUSH_ALL } from './tlb-policy.js'
 import { VmaList } from './vma.js'
+import type { Vma } from './vma.js'
 
 /** mm_alloc(): an empty address space with one user; undefined: out of memory or of mm slots. */
 export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
@@ -50,7 +54,7 @@ export function makeMm(k: { costs: KernelState['costs']; config: KernelState['co
   return {
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
     nextTrimCycle: 0, vmas: new VmaList(), unlinking: [], mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock),
-    pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, tablePages: 1, isFreed: false,
+    pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, swapPages: 0, tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }
 }
@@ -170,13 +174,17 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
     yield* linkChildArea(k, cpu, to, vma)
     if (!needsCopy(k, from, vma)) continue
     forEachLeaf(k, from, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
-      if (!isComplete || (lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) return
+      if (!isComplete) return
       if (!allocTable(k, cpu, to, vpn, level)) {
         isComplete = false
         return
       }
       entries += 1
       const target = { pfn: $slot.pfn, slot: $slot.slot }
+      if (isSwapPte(lo, hi)) {
+        copyNonpresent(k, cpu, from, to, vma, { pfn, slot, level }, target, lo, hi)
+        return
+      }
       const protectedEntry = vma.shared ? { lo: lo & ~PAGE_DIRTY, hi } : writeProtect(k, lo, hi)
       const isChanged = !vma.shared && protectedEntry.lo !== lo
       if (isChanged) setEntry(k, cpu, from, pfn, slot, protectedEntry.lo, protectedEntry.hi)
@@ -196,6 +204,27 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
   })
   from.mmapLock.release(cpu, true)
   return isComplete
+}
+
+/**
+ * copy_nonpresent_pte(): one more entry for the slot; a page that migrates comes back read-only on both sides of a
+ * private area.
+ */
+function copyNonpresent(
+  k: KernelState, cpu: KernelCpu, from: Mm, to: Mm, vma: Vma, source: { pfn: number; slot: number; level: number },
+  target: { pfn: number; slot: number }, lo: number, hi: number,
+): void {
+  let shared = lo
+  if (isMigrationEntry(lo, hi)) {
+    to.rssPages += pagesPerEntry(k.geometry, source.level)
+    if (!vma.shared) shared = withMigrationType(lo, SWP_MIGRATION_READ)
+  } else {
+    swapDuplicate(k, swapValue(lo, hi))
+    to.swapPages += 1
+    shared = clearSwapExclusive(lo)
+  }
+  if (shared !== lo) setEntry(k, cpu, from, source.pfn, source.slot, shared, hi)
+  setEntry(k, cpu, to, target.pfn, target.slot, shared, hi)
 }
 
 /** pte_wrprotect(). */

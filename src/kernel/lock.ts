@@ -38,6 +38,13 @@ export class Lock {
     return this.#writer
   }
 
+  /** The exclusive side, if nobody has either. */
+  tryAcquire(): boolean {
+    if (this.isHeld || this.#waiters.length > 0) return false
+    this.#writer = true
+    return true
+  }
+
   *acquire(cpu: KernelCpu, exclusive: boolean): KernelOp {
     if (this.#cycles > 0) yield this.#cycles
     const free = exclusive ? !this.isHeld : !this.#writer

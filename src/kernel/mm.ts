@@ -44,6 +44,8 @@ export interface Mm {
   gathersPending: number
   /** User frames mapped (rss), base pages. */
   rssPages: number
+  /** Entries that name swap slots (MM_SWAPENTS). */
+  swapPages: number
   /** Page-table frames, the root included. */
   tablePages: number
   /** context.ldt. */

@@ -16,9 +16,11 @@ import { leafFlags, PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
 import type { Mm } from './mm.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
 import type { MmuGather } from './mmu-gather.js'
-import { fileMapped, filesUnmapped } from './page-cache.js'
+import { cachePlace, fileMapped, filesUnmapped } from './page-cache.js'
 import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
+import { isSwapPte, isWritableMigrationEntry, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, swapValue,
+  withMigrationType } from './swap-entry.js'
 import { partOf } from './vma.js'
 import type { Vma } from './vma.js'
 import { freePgtables, zapRange } from './zap.js'
@@ -255,6 +257,10 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   const is46 = k.config.kernel.era === 'linux-4.6'
   let present = 0
   forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
+    if (isSwapPte(lo, hi)) {
+      if (downgradeMigration(k, cpu, gather, { pfn, slot }, lo, hi)) present += 1
+      return
+    }
     const entry = modifiedEntry(k, { ...vma, prot }, level, lo, hi)
     present += 1
     if (entry.lo !== lo || entry.hi !== hi) setEntry(k, cpu, mm, pfn, slot, entry.lo, entry.hi)
@@ -267,6 +273,17 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
     start: vma.vmStart, end: vma.vmEnd, stridePages: vma.huge ? pagesPerHugePage(k.geometry) : 1,
     freedTables: true, hugetlb: vma.huge,
   })
+}
+
+/** mprotect of an entry that is not present: a page that migrates comes back without write permission. */
+function downgradeMigration(
+  k: KernelState, cpu: KernelCpu, gather: MmuGather, at: { pfn: number; slot: number }, lo: number, hi: number,
+): boolean {
+  if (!isWritableMigrationEntry(lo, hi)) return false
+  const isExclusive = k.config.kernel.era === 'linux-6.x' && cachePlace(k, swapValue(lo, hi)) === undefined
+  const type = isExclusive ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ
+  setEntry(k, cpu, gather.mm, at.pfn, at.slot, withMigrationType(lo, type), hi)
+  return true
 }
 
 /**

@@ -14,6 +14,7 @@ import { FRAME_TABLE } from './frames.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from './state.js'
 import { vpnHi, vpnLo } from './state.js'
+import { isSwapPte } from './swap-entry.js'
 
 /** Where an entry stands. Filled by {@link findTable} and {@link allocTable}; valid until the next call. */
 export const $slot = { pfn: 0, slot: 0 }
@@ -115,7 +116,8 @@ export function findLeaf(k: KernelState, mm: Mm, vpn: number): number {
   const huge = hugeLevel(g)
   if (!findTable(k, mm, vpn, huge)) return -1
   const lo = k.mem.loadLo($slot.pfn, $slot.slot)
-  if (g.levels[huge].leaf && (lo & PAGE_PSE) !== 0) return huge
+  const isLeaf = (lo & PAGE_PSE) !== 0 || isSwapPte(lo, k.mem.loadHi($slot.pfn, $slot.slot))
+  if (g.levels[huge].leaf && isLeaf) return huge
   return findTable(k, mm, vpn, LEVEL_PTE) ? LEVEL_PTE : -1
 }
 
@@ -186,7 +188,7 @@ function walkersNow(k: KernelState): number[] {
   return k.cpus.filter(each => each.walkedTables.length > 0).map(each => each.id)
 }
 
-/** Calls `visit` for every present or marked leaf entry in [start, end), ascending. */
+/** Calls `visit` for every leaf entry in [start, end) that is not empty, ascending; also for swap entries. */
 export function forEachLeaf(
   k: KernelState, mm: Mm, start: number, end: number,
   visit: (vpn: number, level: number, pfn: number, slot: number, lo: number, hi: number) => void,

@@ -19,8 +19,10 @@ import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
 import type { KernelObserver } from './observer.js'
 import type { PageCache } from './page-cache.js'
+import type { PageLocks } from './page-lock.js'
 import type { Rmap } from './rmap.js'
 import type { BufferedStore } from './store-buffer.js'
+import type { SwapArea } from './swap.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
 
@@ -92,6 +94,9 @@ export interface KernelState {
   readonly rmap: Rmap
   /** Files and the frames that hold their pages. */
   readonly pageCache: PageCache
+  /** Frames that are locked, and pages that are not in memory. */
+  readonly pageLocks: PageLocks
+  readonly swap: SwapArea
   readonly barriers: Barrier[]
   /** The shared page of zeroes. */
   zeroPagePfn: number

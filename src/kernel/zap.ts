@@ -5,7 +5,7 @@
 // afterwards; Linux clears them one by one under the table's lock. No other CPU can tell,
 // because whoever needs the lock waits for the same total time.
 
-import { entryPfn, PAGE_PRESENT, PAGE_PROTNONE, PAGE_PSE } from '../machine/entry.js'
+import { entryPfn, PAGE_PRESENT, PAGE_PSE } from '../machine/entry.js'
 import { LEVEL_PTE } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
@@ -18,6 +18,8 @@ import { keepDirty } from './page-cache.js'
 import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import { pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
+import { isMigrationEntry, isSwapPte, swapValue } from './swap-entry.js'
+import { swapFree } from './swap.js'
 
 /** unmap_page_range(): clears every entry of [start, end); full gathers are flushed on the way. */
 export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number): KernelOp {
@@ -86,9 +88,12 @@ function clearEntries(
     if (lo === 0 && hi === 0) continue
     setEntry(k, cpu, gather.mm, pfn, slot, 0, 0)
     count += 1
+    if (isSwapPte(lo, hi)) {
+      zapSwapEntry(k, gather.mm, lo, hi, pages)
+      continue
+    }
     const vpn = level === LEVEL_PTE ? firstVpn + i : Math.floor(firstVpn / pages) * pages
     gatherEntry(gather, vpn, pages)
-    if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0) continue
     const page = entryPfn(lo, hi, k.geometry.pageShift)
     if (page === k.zeroPagePfn || (lo & PAGE_SPECIAL) !== 0) continue
     keepDirty(k, page, lo, hi)
@@ -97,6 +102,16 @@ function clearEntries(
     if (gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }
   }
   return { visited: entries, count, full: false }
+}
+
+/** An entry that is not present: no TLB can have it. The page of a migration entry is its migrator's. */
+function zapSwapEntry(k: KernelState, mm: Mm, lo: number, hi: number, pages: number): void {
+  if (isMigrationEntry(lo, hi)) {
+    mm.rssPages -= pages
+    return
+  }
+  mm.swapPages -= 1
+  swapFree(k, swapValue(lo, hi))
 }
 
 function* freeBelow(
