@@ -13,7 +13,8 @@ import type { DerivedTask } from './derive-tasks.js'
 
 type State = 'running' | 'sleeping'
 
-const SLEEPING_WORDS = /^(lazy|idle|sleep|sleeps|sleeping|asleep|block|blocked|wait)$/
+const RUNNING_WORDS = /^(spin|spins|spinning|run|runs|running|busy|user|active|loop)$/
+const SLEEPING_WORDS = /^(lazy|idle|sleep|sleeps|sleeping|asleep|block|blocked|wait|halt|halted)$/
 /** Until a woken thread has gone to sleep again. */
 const SETTLE = '30us'
 
@@ -77,7 +78,7 @@ export class RemoteThread {
     if (last?.pid === pid && last.kind === 'switch') {
       const isAsleep = !last.record.fields['prev_state']!.startsWith('R')
       // Its switch back from idle is missing where idle events are; the marker knows better then.
-      const isCertain = SLEEPING_WORDS.test(word) || word === '' || last.record.line > sinceLine
+      const isCertain = !RUNNING_WORDS.test(word) || last.record.line > sinceLine
       return isAsleep && isCertain ? 'sleeping' : 'running'
     }
     if (SLEEPING_WORDS.test(word)) return 'sleeping'

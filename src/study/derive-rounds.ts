@@ -66,15 +66,18 @@ export function verbOf(name: string): Verb {
 export class RoundMaker {
   readonly #facts: readonly Fact[]
   readonly #pid: number
+  /** The marker and its threads: their pages are the same. */
+  readonly #own: ReadonlySet<number>
   readonly #recordsFaults: boolean
   readonly notes: string[] = []
   /** What is mapped now, and whether the capture goes on with it. */
   #mapped: Target | undefined
   #areas = 0
 
-  constructor(facts: readonly Fact[], pid: number) {
+  constructor(facts: readonly Fact[], pid: number, threads: readonly number[]) {
     this.#facts = facts
     this.#pid = pid
+    this.#own = new Set([pid, ...threads])
     this.#recordsFaults = facts.some(fact => fact.kind === 'fault' && fact.pid === pid)
   }
 
@@ -84,10 +87,14 @@ export class RoundMaker {
     const round: Round = { operation, verb, before: [], call: [], after: [] }
     if (verb.kind === 'turns' || verb.kind === 'unknown') return round
     const earlier = this.#between(sinceLine, operation.firstLine)
-    const touches = touchesOf(earlier, pid => pid === this.#pid)
+    const touches = touchesOf(earlier, pid => this.#own.has(pid))
     const target = this.#target(verb, touches, operation, round)
     const inside = touchesOf(operation.facts, pid => pid === this.#pid)
     round.before.push(...touchOperations(touches, target.area))
+    // Pages that are there are written without a fault; whether they are dirty matters to some calls.
+    if (verb.kind === 'madvise' && verb.advice !== 'dontneed' && touches.length === 0) {
+      round.before.push({ write: rangeOf(target) })
+    }
     if (verb.kind === 'mprotect' && verb.from !== undefined) {
       round.before.push({ mprotect: { ...rangeOf(target), prot: verb.from } })
     }
@@ -134,7 +141,7 @@ export class RoundMaker {
     const flushes = later.some(fact => fact.pid === this.#pid && fact.kind === 'flush' && !fact.isInterrupt
       && ['2', '3', '4'].includes(fact.record.fields['reason_id']!))
     const { area } = target
-    const fresh = touchesOf(later, pid => pid === this.#pid)
+    const fresh = touchesOf(later, pid => this.#own.has(pid))
       .filter(touch => !touch.wasPresent && touch.page >= area.start && touch.page < area.start + area.pages)
     const isZapped = (page: number): boolean => (round.verb.kind === 'munmap' || round.verb.kind === 'madvise')
       && page >= target.start && page < target.start + target.pages

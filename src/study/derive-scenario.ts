@@ -49,6 +49,7 @@ class Deriver {
   /** Programs of forked children, and those that are not forked yet. */
   readonly #children = new Map<number, Step[]>()
   readonly #unborn: DerivedTask[]
+  readonly #sleeping: DerivedTask[] = []
 
   constructor(capture: FtraceCapture, facts: readonly Fact[], operations: readonly Operation[]) {
     this.#capture = capture
@@ -64,21 +65,24 @@ class Deriver {
 
   derive(): DerivedScenario {
     const { marker, others } = this.#cast
-    const maker = new RoundMaker(this.#facts, marker.pid)
     const threads = this.#threads(others.filter(task => task.isThread))
+    const maker = new RoundMaker(this.#facts, marker.pid, threads.map(({ task }) => task.pid))
     const rounds: { before: Step[]; steps: Step[] }[] = []
     for (const [index, operation] of this.#operations.entries()) {
       const since = index === 0 ? 0 : this.#operations[index - 1]!.lastLine
       const until = this.#operations[index + 1]?.firstLine ?? Infinity
       const round = maker.next(operation, since, until)
       const before: Step[] = threads.flatMap(thread => thread.before(operation, since))
-      const steps = [...round.before, ...this.#forks(round), ...this.#call(round), ...round.after]
+      const steps = [
+        ...this.#reap(operation.firstLine), ...round.before, ...this.#forks(round), ...this.#call(round, until),
+        ...round.after,
+      ]
       const pause = this.#pauseAfter(operation, until)
       rounds.push({ before, steps: pause === undefined ? steps : [...steps, pause] })
     }
     const program = [
       ...(rounds.some(({ steps }) => JSON.stringify(steps).includes('"mmap"')) ? [] : [SOME_MEMORY]),
-      ...repeated(rounds), ...threads.flatMap(thread => thread.end()),
+      ...repeated(rounds), ...threads.flatMap(thread => thread.end()), ...this.#reap(Infinity),
       ...(this.#children.size > 0 ? ['wait'] : []),
     ]
     this.#notes.push(...new Set(maker.notes))
@@ -104,9 +108,24 @@ class Deriver {
     const steps: Step[] = []
     for (const child of this.#unborn.slice()) {
       const until = verb.kind === 'fork' ? operation.firstLine : operation.lastLine
-      if (child.firstLine < until) steps.push(this.#fork(child))
+      if (child.firstLine >= until) continue
+      steps.push(this.#fork(child))
+      if (verb.kind !== 'turns' && verb.kind !== 'unknown') this.#letSleep(child)
     }
     return steps
+  }
+
+  /** A child that is there while others work: it holds its copy of the memory. */
+  #letSleep(child: DerivedTask): void {
+    this.#children.get(child.pid)?.push({ sleep: 'forever' })
+    this.#sleeping.push(child)
+  }
+
+  /** Ends sleeping children that exit before `line`. */
+  #reap(line: number): Step[] {
+    const ending = this.#sleeping.filter(child => line === Infinity || child.exitLine < line)
+    for (const child of ending) this.#sleeping.splice(this.#sleeping.indexOf(child), 1)
+    return ending.length === 0 ? [] : [...ending.map(child => ({ wake: commOf(child.name) })), 'wait']
   }
 
   #fork(child: DerivedTask): Step {
@@ -116,17 +135,18 @@ class Deriver {
     return { fork: { name: commOf(child.name), cpu: child.cpu, program } }
   }
 
-  #call({ operation, verb, call }: Round): Step[] {
+  #call({ operation, verb, call }: Round, untilLine: number): Step[] {
     const { name } = operation
     const steps: Step[] = []
     if (verb.kind === 'fork') {
       const { firstLine, lastLine } = operation
-      const child = this.#unborn.find(task => task.firstLine >= firstLine && task.firstLine <= lastLine)
+      const child = this.#unborn.find(task => task.firstLine >= firstLine && task.firstLine < untilLine)
       if (child === undefined) {
         this.#children.set(-1 - operation.firstLine, [])
         steps.push({ fork: { name: `child.${operation.round}`, program: ['exit'] } })
       } else {
         steps.push(this.#fork(child))
+        if (child.exitLine > lastLine && !this.#sleepsInside(operation)) this.#letSleep(child)
       }
       steps.push(...call)
       if (this.#sleepsInside(operation)) steps.push('wait')

@@ -160,14 +160,17 @@ class Pairing {
 function compareOperation(
   operation: Operation, counterpart: Operation | undefined, realSide: Side, ourSide: Side, background: Background,
 ): OperationComparison {
-  const real = itemsOf(operation, realSide)
+  const real = itemsOf(operation.facts, realSide)
   const { name, round, firstLine, lastLine } = operation
   const common = { name, round, firstLine, lastLine, ignored: Object.fromEntries(real.ignored) }
   if (counterpart === undefined) {
     return { ...common, verdict: 'different', lanes: [], problem: 'the simulation has no such operation' }
   }
-  const ours = itemsOf(counterpart, ourSide)
-  const place = { operation, real, background }
+  const ours = itemsOf(counterpart.facts, ourSide)
+  const place = {
+    operation, real, background, realAround: keysOf(itemsOf(operation.around, realSide)),
+    ourAround: keysOf(itemsOf(counterpart.around, ourSide)), ourPid: counterpart.pid,
+  }
   const polled = polledCpus(real, ours)
   const lanes = pairLanes(real, ours).map(([a, b]): LaneRows => {
     const { cpu, context } = (a ?? b)!
@@ -175,7 +178,7 @@ function compareOperation(
       const row = (status: Row['status'], explanation: Explanation | undefined): Row =>
         ({ real: one?.text, ours: other?.text, realLine: one?.line, status, explanation })
       if (one === undefined) return row('missing', explainMissing(other!, cpu, place, polled))
-      if (other === undefined) return row('extra', explainExtra(one, place))
+      if (other === undefined) return row('extra', explainExtra(one, cpu, place))
       if (one.key === other.key && one.value === other.value) return row('same', undefined)
       return row('changed', explainChange(one, other, cpu, place))
     })
@@ -232,6 +235,11 @@ function alignLane(real: readonly Item[], ours: readonly Item[]): [Item | undefi
   }
   between(real.length, ours.length)
   return rows
+}
+
+/** What other tasks do around an operation, as `cpu key`. */
+function keysOf({ lanes }: OperationItems): ReadonlySet<string> {
+  return new Set(lanes.flatMap(({ cpu, items }) => items.map(item => `${cpu} ${item.key}`)))
 }
 
 function countKinds(facts: readonly Fact[]): Record<string, number> {

@@ -16,6 +16,8 @@ export const EXPLANATIONS = {
   'other pages': 'a page that the scenario does not have: program text, libraries, stack',
   'slot history': 'whether a slot still holds the address space depends on what ran there before',
   'sleep or wake first': 'whether a task had gone to sleep when it was switched away is a matter of wake-up preemption',
+  'beyond the marker': 'another task did this before BEGIN or after END on the other side: nothing orders the two',
+  'already interrupted': 'a CPU whose call list is not empty has been interrupted already and gets no second interrupt',
   'idle CPU polled': 'an idle CPU that polls takes the request without an interrupt',
 } as const
 export type Explanation = keyof typeof EXPLANATIONS
@@ -58,19 +60,27 @@ interface Place {
   operation: Operation
   real: OperationItems
   background: Background
+  /** Between this operation and its neighbours, as `cpu key`. */
+  realAround: ReadonlySet<string>
+  ourAround: ReadonlySet<string>
+  /** Task that sets the markers in the simulation. */
+  ourPid: number
 }
 
 /** Only in the capture. */
-export function explainExtra(item: Item, { background }: Place): Explanation | undefined {
+export function explainExtra(item: Item, cpu: number, place: Place): Explanation | undefined {
+  const { background, operation, ourAround } = place
   const isOurs = item.kind !== 'fault' || (background.withPages && background.ourPages.has(pageOf(item.fact)))
   if (!isOurs) return 'other pages'
-  return background.oursLacks.has(item.kind) ? 'not recorded' : undefined
+  if (background.oursLacks.has(item.kind)) return 'not recorded'
+  return isElsewhere(item, operation.pid, `${cpu} ${item.key}`, ourAround) ? 'beyond the marker' : undefined
 }
 
 /** Only in the simulation. `polled` names idle CPUs that answered without an interrupt. */
 export function explainMissing(
-  item: Item, cpu: number, { operation, background }: Place, polled: ReadonlySet<number>,
+  item: Item, cpu: number, place: Place, polled: ReadonlySet<number>,
 ): Explanation | undefined {
+  const { operation, background, real, realAround, ourPid } = place
   if (background.realLacks.has(item.kind)) return 'not recorded'
   if (item.isIdle && !item.fact.isInterrupt && background.silentIdleCpus.has(cpu)) return 'idle events missing'
   if (operation.isCut) return 'cut off'
@@ -79,7 +89,22 @@ export function explainMissing(
   if (item.kind === 'ipi' && item.fact.targets.length > 0 && item.fact.targets.every(target => polled.has(target))) {
     return 'idle CPU polled'
   }
-  return item.fact.isInterrupt && polled.has(cpu) ? 'idle CPU polled' : undefined
+  if (item.fact.isInterrupt && polled.has(cpu)) return 'idle CPU polled'
+  if (item.kind === 'ipi' && item.fact.targets.every(target => wasInterrupted(real, target))) {
+    return 'already interrupted'
+  }
+  return isElsewhere(item, ourPid, `${cpu} ${item.key}`, realAround) ? 'beyond the marker' : undefined
+}
+
+/** Another task did the same on the other side of the marker. */
+function isElsewhere(item: Item, markerPid: number, key: string, around: ReadonlySet<string>): boolean {
+  return !item.fact.isInterrupt && item.fact.pid !== markerPid && around.has(key)
+}
+
+/** Its handler answers this request together with others, whose interrupt was on its way already. */
+function wasInterrupted(real: OperationItems, cpu: number): boolean {
+  return real.lanes.some(lane => lane.cpu === cpu && lane.context === 'interrupt'
+    && lane.items.some(({ fact: { handler } }) => handler !== undefined && handler.otherSenders.length > 0))
 }
 
 /** In both, with another value. */

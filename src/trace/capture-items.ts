@@ -6,9 +6,10 @@
 // CPUs), because a real program faults on text, libraries and stacks that no scenario has.
 
 import type { Fact, FactKind, Request } from './capture-facts.js'
-import type { Operation } from './capture-marks.js'
 import { pagesText } from './capture-marks.js'
-import { FLUSH_REASONS, TLB_FLUSH_ON_TASK_SWITCH, TLB_REMOTE_SEND_IPI, TLB_REMOTE_SHOOTDOWN } from './events.js'
+import {
+  FLUSH_REASONS, TLB_FLUSH_ON_TASK_SWITCH, TLB_REMOTE_SEND_IPI, TLB_REMOTE_SHOOTDOWN, TLB_REMOTE_WRONG_CPU,
+} from './events.js'
 
 /** One of the two traces, as far as its operations need to know it. */
 export interface Side {
@@ -63,9 +64,9 @@ const IGNORED_KINDS: Partial<Record<FactKind, string>> = {
 /** Present and write: only such a fault may change an entry that TLBs hold. */
 const FAULT_ON_PRESENT_WRITE = 3
 
-export function itemsOf(operation: Operation, side: Side): OperationItems {
+export function itemsOf(facts: readonly Fact[], side: Side): OperationItems {
   const builder = new Builder(side)
-  for (const fact of operation.facts) builder.add(fact)
+  for (const fact of facts) builder.add(fact)
   return builder.finish()
 }
 
@@ -92,7 +93,9 @@ class Builder {
     const why = IGNORED_KINDS[fact.kind]
     if (why !== undefined) return this.#ignore(why)
     if (fact.kind === 'ipi' && fact.purpose === 'wake') return this.#ignore(WAKE_UPS)
-    if (fact.kind === 'csd' && fact.request === undefined) return this.#ignore(WAKE_UPS)
+    if (fact.kind === 'csd' && fact.request === undefined && !/flush/.test(fact.record.fields['func'] ?? '')) {
+      return this.#ignore(WAKE_UPS)
+    }
     if (fact.isInterrupt) this.#inInterrupt(fact)
     else this.#inTask(fact)
   }
@@ -148,6 +151,11 @@ class Builder {
     if (requests.length === 0 && (handler?.flushes.length ?? 1) > 0 && !this.#isAnswer(fact)) {
       return this.#ignore(KERNEL_WORK)
     }
+    // More flushes than requests that the trace shows: those for another address space are somebody else's.
+    if (kind === 'flush' && reasonOf(fact) === TLB_REMOTE_WRONG_CPU && handler !== undefined
+      && (handler.flushes.length > handler.requests.length || handler.otherSenders.length > 0)) {
+      return this.#ignore(KERNEL_WORK)
+    }
     // All that it answers came from faults: it belongs to them.
     const units = requests.map(request => this.#faultRequests.get(request))
     if (units.length > 0 && units.every(unit => unit !== undefined)) {
@@ -161,6 +169,7 @@ class Builder {
   #isAnswer(fact: Fact): boolean {
     const flush = fact.handler?.flushes[0] ?? fact.record
     const reason = Number(flush.fields['reason_id'])
+    if (reason === TLB_REMOTE_WRONG_CPU) return false
     if (this.#requests.some(request => request.cpu !== fact.cpu)) return true
     return reason === TLB_REMOTE_SHOOTDOWN && fact.pid > 0 && this.#side.nameOf(fact.pid) !== undefined
   }

@@ -19,6 +19,8 @@ export interface Operation {
   lastLine: number
   /** The capture begins or ends inside of it. */
   isCut: boolean
+  /** What lies between this operation and its neighbours. */
+  around: readonly Fact[]
 }
 
 export interface Operations {
@@ -61,6 +63,7 @@ export function operationsOf(facts: readonly Fact[], isOurs: (pid: number) => bo
 
 class Draft {
   readonly facts: Fact[] = []
+  readonly around: Fact[] = []
   isCut = true
   readonly name: string
   readonly begin: Fact
@@ -76,6 +79,7 @@ function markedOperations(facts: readonly Fact[]): Operations {
   const outside: Fact[] = []
   const notes: string[] = []
   let open: Draft | undefined
+  let gap: Fact[] = []
   /** Handlers that began inside: by CPU, the operation they belong to. */
   const handlers = new Map<number, Draft | undefined>()
   for (const fact of facts) {
@@ -84,6 +88,8 @@ function markedOperations(facts: readonly Fact[]): Operations {
     if (begun !== undefined) {
       if (open !== undefined) notes.push(`line ${fact.record.line}: an operation begins inside of "${open.name}"`)
       open = new Draft(operationName(begun), fact)
+      open.around.push(...gap)
+      gap = []
       drafts.push(open)
     } else if (ended !== undefined) {
       if (open === undefined) notes.push(`line ${fact.record.line}: the end of an operation whose beginning is missing`)
@@ -92,8 +98,11 @@ function markedOperations(facts: readonly Fact[]): Operations {
     } else {
       if (fact.kind === 'enter') handlers.set(fact.cpu, open)
       const owner = fact.handler === undefined ? open : handlers.get(fact.cpu) ?? open
-      if (owner === undefined) outside.push(fact)
-      else owner.facts.push(fact)
+      if (owner === undefined) {
+        outside.push(fact)
+        gap.push(fact)
+        drafts.at(-1)?.around.push(fact)
+      } else owner.facts.push(fact)
       if (fact.kind === 'leave') handlers.delete(fact.cpu)
     }
   }
@@ -135,11 +144,11 @@ export function pagesText(pages: string): string {
 
 function numbered(drafts: readonly Draft[]): Operation[] {
   const counts = new Map<string, number>()
-  return drafts.map(({ name, begin, facts, isCut }) => {
+  return drafts.map(({ name, begin, facts, around, isCut }) => {
     const round = counts.get(name) ?? 0
     counts.set(name, round + 1)
     return {
-      name, round, pid: begin.pid, facts, isCut,
+      name, round, pid: begin.pid, facts, around, isCut,
       firstLine: begin.record.line, lastLine: facts.at(-1)?.record.line ?? begin.record.line,
     }
   })
