@@ -79,20 +79,26 @@ const WAKE_CALLSITE = /ttwu|wake|resched|sched_|irq_work|rcu_|nohz|tick_/
 
 /** One fact for each record, in the same order. */
 export function factsOf(records: readonly FtraceRecord[]): Fact[] {
-  const reader = new FactReader()
+  const reader = new FactReader(records.some(({ flags }) => /[hH]/.test(flags)))
   return records.map(record => reader.next(record))
 }
 
 class FactReader {
+  /** The canonical text of a trace has no flags. */
+  readonly #hasFlags: boolean
   readonly #cpus = new Map<number, CpuState>()
   #requests = 0
+
+  constructor(hasFlags: boolean) {
+    this.#hasFlags = hasFlags
+  }
 
   next(record: FtraceRecord): Fact {
     const { cpu, pid } = record
     const state = this.#state(cpu)
     const kind = KINDS[record.event] ?? 'other'
     // Flags say when a handler is over whose exit is missing.
-    if (record.flags !== '' && !/[hHzZ]/.test(record.flags)) [state.handler, state.otherDepth] = [undefined, 0]
+    if (this.#hasFlags && record.flags !== '' && !/[hHzZ]/.test(record.flags)) [state.handler, state.otherDepth] = [undefined, 0]
     if (kind === 'enter') state.handler = enterHandler(cpu, state)
     if ((kind === 'reschedule' || kind === 'timer') && record.event.endsWith('_entry')) state.otherDepth += 1
     const isInterrupt = state.handler !== undefined || state.otherDepth > 0 || /[hH]/.test(record.flags)

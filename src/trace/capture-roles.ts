@@ -94,7 +94,7 @@ export function matchRoles(
   }
   for (const task of realTasks) {
     const as = wanted.get(String(task.pid)) ?? wanted.get(task.comm)
-    if (as !== undefined) pair(task, as, '--map')
+    if (as !== undefined) pair(task, as, 'as given')
   }
   for (const other of ourTasks) {
     const same = realTasks.filter(task => task.comm === other.comm && !tasks.has(task.pid))

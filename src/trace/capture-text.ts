@@ -43,6 +43,8 @@ function headText(real: FtraceCapture, comparison: CaptureComparison, options: C
   if (moved.length > 0) lines.push(`CPUs        ${moved.map(([from, to]) => `${from} is ${to}`).join(', ')}`)
   const missing = notRecorded.map(kind => KIND_NAMES[kind] ?? kind)
   if (missing.length > 0) lines.push(`lacks       ${missing.join(', ')}: not recorded`)
+  const outside = Object.values(comparison.outside).reduce((sum, count) => sum + count, 0)
+  if (outside > 0) lines.push(`outside     ${outside} events of the capture belong to no operation and are not compared`)
   for (const { line, text } of real.notes) lines.push(`note        ${real.file}:${line}: ${text}`)
   for (const note of notes) lines.push(`note        ${note}`)
   return `${lines.join('\n')}\n`
