@@ -98,7 +98,9 @@ class FactReader {
     const state = this.#state(cpu)
     const kind = KINDS[record.event] ?? 'other'
     // Flags say when a handler is over whose exit is missing.
-    if (this.#hasFlags && record.flags !== '' && !/[hHzZ]/.test(record.flags)) [state.handler, state.otherDepth] = [undefined, 0]
+    if (this.#hasFlags && record.flags !== '' && !/[hHzZ]/.test(record.flags)) {
+      [state.handler, state.otherDepth] = [undefined, 0]
+    }
     if (kind === 'enter') state.handler = enterHandler(cpu, state)
     if ((kind === 'reschedule' || kind === 'timer') && record.event.endsWith('_entry')) state.otherDepth += 1
     const isInterrupt = state.handler !== undefined || state.otherDepth > 0 || /[hH]/.test(record.flags)

@@ -44,7 +44,7 @@ function headText(real: FtraceCapture, comparison: CaptureComparison, options: C
   const missing = notRecorded.map(kind => KIND_NAMES[kind] ?? kind)
   if (missing.length > 0) lines.push(`lacks       ${missing.join(', ')}: not recorded`)
   const outside = Object.values(comparison.outside).reduce((sum, count) => sum + count, 0)
-  if (outside > 0) lines.push(`outside     ${outside} events of the capture belong to no operation and are not compared`)
+  if (outside > 0) lines.push(`outside     ${outside} events belong to no operation and are not compared`)
   for (const { line, text } of real.notes) lines.push(`note        ${real.file}:${line}: ${text}`)
   for (const note of notes) lines.push(`note        ${note}`)
   return `${lines.join('\n')}\n`
