@@ -12,7 +12,8 @@ import type { KernelState } from '../kernel/state.js'
 import { emit } from '../kernel/state.js'
 import { nextInterruptCycle } from '../kernel/ipi.js'
 import { systemCall } from '../kernel/syscalls.js'
-import { advanceKernel, describeCpu, enterKernel, interruptUser, nextKernelCycle } from '../kernel/timeline.js'
+import { advanceKernel, describeCpu, enterKernel, interruptUser, isHostStep, nextKernelCycle,
+} from '../kernel/timeline.js'
 import { generalProtection, pageFault } from '../kernel/traps.js'
 import { EVENT } from '../trace/events.js'
 import { TraceRecorder } from '../trace/recorder.js'
@@ -138,6 +139,11 @@ export class Simulation {
       return
     }
     this.#lastCpu = next.id
+    // Turns of the host go on for ever: without this a deadlock would last for as many as the engine likes.
+    if (isHostStep(next, earliest) && this.#nobodyCanSignal()) {
+      this.end = 'stalled'
+      return
+    }
     if (!next.inUserMode) {
       this.cycle = earliest
       this.kernelCycle = earliest
@@ -210,11 +216,11 @@ export class Simulation {
   /** Every program polls a flag, no timer runs and no CPU is at work: no flag can be raised any more. */
   #nobodyCanSignal(): boolean {
     const { cpus, tasks } = this.kernel
-    const isQuiet = cpus.every(cpu => cpu.inUserMode
+    const isQuiet = cpus.every(cpu => cpu.inUserMode || isTakenFromUser(cpu)
       ? this.platform.cores[cpu.id].instruction.op === 'spin' && nextInterruptCycle(cpu) === Infinity
       : nextKernelCycle(cpu) === Infinity)
     if (!isQuiet) return false
-    const isRaised = cpus.some(cpu => cpu.inUserMode && this.#polledFlagIsRaised(cpu))
+    const isRaised = cpus.some(cpu => (cpu.inUserMode || isTakenFromUser(cpu)) && this.#polledFlagIsRaised(cpu))
     return !isRaised && tasks.some(task => task.state !== 'Z')
   }
 
@@ -228,4 +234,9 @@ export class Simulation {
     // Pairs with the store in the main thread when the run is interrupted or a worker died.
     if (Atomics.load(this.#shared.abort, 0) !== 0) throw new EngineError('the run was stopped')
   }
+}
+
+/** In user mode, were it not for the host. */
+function isTakenFromUser(cpu: KernelCpu): boolean {
+  return !cpu.inUserMode && cpu.stack.length === 1 && cpu.topFrame.isStolen
 }

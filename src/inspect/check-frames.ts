@@ -36,15 +36,20 @@ interface Recount {
   swapped: Map<number, number>
   pages: Map<number, Mapping>
   tables: Map<number, Mm>
+  /** References that the policy keeps until it has flushed. */
+  kept: Map<number, number>
 }
 
 /** Recounts frames and tables from the roots. Returns how many tables it read. */
 export function checkFrames(k: KernelState, cycle?: number): number {
-  const recount: Recount = { swapped: new Map(), pages: new Map(), tables: new Map() }
+  const recount: Recount = { swapped: new Map(), pages: new Map(), tables: new Map(), kept: new Map() }
+  for (const { pages, tables } of k.deferredFrees) {
+    for (const pfn of [...pages, ...tables]) recount.kept.set(pfn, (recount.kept.get(pfn) ?? 0) + 1)
+  }
   for (const mm of k.mms.values()) checkTree(k, mm, recount, cycle)
   const quiet = isQuiet(k)
   checkSwap(k, recount, quiet, cycle)
-  for (const [pfn, mapping] of recount.pages) checkPage(k, pfn, mapping, quiet, cycle)
+  for (const [pfn, mapping] of recount.pages) checkPage(k, pfn, mapping, recount.kept.get(pfn) ?? 0, quiet, cycle)
   if (quiet) checkLeaks(k, recount, cycle)
   return recount.tables.size
 }
@@ -140,11 +145,13 @@ function addPage(mm: Mm, entry: TableEntry, recount: Recount): void {
   known.isWritable ||= isWritable
 }
 
-function checkPage(k: KernelState, pfn: number, mapping: Mapping, quiet: boolean, cycle: number | undefined): void {
+function checkPage(
+  k: KernelState, pfn: number, mapping: Mapping, kept: number, quiet: boolean, cycle: number | undefined,
+): void {
   const { mm, vpn, count } = mapping
   const { use, refcount, mapcount } = k.frames
   const cached = cachePlace(k, pfn)
-  const references = count + (cached === undefined ? 0 : 1)
+  const references = count + kept + (cached === undefined ? 0 : 1)
   const counts = `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[pfn]}` +
     (cached === undefined ? '' : `, page ${cached.page} of ${cached.file.name}`)
   if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts}`)
@@ -180,7 +187,8 @@ function checkCached(k: KernelState, recount: Recount, cycle: number | undefined
   const { use, refcount } = k.frames
   for (const [pfn, { file, page }] of k.pageCache.places) {
     if (recount.pages.has(pfn)) continue
-    const isCounted = refcount[pfn] === 1 && use[pfn] === (file.kind === 'device' ? FRAME_KERNEL : FRAME_USER)
+    const references = 1 + (recount.kept.get(pfn) ?? 0)
+    const isCounted = refcount[pfn] === references && use[pfn] === (file.kind === 'device' ? FRAME_KERNEL : FRAME_USER)
     if (isCounted && file.pages.get(page) === pfn && (file.kind === 'file' || file.mappedPages > 0)) continue
     violated(k, 'I29', { cycle }, `page ${page} of ${file.name} is in the cache, but frame ${pfn} has ` +
       `${refcount[pfn]} references and ${file.mappedPages} pages of the file are mapped`)
@@ -192,7 +200,7 @@ function checkLeaks(k: KernelState, recount: Recount, cycle: number | undefined)
   checkCached(k, recount, cycle)
   const { use, refcount, count } = k.frames
   for (let pfn = 0; pfn < count; pfn++) {
-    if (refcount[pfn]! === 0) continue
+    if (refcount[pfn]! === 0 || recount.kept.has(pfn)) continue
     if (use[pfn] === FRAME_USER && !recount.pages.has(pfn) && cachePlace(k, pfn) === undefined) {
       violated(k, 'I29', { cycle }, `user frame ${pfn} is referenced ${refcount[pfn]} times, but nothing maps it`)
     }

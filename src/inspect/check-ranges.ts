@@ -25,8 +25,8 @@ export function checkPromises(k: KernelState, cycle?: number): void {
   const ranges = watch.takeClean()
   for (const cpu of k.cpus) {
     for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, range, cycle)
-    // A responder that was released flushes itself on its way back.
-    const isReleased = k.policy.holdsResponders === true && !cpu.inUserMode
+    // A responder that was released flushes itself on its way back, the host a virtual CPU that it was asked to.
+    const isReleased = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
     for (const range of ranges) {
       if (!isReleased && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
       else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)

@@ -69,7 +69,7 @@ function checkFrameIsLive(
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[blockStart(k, entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
   if (isOwned) return
-  const isHeld = k.policy.holdsResponders === true && !cpu.inUserMode
+  const isHeld = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
   const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm) && !isHeld
   if (!isUsed && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
@@ -117,7 +117,7 @@ function checkTableIsLive(
 ): void {
   if (k.frames.use[entry.pfn] === FRAME_TABLE && k.frames.refcount[entry.pfn]! > 0) return
   // Speculation may walk the loaded root at any moment, also while the CPU is lazy and behind.
-  const isLoaded = entry.pcid === k.platform.mmu(cpu.id).pcid && isRootOf(k, cpu, mm)
+  const isLoaded = entry.pcid === k.platform.mmu(cpu.id).pcid && isRootOf(k, cpu, mm) && !cpu.vcpu.flushOnEntry
   if (!isLoaded && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I2', { cpu, mm, vpn, cycle }, `${what} names a table that was given back`)

@@ -102,6 +102,8 @@ export function judgePagingCacheEntry(k: KernelState, cpu: KernelCpu, entry: Pag
     const lo = k.mem.loadLo(table, slot)
     const hi = k.mem.loadHi(table, slot)
     if (!entryPresent(lo) || (g.levels[level]!.leaf && pmdLeaf(lo))) {
+      const deferred = k.policy.deferred?.(k, cpu, mm, vpnOf(k, entry.hi, entry.lo)) ?? ''
+      if (deferred !== '') return { verdict: 'pending', mm, why: `names no table; ${deferred}`, invariant: '' }
       return excuse(k, cpu, owner, table, `the ${g.levels[level]!.name} entry names no table`, 'I2')
     }
     const next = entryPfn(lo, hi & PFN_HI_MASK, g.pageShift)
@@ -164,7 +166,7 @@ export function runsMm(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
  */
 function mayBeBehind(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
   const watch = watchOf(k)
-  if (watch === undefined || !runsMm(k, cpu, mm)) return true
+  if (watch === undefined || cpu.vcpu.flushOnEntry || !runsMm(k, cpu, mm)) return true
   if (k.policy.holdsResponders === true && !cpu.inUserMode) return true
   const slot = cpu.tlb6x.ctxs.find(each => each.ctxId === mm.ctxId)
   return slot === undefined || watch.mayOwe(mm, slot.tlbGen)

@@ -15,6 +15,7 @@ import { KERNEL_COUNTERS } from './counters.js'
 import type { KernelCounter } from './counters.js'
 import { KernelCpu } from './cpu.js'
 import { makeMm, newMm, newTask } from './fork.js'
+import { startTurn } from './host.js'
 import { FRAME_KERNEL, FRAME_TABLE, Frames, MAX_ORDER, MAX_ORDER_16K } from './frames.js'
 import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
@@ -77,6 +78,7 @@ export function bootKernel(
     storeBuffer: [],
     speculation: { steps: 0 },
     rcuTables: [],
+    deferredFrees: [],
     processTgids: [],
   }
   mapKernel(k)
@@ -86,6 +88,7 @@ export function bootKernel(
     cpu.idleTask.activeMm = initMm
     cpu.stack = [newFrame(idleLoop(k, cpu), 0)]
     k.policy.initCpu(k, cpu)
+    startTurn(k, cpu, 0)
   }
   for (const process of image.processes) startProcess(k, process)
   return k

@@ -32,6 +32,11 @@ export const KERNEL_COUNTERS = {
   nr_tlb_local_flush_one: 'vmstat: pages invalidated by initiators (debug counter)',
   initiatorCycles: 'cycles from the start of a flush request to its completion, summed',
   responderCycles: 'cycles stolen from targets by flush interrupts, summed',
+  savedStates: 'invalidations noted down for later instead of sent (latr)',
+  settledStates: 'of these, done early because their range was to be used again',
+  vcpuPreemptions: 'times that the host took a virtual CPU away',
+  stolenCycles: 'cycles that virtual CPUs were away, summed',
+  hostFlushes: 'flushes of virtual CPUs that were away, left to the host (kvm-pv)',
   pagesAllocated: 'frames allocated to users and page tables',
   pagesFreed: 'frames returned by users and page tables',
 } as const

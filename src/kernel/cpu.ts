@@ -2,6 +2,8 @@
 // that are on their way, and the TLB state of both eras. The CPU's own machinery (TLB, registers,
 // clock in user mode) is machine/ and engine/core.ts.
 
+import type { VirtualCpu } from './host.js'
+import { newVirtualCpu } from './host.js'
 import type { CallRecord } from './ipi.js'
 import type { Mailbox } from './mailbox.js'
 import type { KernelFrame } from './kernel-op.js'
@@ -74,6 +76,8 @@ export class KernelCpu {
   sliceEnd = 0
   /** When the next interrupt, sleep timer or end of slice comes: kept by publishNextInterrupt(). */
   nextInterrupt = Infinity
+  /** The next tick that the policy wants; Infinity: none. */
+  tickAt = Infinity
   /** Interrupts on their way to this CPU. */
   readonly mailbox: Mailbox
   readonly timers: SleepTimer[] = []
@@ -87,6 +91,8 @@ export class KernelCpu {
   waitingFor = ''
   readonly tlb46: TlbState46
   readonly tlb6x: TlbState6x
+  /** How the host of a virtual machine treats this CPU. */
+  readonly vcpu: VirtualCpu = newVirtualCpu()
 
   constructor(id: number, socket: number, idleTask: Task, initMm: Mm, mailbox: Mailbox) {
     this.id = id

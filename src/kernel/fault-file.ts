@@ -7,6 +7,7 @@ import { EVENT } from '../trace/events.js'
 import { PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
 import type { FaultAccess, FaultResult } from './fault.js'
+import { settleRange } from './deferred-free.js'
 import { FRAME_USER } from './frames.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, PAGE_SPECIAL, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
@@ -42,6 +43,7 @@ export function* doFileFault(
   if (access.write && !vma.shared) return yield* doCowFault(k, cpu, mm, vma, at, file, page, pfn)
   const lock = pageTableLock(mm, at.table)
   yield* lock.acquire(cpu, true)
+  yield* settleRange(k, cpu, mm, at.vpn, at.vpn + pagesPerEntry(k.geometry, at.level))
   if (isStillEmpty(k, at) && isCachedAs(k, file, page, pfn)) {
     storeLeaf(k, cpu, mm, at.table, at.slot, pfn, fileLeafFlags(k, vma, file, at.level, access.write))
     if (access.write) file.dirty.add(page)
@@ -94,6 +96,7 @@ function* doCowFault(
   yield pages * k.costs.copyPage
   const lock = pageTableLock(mm, at.table)
   yield* lock.acquire(cpu, true)
+  yield* settleRange(k, cpu, mm, at.vpn, at.vpn + pages)
   if (isStillEmpty(k, at) && isCachedAs(k, file, page, pfn)) {
     storeLeaf(k, cpu, mm, at.table, at.slot, copy, leafFlags(k, vma.prot, at.level, true))
     addMapping(k, cpu, mm, at, copy, undefined)

@@ -10,6 +10,7 @@ import { LEVEL_PTE } from '../machine/geometry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
+import { settleRange } from './deferred-free.js'
 import { doFileFault, doSharedWrite } from './fault-file.js'
 import { doSwapPage } from './fault-swap.js'
 import { FRAME_USER } from './frames.js'
@@ -82,6 +83,7 @@ function* doAnonymousPage(
   const lock = pageTableLock(mm, table)
   if (!access.write && level === LEVEL_PTE) {
     yield* lock.acquire(cpu, true)
+    yield* settleRange(k, cpu, mm, vpn, vpn + 1)
     // Under the lock: the entry may be empty only for the moment, in the middle of a copy-on-write.
     if (isEmpty(k, table, slot)) {
       storeLeaf(k, cpu, mm, table, slot, k.zeroPagePfn, leafFlags(k, vma.prot, level, false))
@@ -97,6 +99,7 @@ function* doAnonymousPage(
   zeroPages(k, pfn, pages)
   yield pages * k.costs.zeroPage
   yield* lock.acquire(cpu, true)
+  yield* settleRange(k, cpu, mm, vpn, vpn + pages)
   if (isEmpty(k, table, slot)) {
     storeLeaf(k, cpu, mm, table, slot, pfn, leafFlags(k, vma.prot, level, access.write))
     pageAddRmap(k, mm, vpn, pfn)

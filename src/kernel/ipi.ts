@@ -16,6 +16,7 @@ import { CALLBACK_CALL_FUNCTION, CALLBACK_RESCHEDULE, EVENT, VECTOR_CALL_FUNCTIO
   VECTOR_LOCAL_TIMER, VECTOR_RESCHEDULE } from '../trace/events.js'
 import { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
+import { wakeTurn } from './host.js'
 import { WAIT, wakeFrame } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import type { KernelState } from './state.js'
@@ -91,9 +92,9 @@ export function smpSendReschedule(k: KernelState, cpu: KernelCpu, target: Kernel
   postInterrupt(k, cpu, target, cpu.now + wireCycles(k, cpu, target), VECTOR_RESCHEDULE)
 }
 
-/** The cycle at which the next interrupt of this CPU comes, sleep timers and the time slice included. */
+/** The cycle at which the next interrupt of this CPU comes, sleep timers, the time slice and ticks included. */
 export function nextInterruptCycle(cpu: KernelCpu): number {
-  let next = cpu.mailbox.earliest()
+  let next = Math.min(cpu.mailbox.earliest(), cpu.tickAt)
   if (cpu.timers.length > 0) next = Math.min(next, cpu.timers[0].at)
   if (cpu.runQueue.length > 0 && !cpu.isIdle && !cpu.needResched) next = Math.min(next, cpu.sliceEnd)
   return next
@@ -102,7 +103,8 @@ export function nextInterruptCycle(cpu: KernelCpu): number {
 /** Tells the core of this CPU when to stop for an interrupt. To be called whenever the answer may have changed. */
 export function publishNextInterrupt(k: KernelState, cpu: KernelCpu): void {
   cpu.nextInterrupt = nextInterruptCycle(cpu)
-  k.platform.interruptAt(cpu, cpu.nextInterrupt)
+  // A core in user mode also stops where the host takes its CPU away.
+  k.platform.interruptAt(cpu, Math.min(cpu.nextInterrupt, cpu.vcpu.awayAt))
 }
 
 /** The interrupt that is due at `cycle`: one from the mailbox, else the local timer. */
@@ -127,11 +129,12 @@ export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
 }
 
 /** set_nr_if_polling(): an idle loop that polls goes on at `cycle`, without an interrupt. False: it does not poll. */
-export function wakePoller(target: KernelCpu, cycle: number): boolean {
+export function wakePoller(k: KernelState, target: KernelCpu, cycle: number): boolean {
   if (!target.isPolling) return false
   target.needResched = true
   const idle = target.stack[0]
   if (idle.halted) {
+    wakeTurn(k, target, cycle)
     idle.halted = false
     idle.resumeAt = cycle
   }
@@ -142,7 +145,7 @@ function* sendCallFunction(
   k: KernelState, cpu: KernelCpu, send: readonly number[], alwaysSend: boolean,
 ): KernelOp {
   if (send.length === 0) return
-  if (send.length === 1 && !alwaysSend && wakePoller(k.cpus[send[0]], cpu.now + 1)) return
+  if (send.length === 1 && !alwaysSend && wakePoller(k, k.cpus[send[0]], cpu.now + 1)) return
   const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
   const callback = k.trace.intern(CALLBACK_CALL_FUNCTION)
   if (send.length === 1) {
@@ -173,6 +176,7 @@ export function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): numb
   return Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
 }
 
-function ackCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
+/** Fetching a cache line that `to` has written. */
+export function ackCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
   return from.socket === to.socket ? k.costs.ackTransfer : k.costs.ackTransferRemote
 }

@@ -29,10 +29,12 @@ export interface KernelFrame {
   interruptedAt: number
   /** For interrupt handlers: the frame below was busy and loses the handler's time. */
   stretchesBelow: boolean
+  /** Time that the host takes: the guest executes nothing, and interrupts wait. */
+  isStolen: boolean
 }
 
 export function newFrame(op: Generator<number, unknown, void>, resumeAt: number, interruptedAt = -1): KernelFrame {
-  return { op, resumeAt, waiting: false, halted: false, interruptedAt, stretchesBelow: false }
+  return { op, resumeAt, waiting: false, halted: false, interruptedAt, stretchesBelow: false, isStolen: false }
 }
 
 /** Lets a waiting frame continue at `cycle`; a second call can only make it later. */

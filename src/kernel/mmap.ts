@@ -11,6 +11,7 @@ import { isWritableAtOnce } from './fault-file.js'
 import { faultLocked } from './fault.js'
 import { beginUnlink, checkMapping, mappedArea, unlinkFileAreas } from './file-areas.js'
 import type { MappingRequest } from './file-areas.js'
+import { keptAt, settleRange } from './deferred-free.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
 import type { Mm } from './mm.js'
@@ -58,6 +59,7 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   const start = isCut ? -ERRNO.EINVAL : wanted
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
+    yield* settleRange(k, cpu, mm, start, start + pages)
     const vma = { vmStart: start, vmEnd: start + pages, ...mappedArea(k, request, pages, unit) }
     fileMapped(k, vma, pages)
     mm.vmas.insert(vma)
@@ -80,7 +82,7 @@ export function* munmap(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, e
   // 6.x lets other readers in once the areas are gone; 4.6 keeps writing to the end.
   const downgrade = k.config.kernel.era === 'linux-6.x'
   if (downgrade) mm.mmapLock.downgrade(cpu)
-  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed)
+  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed, true)
   mm.mmapLock.release(cpu, !downgrade)
   return 0
 }
@@ -128,6 +130,7 @@ export function* madviseDontneed(
   const isEach = k.config.kernel.era === 'linux-4.6'
   let result = mm.vmas.covers(start, end) ? 0 : -ERRNO.ENOMEM
   let gather = gatherMmu(mm, false)
+  if (!isEach) gather.deferrable = { start, end }
   for (const vma of clip(mm, start, end)) {
     if (vma.device) {
       result = -ERRNO.EINVAL
@@ -195,8 +198,12 @@ function chooseAddress(k: KernelState, mm: Mm, request: MmapRequest, pages: numb
     return at
   }
   if (fits && at > 0 && at % unit === 0 && mm.vmas.overlapping(at, at + pages).length === 0) return at
-  const start = mm.vmas.findGapTopDown(pages, k.layout.mmapBaseVpn, lowest, unit)
-  return start < 0 ? -ERRNO.ENOMEM : start
+  for (let top = k.layout.mmapBaseVpn; ;) {
+    const start = mm.vmas.findGapTopDown(pages, top, lowest, unit)
+    const kept = start < 0 ? undefined : keptAt(k, mm, start, start + pages)
+    if (kept === undefined) return start < 0 ? -ERRNO.ENOMEM : start
+    top = kept.start
+  }
 }
 
 /** vm.mmap_min_addr, bytes: page 0 and its neighbours belong to nobody, so that null pointers fault. */
@@ -205,12 +212,18 @@ const MMAP_MIN_ADDR = 2 ** 16
 /** do_munmap() of a MAP_FIXED mapping: mmap_lock stays held for writing. */
 function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
   const removed = mm.vmas.remove(start, end)
-  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed)
+  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed, false)
 }
 
 /** unmap_region(): areas that were taken from the list lose their entries and tables. */
-function* unmapRegion(k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly Vma[]): KernelOp {
+function* unmapRegion(
+  k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly Vma[], isFree: boolean,
+): KernelOp {
   const gather = gatherMmu(mm, false)
+  // The frames of a driver are not the gather's to keep.
+  if (isFree && !removed.some(vma => vma.device)) {
+    gather.deferrable = { start: removed[0].vmStart, end: removed[removed.length - 1].vmEnd }
+  }
   beginUnlink(mm, removed)
   const floor = mm.vmas.endBelow(removed[0].vmStart)
   const ceiling = mm.vmas.startAbove(removed[removed.length - 1].vmEnd, Infinity)

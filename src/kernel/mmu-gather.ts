@@ -40,6 +40,8 @@ export interface MmuGather {
   /** Frames and tables to free after the flush. */
   readonly pages: number[]
   readonly tables: number[]
+  /** The range of a call that only frees memory: the policy may flush it after the call has returned. */
+  deferrable: { readonly start: number; readonly end: number } | undefined
 }
 
 /** tlb_gather_mmu() and, with `fullmm`, tlb_gather_mmu_fullmm(). */
@@ -47,6 +49,7 @@ export function gatherMmu(mm: Mm, fullmm: boolean): MmuGather {
   mm.gathersPending += 1
   return {
     mm, fullmm, start: Infinity, end: 0, freedTables: false, stridePages: 0, hugetlb: false, pages: [], tables: [],
+    deferrable: undefined,
   }
 }
 
@@ -135,7 +138,10 @@ export function* finishMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): K
     gather.fullmm = true
     gather.freedTables = true
   }
-  yield* flushMmu(k, cpu, gather)
+  const isEmpty = gather.pages.length + gather.tables.length === 0
+  const isDeferred = gather.deferrable !== undefined && !nested && !isEmpty && k.policy.deferFree !== undefined
+    && (yield* k.policy.deferFree(k, cpu, gather))
+  if (!isDeferred) yield* flushMmu(k, cpu, gather)
   gather.mm.gathersPending -= 1
 }
 

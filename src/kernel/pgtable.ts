@@ -161,8 +161,18 @@ export function freePgd(k: KernelState, cpu: KernelCpu, mm: Mm): void {
 
 /** Gives a table frame back. The caller has flushed. */
 export function freeTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
+  unaccountTable(mm, pfn)
+  putTable(k, cpu, mm, pfn)
+}
+
+/** A table is no part of the tree any more. */
+export function unaccountTable(mm: Mm, pfn: number): void {
   mm.tablePages -= 1
   mm.pageTableLocks.delete(pfn)
+}
+
+/** Its frame goes back. */
+export function putTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
   k.counters.pagesFreed += 1
   // tlb_remove_table() of 6.x: after an RCU grace period. 4.6 relies on the interrupts of the flush alone.
   const waitFor = new Set(k.config.kernel.era === 'linux-4.6' ? [] : walkersNow(k))

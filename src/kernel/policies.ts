@@ -5,7 +5,9 @@ import { linux46 } from './tlb-flush-46.js'
 import { linux6x } from './tlb-flush-6x.js'
 import { eager } from './tlb-eager.js'
 import { hardwareCoherent } from './tlb-coherent.js'
+import { kvmPv } from './tlb-kvm-pv.js'
 import { linux6xInvlpgb } from './tlb-invlpgb.js'
+import { latr } from './tlb-latr.js'
 import { mach1989 } from './tlb-mach.js'
 import { shootLazies } from './tlb-shoot-lazies.js'
 import { xen } from './tlb-xen.js'
@@ -18,7 +20,9 @@ const ALL: readonly TlbPolicy[] = [
   shootLazies,
   eager,
   xen,
+  kvmPv,
   mach1989,
+  latr,
   hardwareCoherent,
 ]
 

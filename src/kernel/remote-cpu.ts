@@ -15,7 +15,7 @@ export function remoteMmu(k: KernelState, cpu: KernelCpu, target: KernelCpu): Mm
   return k.platform.mmu(target.id)
 }
 
-/** `target` does nothing for `cycles`; returns how many it really loses. */
+/** `target` does nothing for `cycles`; returns how many it really loses (none while the host has it). */
 export function holdUp(k: KernelState, cpu: KernelCpu, target: KernelCpu, cycles: number): number {
   if (target.inUserMode) {
     k.platform.beforeTlbWrite(cpu, target)
@@ -23,12 +23,12 @@ export function holdUp(k: KernelState, cpu: KernelCpu, target: KernelCpu, cycles
     return cycles
   }
   const frame = target.topFrame
-  if (frame.waiting || frame.halted) return 0
+  if (frame.waiting || frame.halted || target.vcpu.isPreempted) return 0
   frame.resumeAt = Math.max(frame.resumeAt, cpu.now) + cycles
   return cycles
 }
 
-/** Halted in the idle loop: a hypervisor need not interrupt it. */
+/** Halted in the idle loop, or away: a hypervisor need not interrupt it. */
 export function isHalted(target: KernelCpu): boolean {
-  return !target.inUserMode && target.topFrame.halted
+  return target.vcpu.isPreempted || (!target.inUserMode && target.topFrame.halted)
 }

@@ -160,7 +160,7 @@ function enqueue(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task):
     // On its way to idle: the idle loop looks at the queue before it halts.
     if (target.switchingTo !== undefined) return
     target.needResched = true
-    if (target !== cpu && !wakePoller(target, cpu.now + 1)) smpSendReschedule(k, cpu, target)
+    if (target !== cpu && !wakePoller(k, target, cpu.now + 1)) smpSendReschedule(k, cpu, target)
     return
   }
   // The slice of a task that ran alone may be over already: it ends in the next cycle then.

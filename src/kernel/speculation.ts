@@ -25,7 +25,7 @@ export function speculate(k: KernelState): void {
   const { seed } = k.config
   if (hash32(seed, 4 * step) % STEPS_PER_WALK !== 0) return
   const cpu = k.cpus[hash32(seed, 4 * step + 1) % k.cpus.length]
-  if (cpu.inUserMode) return
+  if (cpu.inUserMode || cpu.vcpu.isPreempted) return
   const { mm } = k.policy.loadedRoot(k, cpu)
   const { areas } = mm.vmas
   const mmu = k.platform.mmu(cpu.id)

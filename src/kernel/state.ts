@@ -13,6 +13,7 @@ import type { BugName } from './bugs.js'
 import type { SimulationConfig } from './config.js'
 import type { KernelCounter } from './counters.js'
 import type { KernelCpu } from './cpu.js'
+import type { DeferredFree } from './deferred-free.js'
 import type { Frames } from './frames.js'
 import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
@@ -108,6 +109,8 @@ export interface KernelState {
   /** Stores that other CPUs do not see yet; empty without bugs. */
   readonly storeBuffer: BufferedStore[]
   readonly speculation: { steps: number }
+  /** Frames and tables that the policy keeps until it has flushed. */
+  readonly deferredFrees: DeferredFree[]
   /** Freed page tables that a lockless walker may still read, and the CPUs that they wait for. */
   readonly rcuTables: { readonly pfn: number; readonly waitFor: Set<number> }[]
   /** Thread group of each process of the image. */

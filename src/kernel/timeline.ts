@@ -6,7 +6,8 @@
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
 import { doExit } from './fork.js'
-import { takeInterrupt } from './ipi.js'
+import { preempted, startTurn } from './host.js'
+import { publishNextInterrupt, takeInterrupt } from './ipi.js'
 import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import { schedule } from './sched.js'
@@ -17,7 +18,7 @@ import { handleInterrupt } from './traps.js'
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
 export function nextKernelCycle(cpu: KernelCpu): number {
-  return Math.min(ownCycle(cpu), interruptCycle(cpu))
+  return Math.min(ownCycle(cpu), interruptCycle(cpu), hostCycle(cpu))
 }
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
@@ -25,7 +26,8 @@ export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): vo
   beforeStep(k, cpu, cycle)
   assert(cycle >= cpu.now, `cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
   cpu.now = cycle
-  if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
+  if (hostCycle(cpu) <= cycle) pushStolen(k, cpu)
+  else if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
   run(k, cpu)
 }
 
@@ -37,18 +39,25 @@ export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: K
   run(k, cpu)
 }
 
-/** A CPU in user mode takes the interrupt that is due at `cycle`. */
+/** A CPU in user mode takes the interrupt that is due at `cycle`, or the host takes the CPU. */
 export function interruptUser(k: KernelState, cpu: KernelCpu, cycle: number): void {
   beforeStep(k, cpu, cycle)
   leaveUser(cpu, cycle)
-  pushInterrupt(k, cpu)
+  if (hostCycle(cpu) <= cycle) pushStolen(k, cpu)
+  else pushInterrupt(k, cpu)
   run(k, cpu)
+}
+
+/** The next step at `cycle` only begins or ends a turn of the host: the guest does nothing in it. */
+export function isHostStep(cpu: KernelCpu, cycle: number): boolean {
+  return cpu.vcpu.awayAt <= cycle || (!cpu.inUserMode && cpu.topFrame.isStolen)
 }
 
 /** What a CPU is doing and what it waits for, for stall reports. */
 export function describeCpu(cpu: KernelCpu): string {
   const task = cpu.isIdle ? 'idle' : `${cpu.current.comm}-${cpu.current.pid}`
   if (cpu.inUserMode) return `cpu${cpu.id}: ${task} in user mode`
+  if (cpu.vcpu.isPreempted) return `cpu${cpu.id} cycle ${cpu.now}: ${task}, taken away by the host`
   const waiting = cpu.waitingFor === '' ? 'in the kernel' : `waits for ${cpu.waitingFor}`
   return `cpu${cpu.id} cycle ${cpu.now}: ${task} ${cpu.isIdle ? '' : waiting}`.trimEnd()
 }
@@ -66,7 +75,12 @@ function ownCycle(cpu: KernelCpu): number {
 }
 
 function interruptCycle(cpu: KernelCpu): number {
-  return cpu.irqsOff > 0 ? Infinity : Math.max(cpu.nextInterrupt, cpu.now)
+  return cpu.irqsOff > 0 || cpu.topFrame?.isStolen === true ? Infinity : Math.max(cpu.nextInterrupt, cpu.now)
+}
+
+/** When the host takes the CPU away, interrupts on or off. It leaves halted ones alone. */
+function hostCycle(cpu: KernelCpu): number {
+  return cpu.topFrame?.halted === true ? Infinity : Math.max(cpu.vcpu.awayAt, cpu.now)
 }
 
 function leaveUser(cpu: KernelCpu, cycle: number): void {
@@ -75,8 +89,17 @@ function leaveUser(cpu: KernelCpu, cycle: number): void {
   cpu.now = cycle
 }
 
+function pushStolen(k: KernelState, cpu: KernelCpu): void {
+  const below = cpu.stack[cpu.stack.length - 1]
+  const frame = newFrame(preempted(k, cpu), cpu.now, cpu.now)
+  frame.isStolen = true
+  frame.stretchesBelow = below !== undefined && !below.waiting
+  cpu.stack.push(frame)
+}
+
 function pushInterrupt(k: KernelState, cpu: KernelCpu): void {
   const below = cpu.stack[cpu.stack.length - 1]
+  if (below?.halted === true && cpu.vcpu.awayAt <= cpu.now) startTurn(k, cpu, cpu.now)
   const wasHalted = below !== undefined && below.halted && !k.config.kernel.idlePoll
   const vector = takeInterrupt(cpu, cpu.now)
   const frame = newFrame(handleInterrupt(k, cpu, vector, wasHalted), cpu.now, cpu.now)
@@ -122,7 +145,8 @@ function run(k: KernelState, cpu: KernelCpu): void {
 function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolean {
   cpu.stack.pop()
   const below = cpu.stack[cpu.stack.length - 1]
-  if (below === undefined) return returnToUser(k, cpu)
+  if (frame.isStolen) publishNextInterrupt(k, cpu)
+  if (below === undefined) return frame.isStolen ? enterUserMode(k, cpu) : returnToUser(k, cpu)
   if (frame.interruptedAt < 0) {
     below.resumeAt = cpu.now
     return false
@@ -148,6 +172,10 @@ function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
     cpu.stack.push(newFrame(doExit(k, cpu, task.killedBy), cpu.now))
     return false
   }
+  return enterUserMode(k, cpu)
+}
+
+function enterUserMode(k: KernelState, cpu: KernelCpu): boolean {
   cpu.inUserMode = true
   k.platform.enterUser(cpu)
   return true

@@ -9,6 +9,7 @@ import type { KernelCpu } from './cpu.js'
 import type { CpuMask } from './cpumask.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
+import type { MmuGather } from './mmu-gather.js'
 import type { KernelState } from './state.js'
 import type { Task } from './task.js'
 
@@ -81,6 +82,15 @@ export interface TlbPolicy {
   readonly defersFrees?: string
   /** Why `cpu` may still hold page `vpn` of `mm` in spite of flushes that returned; empty when it may not. */
   deferred?(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): string
+  /**
+   * tlb_finish_mmu() of a call that only frees (munmap, DONTNEED): takes frames and tables of `gather` into
+   * k.deferredFrees and returns before all CPUs have flushed. False: it is to be done as usual.
+   */
+  deferFree?(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp<boolean>
+  /** Pages of [start, end) are about to be mapped anew: what CPUs may still have there goes first. */
+  settle?(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp
+  /** scheduler_tick(), interrupts off: `cpu.tickAt` has come. Sets the next one, Infinity for none. */
+  tick?(k: KernelState, cpu: KernelCpu): KernelOp
   /** Prepares a CPU at boot. */
   initCpu(k: KernelState, cpu: KernelCpu): void
   /** A kernel task runs next (or a task loses its mm): returns the mm that it borrows, usually `mm`. Interrupts off. */

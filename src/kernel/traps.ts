@@ -60,7 +60,7 @@ export function* generalProtection(k: KernelState, task: Task, hi: number, lo: n
 
 /** One interrupt, from entry to exit, with interrupts off. `wasHalted`: the CPU has to wake up first. */
 export function* handleInterrupt(k: KernelState, cpu: KernelCpu, vector: number, wasHalted: boolean): KernelOp {
-  const begin = cpu.now
+  const begin = cpu.now - cpu.vcpu.stolenCycles
   cpu.irqsOff += 1
   cpu.inInterrupt = true
   if (wasHalted) yield k.costs.idleExit
@@ -70,9 +70,10 @@ export function* handleInterrupt(k: KernelState, cpu: KernelCpu, vector: number,
   const isCall = vector === VECTOR_CALL_FUNCTION || vector === VECTOR_CALL_FUNCTION_SINGLE
   if (isCall) yield* flushCallQueue(k, cpu)
   runTimers(k, cpu)
+  if (cpu.tickAt <= cpu.now && k.policy.tick !== undefined) yield* k.policy.tick(k, cpu)
   emit(k, cpu, exit)
   yield k.costs.irqExit
-  if (isCall) k.counters.responderCycles += cpu.now - begin
+  if (isCall) k.counters.responderCycles += cpu.now - cpu.vcpu.stolenCycles - begin
   cpu.inInterrupt = false
   cpu.irqsOff -= 1
   publishNextInterrupt(k, cpu)

@@ -35,6 +35,14 @@ export interface TlbConfig {
   pagingCache: { pgd: number; p4d: number; pud: number; pmd: number }
 }
 
+/** How the host of a virtual machine shares its CPUs out: a virtual CPU runs, then it is away, in turns. */
+export interface HostConfig {
+  /** Mean length of a turn, cycles; at least 1. */
+  runCycles: number
+  /** Mean time until the next one, cycles; at least 1. */
+  awayCycles: number
+}
+
 export interface MachineConfig {
   preset: string
   cpus: number
@@ -48,4 +56,6 @@ export interface MachineConfig {
   vendor: 'intel' | 'amd'
   tlb: TlbConfig
   costs: Costs
+  /** An overcommitted host below; without it every CPU runs all the time. */
+  host?: HostConfig
 }

@@ -6,7 +6,7 @@ import { BUGS, type Bug, type BugName } from '../kernel/bugs.js'
 import type { KernelConfig, KernelEra, SimulationConfig } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/layout.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../kernel/policies.js'
-import type { MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
+import type { HostConfig, MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
 import { geometryOf } from '../machine/geometry.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
 import { MAX_CYCLES } from './fields.js'
@@ -65,7 +65,21 @@ function compileMachine(source: YamlSource, raw: RawScenario, overrides: Scenari
     tlb: compileTlb(source, options.tlb, base.tlb),
     costs: { ...base.costs, ...withoutUndefined(options.costs) },
   }
+  if (options.host !== undefined) machine.host = compileHost(source, options.host, machine.costs.frequencyGhz)
   return machine
+}
+
+function compileHost(
+  source: YamlSource, raw: NonNullable<RawMachine['host']>, frequencyGhz: number,
+): HostConfig {
+  const turn = (key: 'run' | 'away'): number => {
+    const cycles = parseDuration(raw[key], frequencyGhz)
+    if (cycles < 1 || cycles > MAX_CYCLES) {
+      throw source.error(`a turn on the host is 1 to ${MAX_CYCLES} cycles`, ['machine', 'host', key])
+    }
+    return cycles
+  }
+  return { runCycles: turn('run'), awayCycles: turn('away') }
 }
 
 /** Unless the file says how many: as many sockets as the CPUs would fill in the preset, with the CPUs spread evenly. */

@@ -58,10 +58,10 @@ barriers belong to the whole scenario, and so do task names, of which each may b
 **Places.** Where an *area name or address* is expected, \`buf\` means the whole area and \`0xb17000\` one access there.
 `
 
-const ORDER = ['scenario', 'machine', 'tlb', 'tlb level', 'paging cache', 'costs', 'kernel', 'process', 'thread',
-  'kernel thread', 'file', 'operation', 'touch', 'access', 'store', 'load', 'mmap', 'range', 'mprotect', 'madvise',
-  'mremap', 'reclaim', 'truncate', 'modifyLdt', 'vmalloc', 'kernelTouch', 'sleep', 'barrier', 'fork', 'clone', 'vfork',
-  'execve', 'setaffinity', 'nice', 'repeat', 'replay', 'expectation']
+const ORDER = ['scenario', 'machine', 'tlb', 'tlb level', 'paging cache', 'host', 'costs', 'kernel', 'process',
+  'thread', 'kernel thread', 'file', 'operation', 'touch', 'access', 'store', 'load', 'mmap', 'range', 'mprotect',
+  'madvise', 'mremap', 'reclaim', 'truncate', 'modifyLdt', 'vmalloc', 'kernelTouch', 'sleep', 'barrier', 'fork',
+  'clone', 'vfork', 'execve', 'setaffinity', 'nice', 'repeat', 'replay', 'expectation']
 
 const INTRODUCTIONS: Record<string, string> = {
   scenario: 'The keys at the top of the file.',

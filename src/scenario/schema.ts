@@ -65,6 +65,11 @@ const machine = keys({
   vendor: oneOf('vendor', ['intel', 'amd']).optional().describe('Whose manual decides where they differ.'),
   tlb: z.union([oneOf('TLB preset', Object.keys(TLB_PRESETS)), tlb], wants('a TLB preset or a map')).optional()
     .describe('TLBs: the name of a preset, or changes to one.'),
+  host: keys({
+    run: duration.describe('How long a virtual CPU runs, on average.'),
+    away: duration.describe('How long it is away after that, on average.'),
+  }).meta({ id: 'host' }).optional()
+    .describe('A virtual machine on an overcommitted host, which takes CPUs away in turns. Default: they always run.'),
   costs: keys(costShape, 'cost').meta({ id: 'costs' }).optional()
     .describe('Prices that differ from the preset, in cycles (docs/cost-model.md).'),
 }).meta({ id: 'machine' })

@@ -101,7 +101,7 @@ export const EVENTS = [
     fields: [int('mm'), address('start'), int('pages'), int('newTlbGen')],
     doc: 'This CPU starts a flush request. mm -1: kernel mappings. pages -1: everything. newTlbGen 0 in 4.6.' },
   { id: 24, name: 'flush_skip', ftrace: false, fields: [int('cpu'), str('why')],
-    doc: 'The open request of this CPU leaves out the named one: why is `lazy` or `not loaded`.' },
+    doc: 'The open request of this CPU leaves out the named one: `lazy`, `not loaded`, `preempted` or `deferred`.' },
   { id: 25, name: 'flush_ack', ftrace: false, fields: [int('cpu')],
     doc: 'Recorded on the responder, after its tlb_flush: it has done its part for the request of CPU `cpu`.' },
   { id: 26, name: 'flush_done', ftrace: false, fields: [int('mm'), int('targets'), cycles('cycles')],
@@ -121,6 +121,10 @@ export const EVENTS = [
     doc: 'A load returned another value than the program expected.' },
   { id: 34, name: 'oom', ftrace: false, fields: [str('what')],
     doc: 'No frame was left; what says for which purpose.' },
+  { id: 35, name: 'vcpu_preempt', ftrace: false, fields: [],
+    doc: 'The host takes this virtual CPU away: it executes nothing until vcpu_resume.' },
+  { id: 36, name: 'vcpu_resume', ftrace: false, fields: [cycles('cycles'), int('flushed')],
+    doc: 'It runs again, after so many cycles; flushed is 1 when the host flushed its TLB first.' },
 ] as const satisfies readonly EventKind[]
 
 type Row = (typeof EVENTS)[number]

@@ -8,6 +8,7 @@ import type { AccessKind, Program, ProgramImage } from '../../src/kernel/abi.js'
 import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
+import { randomHost } from './random-host.js'
 import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
   repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
@@ -137,15 +138,18 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     geometry: fc.constantFrom<SimulationConfig['machine']['geometry']>(
       'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
     ceiling: fc.constantFrom(33, 33, 4, 0),
+    host: randomHost,
+    remoteFlush: fc.constantFrom<'concurrent' | 'serial'>('concurrent', 'concurrent', 'serial'),
   }).map(spec => {
     const { eras: [era], usesPcid } = POLICIES[spec.policy]!
     const geometry = era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
     const is64 = geometry.startsWith('x86-64')
     return {
       config: testConfig(
-        { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20 },
+        { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20, ...spec.host },
         { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
-          idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling }),
+          idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling,
+          remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush }),
       image: image(
         [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
         { areas: AREAS, flags: 4, children: spec.children, files: FILES }),

@@ -35,5 +35,5 @@ export function twoCpus(setup: Step[], steps: Step[], other: Other): ProgramImag
   const threads = [{ comm: 'main', cpus: [0], program: main }]
   if (other !== 'none') threads.push({ comm: 'other', cpus: [1], program: program('other', ...second[other]) })
   const foreign = { threads: [{ comm: 'foreign', cpus: [1], program: program('foreign', spin(1)) }] }
-  return image([{ threads }, ...(other === 'another mm' ? [foreign] : [])], { areas: 4 })
+  return image([{ threads }, ...(other === 'another mm' ? [foreign] : [])], { areas: 5 })
 }
