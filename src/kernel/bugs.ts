@@ -29,6 +29,11 @@ export const BUGS = {
     fix: 'x86/mm: Add barriers and document switch_mm()-vs-flush synchronization', fixedIn: '4.5',
     eras: ['linux-4.6'], invariants: ['I6', 'I8'],
   },
+  'h04-mremap-flush-after-unlock': {
+    number: 4, title: 'mremap flushes the old place when the tables\' locks are gone, and so may the page be',
+    fix: 'mremap: properly flush TLB before releasing the page', fixedIn: '4.19',
+    eras: BOTH, invariants: ['I1'],
+  },
   'h06-lazy-cpu-skips-freed-tables': {
     number: 6, title: 'a lazy CPU is left out of a flush although page tables are freed after it',
     fix: 'x86/mm/tlb: Leave lazy TLB mode at page table free time', fixedIn: '4.20',

@@ -14,6 +14,8 @@ export const KERNEL_COUNTERS = {
   sharedWriteFaults: 'write faults that made a shared page writable, without a copy or a flush',
   fileReads: 'pages of files read into the page cache',
   fileWrites: 'dirty pages of files written back',
+  mremapMoves: 'areas that mremap moved to another address',
+  pageTablesMoved: 'page tables that moved whole, with their entries',
   cowReuses: 'copy-on-write faults that found a sole owner and reused the page',
   sigsegv: 'tasks ended by SIGSEGV',
   sigbus: 'tasks ended by SIGBUS',

@@ -180,13 +180,16 @@ function trimToHugePages(k: KernelState, vma: Vma): boolean {
 }
 
 /** Huge areas can only be changed in whole huge pages. */
-function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boolean {
+export function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boolean {
   const unit = pagesPerHugePage(k.geometry)
   return mm.vmas.overlapping(start, end).some(vma => vma.huge &&
     (Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0))
 }
 
-function chooseAddress(k: KernelState, mm: Mm, request: MmapRequest, pages: number, unit: number): number {
+/** get_unmapped_area(): the first page, or a negative error number. */
+export function chooseAddress(
+  k: KernelState, mm: Mm, request: Pick<MmapRequest, 'at' | 'fixed' | 'noReplace'>, pages: number, unit: number,
+): number {
   const lowest = Math.ceil(MMAP_MIN_ADDR / 2 ** k.geometry.pageShift)
   // A hint below mmap_min_addr is raised to it, a fixed address there is refused.
   const at = request.noReplace || request.fixed || request.at <= 0 ? request.at : Math.max(request.at, lowest)
@@ -209,14 +212,14 @@ function chooseAddress(k: KernelState, mm: Mm, request: MmapRequest, pages: numb
 /** vm.mmap_min_addr, bytes: page 0 and its neighbours belong to nobody, so that null pointers fault. */
 const MMAP_MIN_ADDR = 2 ** 16
 
-/** do_munmap() of a MAP_FIXED mapping: mmap_lock stays held for writing. */
-function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+/** do_munmap() for a call that keeps mmap_lock for writing (MAP_FIXED, mremap). */
+export function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
   const removed = mm.vmas.remove(start, end)
   if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed, false)
 }
 
 /** unmap_region(): areas that were taken from the list lose their entries and tables. */
-function* unmapRegion(
+export function* unmapRegion(
   k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly Vma[], isFree: boolean,
 ): KernelOp {
   const gather = gatherMmu(mm, false)

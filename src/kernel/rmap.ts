@@ -13,8 +13,8 @@ import type { KernelState } from './state.js'
 /** One leaf entry that maps a frame (the first frame of a compound page). */
 export interface RmapEntry {
   readonly mm: Mm
-  /** Page number that the entry translates; of a huge entry its first. */
-  readonly vpn: number
+  /** Page number that the entry translates; of a huge entry its first. mremap changes it under the table's lock. */
+  vpn: number
 }
 
 export type Rmap = Map<number, RmapEntry[]>
@@ -35,6 +35,13 @@ export function pageRemoveRmap(k: KernelState, mm: Mm, vpn: number, pfn: number)
   k.frames.mapcount[pfn] -= 1
   if (entries.length === 1) k.rmap.delete(pfn)
   else entries.splice(index, 1)
+}
+
+/** The entry of `mm` that maps frame `pfn` went from page `from` to page `to` (move_ptes). */
+export function rmapMoved(k: KernelState, mm: Mm, from: number, to: number, pfn: number): void {
+  const moved = k.rmap.get(pfn)?.find(entry => entry.vpn === from && entry.mm === mm)
+  assert(moved !== undefined, `frame ${pfn} is not mapped at page ${from} of mm ${mm.ctxId}`)
+  moved.vpn = to
 }
 
 /** The entries that map frame `pfn` now: a copy, because whoever walks it changes them. */

@@ -2,8 +2,12 @@
 // and its siblings.
 
 import { ERRNO } from './abi.js'
+import type { AreaRef } from './abi.js'
 import { madviseDontneed, mmap, mprotect, munmap } from './mmap.js'
+import { mremap } from './mremap.js'
 import { vpnOf } from './state.js'
+import type { KernelState } from './state.js'
+import type { Mm } from './mm.js'
 import type { CallTable } from './syscall-call.js'
 import { isPageAligned, mmOf, pagesOf } from './syscall-call.js'
 
@@ -40,4 +44,27 @@ export const MEMORY_CALLS: CallTable = {
     if (range === undefined) return -ERRNO.EINVAL
     return yield* madviseDontneed(k, cpu, mmOf(task, 'madvise'), range.start, range.end)
   },
+
+  *mremap(k, { cpu, task, instruction, range }) {
+    const mm = mmOf(task, 'mremap')
+    if (range === undefined) return isMapped(k, mm, instruction.where) ? -ERRNO.EINVAL : -ERRNO.EFAULT
+    if (!isPageAligned(k, instruction.at?.lo ?? 0)) return -ERRNO.EINVAL
+    const pages = range.end - range.start
+    const newPages = instruction.bytes > 0 ? pagesOf(k, instruction.bytes) : pages
+    const start = yield* mremap(k, cpu, mm, {
+      start: range.start, pages, newPages, mayMove: instruction.mayMove,
+      at: instruction.at === undefined ? -1 : vpnOf(k, instruction.at.hi, instruction.at.lo),
+    })
+    if (start < 0) return start
+    if (instruction.area >= 0) {
+      k.platform.beforeSharedWrite(cpu, mm)
+      k.platform.setArea(mm, instruction.area, start, newPages)
+    }
+    return 0
+  },
+}
+
+/** Has the area a place in this address space? */
+function isMapped(k: KernelState, mm: Mm, { area }: AreaRef): boolean {
+  return area < 0 || k.platform.areaPages(mm, area) > 0
 }

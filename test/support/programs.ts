@@ -36,6 +36,9 @@ export const barrier = (index: number): Instruction => ({ op: 'barrier', source,
 export const mark = (text: string): Instruction => ({ op: 'mark', source, text })
 export const fork = (program: number, comm: string, cpus?: number[]): Instruction =>
   ({ op: 'fork', source, program, comm, ...(cpus === undefined ? {} : { cpus }) })
+export const mremap = (
+  where: AreaRef, pages: number, options: Partial<Extract<Instruction, { op: 'mremap' }>> = {},
+): Instruction => ({ op: 'mremap', source, where, bytes: pages * PAGE, mayMove: true, area: where.area, ...options })
 export const gupFast = (where: AreaRef): Instruction => ({ op: 'gupFast', source, where })
 export const modifyLdt = (entries: number): Instruction => ({ op: 'modifyLdt', source, entries })
 export const useMm = (process: number): Instruction => ({ op: 'useMm', source, process })

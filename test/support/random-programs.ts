@@ -12,6 +12,7 @@ import { randomHost } from './random-host.js'
 import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
   repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
+import { moveSteps } from './random-moves.js'
 
 export interface RandomRun {
   config: SimulationConfig
@@ -64,6 +65,7 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fileStep },
   { weight: 2, arbitrary: part.map(p => munmap(area(p.index, p.offset, p.pages))) },
   { weight: 1, arbitrary: fc.tuple(part, prot).map(([p, to]) => mprotect(area(p.index, p.offset, p.pages), to)) },
+  { weight: 2, arbitrary: moveSteps(AREAS) },
   { weight: 2, arbitrary: part.map(p => dontneed(area(p.index, p.offset, p.pages))) },
   { weight: 2, arbitrary: fc.tuple(areaIndex, fc.bigInt(0n, 255n)).map(([i, v]) => store(area(i), v)) },
   { weight: 1, arbitrary: areaIndex.map(i => load(area(i))) },
