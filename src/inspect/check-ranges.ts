@@ -14,7 +14,7 @@ import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'
 import { compareTlbEntry, runsMm } from './tlb-verdict.js'
-import type { CleanRange, Watch } from './watch.js'
+import type { CleanKernelRange, CleanRange, Watch } from './watch.js'
 import { watchOf } from './watch.js'
 import { violated } from './violation.js'
 
@@ -32,6 +32,7 @@ export function checkPromises(k: KernelState, cycle?: number): void {
       else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)
     }
   }
+  for (const range of watch.takeCleanKernel()) for (const cpu of k.cpus) checkKernelRange(k, watch, cpu, range, cycle)
   if (watch.takeFreedFrames()) for (const cpu of k.cpus) checkFreedFrames(k, cpu, cycle)
   if (watch.takeFreedTables().length > 0) for (const cpu of k.cpus) checkFreedTables(k, cpu, cycle)
 }
@@ -46,6 +47,22 @@ function checkRange(
     const vpn = vpnOf(k, entry.hi, entry.lo)
     if (vpn + pagesPerEntry(k.geometry, entry.pageLevel) <= range.start || vpn >= range.end) return
     checkEntry(k, watch, cpu, range, entry, vpn, cycle)
+  })
+}
+
+/** Nobody may have a page of a kernel range that was flushed, whatever the CPU runs. */
+function checkKernelRange(
+  k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanKernelRange, cycle: number | undefined,
+): void {
+  const mmu = k.platform.mmu(cpu.id)
+  const { pcid } = mmu
+  mmu.forEachTlbEntry((entry) => {
+    // What is cached under other PCIDs is dropped before they are loaded (invalidateOther).
+    if (!entry.global && entry.pcid !== pcid) return
+    const vpn = vpnOf(k, entry.hi, entry.lo)
+    if (range.start <= vpn && vpn < range.end) {
+      checkEntry(k, watch, cpu, { ...range, mm: k.initMm }, entry, vpn, cycle)
+    }
   })
 }
 

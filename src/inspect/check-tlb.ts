@@ -11,10 +11,11 @@
 import { hex64, hexNumber } from '../base/units.js'
 import type { PagingCacheEntry, TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import { FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
+import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
+import { isVmallocVpn } from '../kernel/vmalloc.js'
 import { isUpToDate, judgePagingCacheEntry, judgeTlbEntry, runsMm } from './tlb-verdict.js'
 import { violated } from './violation.js'
 
@@ -42,8 +43,13 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
   const judgement = judgeTlbEntry(k, cpu, entry)
   const { mm } = judgement
   const vpn = vpnOf(k, entry.hi, entry.lo)
+  const isBuffer = isVmallocVpn(k, vpn)
   if (judgement.verdict === 'STALE') {
-    violated(k, judgement.invariant, { cpu, mm, vpn, cycle }, `stale ${describeTlbEntry(entry)}: ${judgement.why}`)
+    const invariant = isBuffer && k.frames.use[entry.pfn] !== FRAME_KERNEL ? 'I1' : judgement.invariant
+    violated(k, invariant, { cpu, mm, vpn, cycle }, `stale ${describeTlbEntry(entry)}: ${judgement.why}`)
+  }
+  if (isBuffer && k.frames.use[entry.pfn] !== FRAME_KERNEL && judgement.verdict !== 'pending') {
+    violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} is a kernel buffer whose frame was given back`)
   }
   if (entry.global) {
     if (entry.user) {

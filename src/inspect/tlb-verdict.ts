@@ -12,7 +12,8 @@
 //      the mm's, which is compared before user code runs on it again
 //   3. a gather of the mm is open: between unhook and flush
 //   4. the lock of the page's table is held: copy-on-write between clear and flush
-//   5. mmap_lock is held for writing: fork flushes before it lets go
+//   5. the address is of a kernel buffer that was freed and not purged: nobody has a reason to use it
+//   6. mmap_lock is held for writing: fork flushes before it lets go
 
 import { entryDirty, entryPfn, entryPresent, PAGE_GLOBAL, PAGE_SAVED_DIRTY_HI, PFN_HI_MASK, pmdLeaf,
 } from '../machine/entry.js'
@@ -24,6 +25,7 @@ import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import type { PcidOwner } from '../kernel/tlb-policy.js'
+import { lazilyFreed } from '../kernel/vmalloc.js'
 import { watchOf } from './watch.js'
 
 export type Verdict = 'ok' | 'narrower' | 'pending' | 'STALE'
@@ -61,6 +63,8 @@ export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): 
   const found = compareTlbEntry(k, mm, entry)
   if (found === 'ok') return { verdict: 'ok', mm, why: '', invariant: '' }
   if (found === 'narrower') return { verdict: 'narrower', mm, why: 'the table permits more', invariant: '' }
+  const lazy = lazilyFreed(k, vpnOf(k, entry.hi, entry.lo))
+  if (lazy !== '') return { verdict: 'pending', mm, why: `${found.what}; ${lazy}`, invariant: '' }
   const deferred = k.policy.deferred?.(k, cpu, mm, vpnOf(k, entry.hi, entry.lo)) ?? ''
   if (deferred !== '') return { verdict: 'pending', mm, why: `${found.what}; ${deferred}`, invariant: '' }
   return excuse(k, cpu, owner, found.table, found.what, found.invariant)

@@ -44,6 +44,9 @@ export interface CleanRange {
   by: string
 }
 
+/** The same for pages of the kernel and all CPUs. */
+export type CleanKernelRange = Omit<CleanRange, 'mm'>
+
 /** Where a table hangs. */
 interface TablePlace {
   mm: Mm
@@ -95,6 +98,7 @@ export class Watch implements KernelObserver {
   /** Generation of the next mm when the CPU announced its switch. */
   readonly #switchGen: number[] = []
   #clean: CleanRange[] = []
+  #cleanKernel: CleanKernelRange[] = []
   #freedTables: number[] = []
   #freedFrames = false
   /** By CPU. */
@@ -114,6 +118,13 @@ export class Watch implements KernelObserver {
     return clean
   }
 
+  /** Ranges of kernel pages that were declared clean since the last call. */
+  takeCleanKernel(): CleanKernelRange[] {
+    const clean = this.#cleanKernel
+    this.#cleanKernel = []
+    return clean
+  }
+
   /** Tables that were given back since the last call. */
   takeFreedTables(): number[] {
     const tables = this.#freedTables
@@ -130,7 +141,7 @@ export class Watch implements KernelObserver {
 
   /** There is something for check-ranges.ts to look at now. */
   get hasPromises(): boolean {
-    return this.#freedFrames || this.#clean.length > 0 || this.#freedTables.length > 0
+    return this.#freedFrames || this.#clean.length + this.#cleanKernel.length > 0 || this.#freedTables.length > 0
       || this.#k.cpus.some(cpu => this.#isReady(cpu))
   }
 
@@ -224,6 +235,10 @@ export class Watch implements KernelObserver {
     if (this.#k.config.kernel.era === 'linux-6.x') this.#checkTrim(cpu, mm, state, begin)
   }
 
+  kernelRangeFlushed(cpu: KernelCpu, start: number, end: number, begin: number): void {
+    this.#cleanKernel.push({ start, end, since: begin, by: `the flush of kernel pages by cpu${cpu.id}` })
+  }
+
   switchBegun(cpu: KernelCpu, next: Mm): void {
     this.#switchGen[cpu.id] = next.tlbGen
   }
@@ -294,7 +309,7 @@ export class Watch implements KernelObserver {
   /** I27: leaves change under the lock of their table or mmap_lock held for writing, upper entries under mmap_lock. */
   #checkLock(cpu: KernelCpu, mm: Mm, table: number, vpn: number, isTable: boolean): void {
     const k = this.#k
-    if (mm === k.initMm || mm.mmUsers === 0 || mm.mmapLock.isHeldForWriting) return
+    if (mm === k.initMm || vpn >= k.layout.userEndVpn || mm.mmUsers === 0 || mm.mmapLock.isHeldForWriting) return
     if (mm.pageTableLocks.get(table)?.isHeld === true || (isTable && mm.mmapLock.isHeld)) return
     // Nobody else can reach a new mm.
     if (!k.tasks.some(task => task.mm === mm || task.activeMm === mm)) return

@@ -31,6 +31,7 @@ import { vpnOf } from './state.js'
 import type { TlbPolicy } from './tlb-policy.js'
 import { Task } from './task.js'
 import { anonymousArea } from './vma.js'
+import { makeVmalloc, preallocateVmalloc } from './vmalloc.js'
 
 /** Low memory that firmware and legacy devices keep. */
 const FIRMWARE_BYTES = 2 ** 20
@@ -67,6 +68,7 @@ export function bootKernel(
     pageCache: makePageCache(image.files),
     pageLocks: new Map(),
     swap: makeSwapArea(0),
+    vmalloc: makeVmalloc(layout, geometry, image.bufferNames.length),
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     zeroPagePfn: 0,
     nextPid: 1,
@@ -82,6 +84,7 @@ export function bootKernel(
     processTgids: [],
   }
   mapKernel(k)
+  preallocateVmalloc(k)
   k.zeroPagePfn = frames.allocate(0, 0, FRAME_KERNEL)
   platform.mem.zeroFrame(k.zeroPagePfn)
   for (const cpu of k.cpus) {

@@ -64,6 +64,11 @@ export const BUGS = {
     fix: 'x86-32: Fix possible incomplete TLB invalidate with PAE pagetables', fixedIn: '3.9',
     eras: BOTH, invariants: ['I2'],
   },
+  'h14-invlpg-keeps-globals-with-pcid': {
+    number: 14, title: 'hardware: INVLPG leaves global entries while PCIDs are in use (Alder Lake, Raptor Lake)',
+    fix: 'x86/mm: Avoid incomplete Global INVLPG flushes: no PCID on these CPUs', fixedIn: '6.4',
+    eras: ['linux-6.x'], invariants: ['I8'],
+  },
 } as const satisfies Readonly<Record<string, Bug>>
 
 export type BugName = keyof typeof BUGS

@@ -16,6 +16,8 @@ export interface KernelConfig {
   policy: string
   /** tlb_single_page_flush_ceiling, pages. Linux: 33. */
   flushCeilingPages: number
+  /** Pages of freed kernel buffers that may wait for their flush; undefined: as many as lazy_max_pages() says. */
+  vmapLazyPages?: number
   /** Use PCID (6.x only; 4.6 never does). */
   pcid: boolean
   /** Page-table isolation: user mode runs under PCIDs of its own (6.x). */

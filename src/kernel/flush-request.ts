@@ -1,6 +1,7 @@
 // What every era does around a flush request: tell the trace where it begins and ends, add up its
 // price, and invalidate single pages.
 
+import { INVPCID_ADDRESS } from '../machine/mmu.js'
 import { EVENT } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
 import { smpCallMany } from './ipi.js'
@@ -52,10 +53,13 @@ export function anonymousRequest(cpu: KernelCpu, start: number, end: number): Fl
 export function* invalidatePages(
   k: KernelState, cpu: KernelCpu, vpn: number, count: number, stridePages: number,
 ): KernelOp {
+  const isFaulty = k.config.kernel.pcid && k.bugs.has('h14-invlpg-keeps-globals-with-pcid')
   const mmu = k.platform.mmu(cpu.id)
   for (let i = 0; i < count; i++) {
     const at = vpn + i * stridePages
-    mmu.invlpg(vpnHi(k, at), vpnLo(k, at))
+    // The hardware of the bug takes INVLPG for INVPCID of one address: it leaves global entries.
+    if (isFaulty) mmu.invpcid(INVPCID_ADDRESS, mmu.pcid, vpnHi(k, at), vpnLo(k, at))
+    else mmu.invlpg(vpnHi(k, at), vpnLo(k, at))
   }
   if (count > 0) yield count * k.costs.invlpg
 }

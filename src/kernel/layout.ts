@@ -16,6 +16,9 @@ export interface KernelLayout {
   pageOffset: bigint
   /** First address of the kernel image mapping (__START_KERNEL_map). */
   startMap: bigint
+  /** Kernel buffers that are contiguous only here: first address, and the one behind the last (VMALLOC_START, _END). */
+  vmallocStart: bigint
+  vmallocEnd: bigint
   /** Page descriptor array. */
   vmemmap: bigint
   /** Offset of the kernel text from startMap, bytes. */
@@ -46,6 +49,9 @@ export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
         ...common,
         pageOffset: 0xc000_0000n,
         startMap: 0xc000_0000n,
+        // As with 896 MiB of memory, the most that the direct map holds; 8 MiB behind it stay free.
+        vmallocStart: 0xf880_0000n,
+        vmallocEnd: 0xff7f_e000n,
         vmemmap: 0xf400_0000n,
         userEndVpn: 0xc0000,
         mmapBaseVpn: 0xb7ff8,
@@ -58,6 +64,8 @@ export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
         ...common,
         pageOffset: 0xffff_c000_0000_0000n,
         startMap: 0xffff_ffff_8000_0000n,
+        vmallocStart: 0xffff_e000_0000_0000n,
+        vmallocEnd: 0xffff_f000_0000_0000n,
         vmemmap: 0xffff_f000_0000_0000n,
         userEndVpn: 2 ** 32 - 1,
         mmapBaseVpn: 2 ** 32 - 2 ** 17,
@@ -74,6 +82,8 @@ export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
         ...common,
         pageOffset,
         startMap: 0xffff_ffff_8000_0000n,
+        vmallocStart: la57 ? 0xffa0_0000_0000_0000n : 0xffff_c900_0000_0000n,
+        vmallocEnd: la57 ? 0xffd2_0000_0000_0000n : 0xffff_e900_0000_0000n,
         vmemmap: la57 ? 0xffd4_0000_0000_0000n : 0xffff_ea00_0000_0000n,
         // The last page below the canonical hole stays unmapped.
         userEndVpn: la57 ? 2 ** 44 - 1 : 2 ** 35 - 1,

@@ -26,6 +26,7 @@ import type { BufferedStore } from './store-buffer.js'
 import type { SwapArea } from './swap.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
+import type { Vmalloc } from './vmalloc.js'
 
 /** What the kernel asks of the CPU cores and of the engine that orders them. */
 export interface Platform {
@@ -98,6 +99,8 @@ export interface KernelState {
   /** Frames that are locked, and pages that are not in memory. */
   readonly pageLocks: PageLocks
   readonly swap: SwapArea
+  /** Kernel buffers. */
+  readonly vmalloc: Vmalloc
   readonly barriers: Barrier[]
   /** The shared page of zeroes. */
   zeroPagePfn: number

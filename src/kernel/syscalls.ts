@@ -15,6 +15,7 @@ import { emit, vpnHi, vpnLo } from './state.js'
 import type { CallHandler, CallTable, PageRange } from './syscall-call.js'
 import { rangeOf } from './syscall-call.js'
 import { FILE_CALLS } from './syscalls-files.js'
+import { KERNEL_MEMORY_CALLS } from './syscalls-kernel-memory.js'
 import { MEMORY_CALLS } from './syscalls-memory.js'
 import { TASK_CALLS } from './syscalls-tasks.js'
 import { USE_MM_CALLS } from './syscalls-use-mm.js'
@@ -23,7 +24,7 @@ import { REG_LOOP_DEPTH, REG_LOOPS, REG_PC, REG_PROGRAM } from './task.js'
 import { unuseMm } from './use-mm.js'
 
 /** All handlers, by operation. */
-const CALLS: CallTable = { ...MEMORY_CALLS, ...FILE_CALLS, ...TASK_CALLS, ...USE_MM_CALLS }
+const CALLS: CallTable = { ...MEMORY_CALLS, ...FILE_CALLS, ...TASK_CALLS, ...USE_MM_CALLS, ...KERNEL_MEMORY_CALLS }
 
 /** Executes the system call of a task in user mode; its pc already points behind it. */
 export function* systemCall(k: KernelState, task: Task, instruction: Instruction): KernelOp {

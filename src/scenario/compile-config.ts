@@ -168,6 +168,7 @@ function compileKernel(
     era,
     policy: policy.name,
     flushCeilingPages: options.flushCeiling ?? DEFAULT_FLUSH_CEILING_PAGES,
+    ...(options.vmapLazyPages === undefined ? {} : { vmapLazyPages: options.vmapLazyPages }),
     pcid: options.pcid ?? (policy.usesPcid && hasPcid),
     pti: false,
     remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),

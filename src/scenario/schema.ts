@@ -81,6 +81,9 @@ const kernel = keys({
     .describe('Who is interrupted for a flush, and what lazy CPUs do. Default: what Linux does in this era.'),
   flushCeiling: integer(0, 2 ** 20, 'pages').optional()
     .describe('tlb_single_page_flush_ceiling: a longer flush becomes a full one. Default: 33.'),
+  vmapLazyPages: integer(0, 2 ** 20, 'pages').optional()
+    .describe('Pages of freed kernel buffers that may wait for one flush. Default: 32M for one CPU, as much again for '
+      + 'each doubling of their number (lazy_max_pages).'),
   pcid: flag.optional()
     .describe('Use PCID. Default: true where the geometry has it, except linux-4.6 and policies without PCID.'),
   remoteFlush: oneOf('order', ['concurrent', 'serial']).optional()

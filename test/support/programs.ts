@@ -39,6 +39,12 @@ export const fork = (program: number, comm: string, cpus?: number[]): Instructio
 export const mremap = (
   where: AreaRef, pages: number, options: Partial<Extract<Instruction, { op: 'mremap' }>> = {},
 ): Instruction => ({ op: 'mremap', source, where, bytes: pages * PAGE, mayMove: true, area: where.area, ...options })
+export const vmalloc = (buffer: number, pages: number): Instruction =>
+  ({ op: 'vmalloc', source, buffer, bytes: pages * PAGE })
+export const vfree = (buffer: number): Instruction => ({ op: 'vfree', source, buffer })
+export const kernelTouch = (
+  buffer: number, options: Partial<Extract<Instruction, { op: 'kernelTouch' }>> = {},
+): Instruction => ({ op: 'kernelTouch', source, buffer, access: 'read', offset: 0, stride: PAGE, count: 1, ...options })
 export const gupFast = (where: AreaRef): Instruction => ({ op: 'gupFast', source, where })
 export const modifyLdt = (entries: number): Instruction => ({ op: 'modifyLdt', source, entries })
 export const useMm = (process: number): Instruction => ({ op: 'useMm', source, process })
