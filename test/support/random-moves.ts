@@ -1,8 +1,8 @@
-// Random steps that move memory about: mremap in all its forms.
+// Random steps that move memory about, mremap in all its forms; and kernel buffers that come and go.
 
 import fc from 'fast-check'
 import type { AreaRef } from '../../src/kernel/abi.js'
-import { area, mremap } from './programs.js'
+import { area, kernelTouch, mremap, vfree, vmalloc } from './programs.js'
 import type { Step } from './programs.js'
 
 const MIB = 2 ** 20
@@ -22,3 +22,11 @@ export function moveSteps(areas: number): fc.Arbitrary<Step> {
   }).map(({ where: from, pages, mayMove, at }) =>
     mremap(from, pages, { mayMove, ...(at === undefined ? {} : { at: { hi: 0, lo: at }, mayMove: true }) }))
 }
+
+/** Kernel buffers. They are freed and used in any order, so tasks may end in an oops. */
+export const kernelBufferStep: fc.Arbitrary<Step> = fc.record({
+  what: fc.constantFrom('vmalloc', 'vmalloc', 'vfree', 'kernelTouch', 'kernelTouch'),
+  buffer: fc.integer({ min: 0, max: 1 }),
+  pages: fc.constantFrom(1, 3, 40), access: fc.constantFrom<'read' | 'write'>('read', 'write'),
+}).map(({ what, buffer, pages, access }) =>
+  what === 'vmalloc' ? vmalloc(buffer, pages) : what === 'vfree' ? vfree(buffer) : kernelTouch(buffer, { access }))

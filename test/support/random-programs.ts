@@ -12,7 +12,7 @@ import { randomHost } from './random-host.js'
 import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
   repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
-import { moveSteps } from './random-moves.js'
+import { kernelBufferStep, moveSteps } from './random-moves.js'
 
 export interface RandomRun {
   config: SimulationConfig
@@ -66,6 +66,7 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: part.map(p => munmap(area(p.index, p.offset, p.pages))) },
   { weight: 1, arbitrary: fc.tuple(part, prot).map(([p, to]) => mprotect(area(p.index, p.offset, p.pages), to)) },
   { weight: 2, arbitrary: moveSteps(AREAS) },
+  { weight: 1, arbitrary: kernelBufferStep },
   { weight: 2, arbitrary: part.map(p => dontneed(area(p.index, p.offset, p.pages))) },
   { weight: 2, arbitrary: fc.tuple(areaIndex, fc.bigInt(0n, 255n)).map(([i, v]) => store(area(i), v)) },
   { weight: 1, arbitrary: areaIndex.map(i => load(area(i))) },
@@ -142,6 +143,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     ceiling: fc.constantFrom(33, 33, 4, 0),
     host: randomHost,
     remoteFlush: fc.constantFrom<'concurrent' | 'serial'>('concurrent', 'concurrent', 'serial'),
+    vmapLazyPages: fc.constantFrom(0, 10, 200),
   }).map(spec => {
     const { eras: [era], usesPcid } = POLICIES[spec.policy]!
     const geometry = era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
@@ -151,6 +153,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
         { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20, ...spec.host },
         { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
           idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling,
+          vmapLazyPages: spec.vmapLazyPages,
           remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush }),
       image: image(
         [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
