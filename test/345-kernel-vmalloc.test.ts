@@ -18,7 +18,9 @@ const LONG = compute(1_000_000)
 const process = (comm: string, cpu: number, ...steps: Step[]): ProcessSpec =>
   ({ threads: [{ comm, cpus: [cpu], program: program(comm, ...steps) }] })
 
-function benchOf(kernel: Partial<KernelConfig>, processes: ProcessSpec[], geometry: GeometryName = 'x86-64'): KernelBench {
+function benchOf(
+  kernel: Partial<KernelConfig>, processes: ProcessSpec[], geometry: GeometryName = 'x86-64',
+): KernelBench {
   const is64 = geometry.startsWith('x86-64')
   return new KernelBench(
     testConfig({ geometry }, { ...kernel, pcid: is64 && kernel.era !== 'linux-4.6' }), image(processes, { buffers: 3 }))
@@ -35,7 +37,8 @@ function bufferEntries(bench: KernelBench, cpu: number): string[] {
 
 describe.each(ERAS)('vmalloc of %s', (era) => {
   const two = (...steps: Step[]): ProcessSpec[] => [
-    process('a', 0, vmalloc(0, 4), kernelTouch(0, { access: 'write', count: 4 }), signal(0), spin(1), ...steps, signal(2), LONG),
+    process('a', 0, vmalloc(0, 4), kernelTouch(0, { access: 'write', count: 4 }), signal(0), spin(1), ...steps,
+      signal(2), LONG),
     process('b', 1, spin(0), kernelTouch(0, { count: 4 }), signal(1), spin(2), LONG),
   ]
 
@@ -59,7 +62,8 @@ describe.each(ERAS)('vmalloc of %s', (era) => {
     // Both processes are older than the buffer.
     expect(k.counters.vmallocFaults).toBe(era === 'linux-4.6' ? 2 : 0)
     const faults = bench.events().filter(event => event.name === 'page_fault_kernel')
-    expect(faults.map(event => [event.cpu, event.fields.errorCode])).toEqual(era === 'linux-4.6' ? [[0, 2], [1, 0]] : [])
+    expect(faults.map(event => [event.cpu, event.fields.errorCode])).toEqual(
+      era === 'linux-4.6' ? [[0, 2], [1, 0]] : [])
   })
 
   test('vfree gives the frames back at once and flushes nothing; the range stays taken', () => {
@@ -105,7 +109,8 @@ describe.each(ERAS)('vmalloc of %s', (era) => {
 
   test('an access to a freed buffer is an oops that ends the task, unless the TLB still has the page', () => {
     const bench = benchOf({ era }, [
-      process('a', 0, vmalloc(0, 4), kernelTouch(0), vfree(0), kernelTouch(0), signal(0), kernelTouch(0, { offset: 4096 })),
+      process('a', 0, vmalloc(0, 4), kernelTouch(0), vfree(0), kernelTouch(0), signal(0),
+        kernelTouch(0, { offset: 4096 })),
       process('b', 1, spin(0), kernelTouch(0), LONG),
     ])
     const result = bench.finish()
@@ -131,7 +136,8 @@ describe.each(ERAS)('vmalloc of %s', (era) => {
   test('a name in use is EEXIST, a buffer that is gone EINVAL, no memory ENOMEM with everything given back', () => {
     const bench = benchOf({ era }, [process('a', 0,
       vmalloc(0, 2), { ...vmalloc(0, 2), expectError: 'EEXIST' }, vfree(0), { ...vfree(0), expectError: 'EINVAL' },
-      { ...vfree(1), expectError: 'EINVAL' }, signal(0), { ...vmalloc(1, 100_000), expectError: 'ENOMEM' }, signal(1), LONG)])
+      { ...vfree(1), expectError: 'EINVAL' }, signal(0), { ...vmalloc(1, 100_000), expectError: 'ENOMEM' },
+      signal(1), LONG)])
     bench.untilSignal(0)
     const free = bench.k.frames.freeFrames
     bench.untilSignal(1)
@@ -152,7 +158,8 @@ describe.each(ERAS)('vmalloc of %s', (era) => {
 })
 
 test('with five levels too', () => {
-  const bench = benchOf({ era: 'linux-6.x' }, [process('a', 0, vmalloc(0, 1), kernelTouch(0), signal(0), LONG)], 'x86-64-la57')
+  const bench = benchOf({ era: 'linux-6.x' }, [
+    process('a', 0, vmalloc(0, 1), kernelTouch(0), signal(0), LONG)], 'x86-64-la57')
   bench.untilSignal(0)
   expect(bufferEntries(bench, 0)).toEqual(['0xffa0000000000000 G NX'])
 })

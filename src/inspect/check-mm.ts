@@ -56,7 +56,8 @@ export function checkKernelHalves(k: KernelState, cycle?: number): void {
         && k.mem.loadHi(mm.pgdPfn, slot) === k.mem.loadHi(swapper, slot)
       // A new slot of vmalloc space comes to a root with the first access that misses it.
       const isMissing = isLazy(slot) && k.mem.loadLo(mm.pgdPfn, slot) === 0
-      if (!isSame && !isMissing) violated(k, 'I23', { mm, cycle }, `kernel slot ${slot} of its root is not the swapper directory's`)
+      if (isSame || isMissing) continue
+      violated(k, 'I23', { mm, cycle }, `kernel slot ${slot} of its root is not the swapper directory's`)
     }
   }
 }

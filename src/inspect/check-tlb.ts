@@ -49,7 +49,8 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
     violated(k, invariant, { cpu, mm, vpn, cycle }, `stale ${describeTlbEntry(entry)}: ${judgement.why}`)
   }
   if (isBuffer && k.frames.use[entry.pfn] !== FRAME_KERNEL && judgement.verdict !== 'pending') {
-    violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} is a kernel buffer whose frame was given back`)
+    violated(k, 'I1', { cpu, mm, vpn, cycle },
+      `${describeTlbEntry(entry)} is a kernel buffer whose frame was given back`)
   }
   if (entry.global) {
     if (entry.user) {
