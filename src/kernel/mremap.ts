@@ -68,7 +68,7 @@ function* shrinkAndUnlock(k: KernelState, cpu: KernelCpu, mm: Mm, request: Mrema
   yield k.costs.munmapExtra
   const removed = mm.vmas.remove(start + newPages, start + pages)
   if (!is46) mm.mmapLock.downgrade(cpu)
-  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed)
+  if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed, false)
   mm.mmapLock.release(cpu, is46)
   return start
 }
