@@ -104,7 +104,7 @@ export class Simulation {
   /** Why nothing moves: what every CPU does and what every sleeping task waits for. */
   describeStall(): string[] {
     const { cpus, tasks } = this.kernel
-    const sleeping = tasks.filter(task => task.state === 'S')
+    const sleeping = tasks.filter(task => task.isAsleep)
     return [
       ...cpus.filter(cpu => !cpu.isIdle).map(cpu => this.#describe(cpu)),
       ...sleeping.map(task => `${task.comm}-${task.pid} sleeps, waiting for ${task.sleepingOn}`),

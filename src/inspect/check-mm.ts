@@ -81,6 +81,7 @@ function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, Ref
     }
     if (mm === undefined) of(used).lazy += 1
     else of(used).tasks += 1
+    if (task.oldMm !== undefined) of(task.oldMm).tasks += 1
     // A kernel thread in kthread_use_mm() has a reference to the structure of its own.
     if (mm !== undefined && task.isKernelThread) of(used).pins += 1
   }

@@ -104,6 +104,16 @@ class TraceChecker {
         this.#calls.delete(this.#data.pid[i]!)
         return
       }
+      case EVENT.schedProcessExec: {
+        // A thread that was not the leader goes on under the leader's pid.
+        const old = this.#word(i, 1)
+        if (old === this.#data.pid[i]) return
+        const call = this.#calls.get(old)
+        this.#calls.delete(old)
+        if (call !== undefined) this.#calls.set(this.#data.pid[i]!, call)
+        this.#running[own] = this.#data.pid[i]!
+        return
+      }
       default:
     }
   }
@@ -128,6 +138,8 @@ class TraceChecker {
     }
     if (reason !== TLB_REMOTE_SHOOTDOWN && reason !== TLB_REMOTE_WRONG_CPU) return
     const own = this.#data.cpu[i]!
+    // An initiator whose bit is still in the mask of an mm that it has left (execve) answers itself.
+    if (reason === TLB_REMOTE_WRONG_CPU && request?.announced === true) return
     const isAsked = this.#requests.some(each => each !== undefined && each.announced && each.pending.has(own))
     if (!isAsked) this.#wrong(i, 'I28', 'no announced request waits for this CPU')
   }

@@ -80,7 +80,7 @@ function modeOf(cpu: KernelCpu): string {
 }
 
 function taskRow(k: KernelState, task: Task): string[] {
-  const doing = task.state === 'Z' ? task.outcome : task.state === 'S' ? `sleeps, waiting for ${task.sleepingOn}`
+  const doing = task.state === 'Z' ? task.outcome : task.isAsleep ? `sleeps, waiting for ${task.sleepingOn}`
     : k.cpus[task.cpu]!.current === task ? 'runs' : task.isIdle ? '-' : 'ready'
   return [
     String(task.pid), String(task.tgid), task.comm, task.state, `cpu${task.cpu}`,

@@ -74,6 +74,7 @@ export function bootKernel(
     nextPid: 1,
     nextCtxId: 2,
     liveTasks: 0,
+    threads: 0,
     failures: [],
     observer: undefined,
     bugs: new Set(config.kernel.bugs),
@@ -119,7 +120,7 @@ function checkConfig(config: SimulationConfig): void {
 
 function idleTask(cpu: number, trace: TraceRecorder): Task {
   const task = new Task({
-    pid: 0, tgid: 0, comm: `swapper/${cpu}`, mm: undefined, isIdle: true, cpus: [cpu], program: 0,
+    pid: 0, comm: `swapper/${cpu}`, mm: undefined, isIdle: true, cpus: [cpu], program: 0,
   })
   task.commId = trace.intern('<idle>')
   return task
@@ -197,7 +198,7 @@ function startProcess(k: KernelState, process: InitialProcess): void {
     const cpus = thread.cpus.length > 0 ? [...thread.cpus].sort((a, b) => a - b) : k.cpus.map(each => each.id)
     const task = newTask(k, {
       comm: thread.comm, mm, cpus, program: thread.program,
-      ...(leader === undefined ? {} : { tgid: leader.tgid }),
+      ...(leader === undefined ? {} : { group: leader.group }),
       ...(process.kernelThread ? { kernelMain: (self: Task) => kernelThreadMain(k, self) } : {}),
     })
     leader ??= task

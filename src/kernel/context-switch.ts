@@ -59,7 +59,6 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
 export function finishTaskSwitch(k: KernelState, cpu: KernelCpu): void {
   const dropped = cpu.droppedMm
   cpu.droppedMm = undefined
-  cpu.previous = undefined
   if (dropped !== undefined) mmdropLazy(k, cpu, dropped)
 }
 

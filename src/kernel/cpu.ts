@@ -57,7 +57,7 @@ export class KernelCpu {
   stack: KernelFrame[] = []
   readonly idleTask: Task
   current: Task
-  /** The task that was switched away from, until finishTaskSwitch. */
+  /** The task that was switched away from, until the new one has seen to what it left (sched.ts). */
   previous: Task | undefined
   /** The task that schedule() has picked, until the stacks are switched. */
   switchingTo: Task | undefined

@@ -1,4 +1,5 @@
-// Making and ending tasks: a new mm (mm_alloc), fork with copy-on-write (dup_mmap), exit.
+// Making tasks: a new mm (mm_alloc), fork with copy-on-write (dup_mmap), threads (clone) and children
+// that borrow the address space until they have one of their own (vfork). Ending them: exit.ts.
 
 import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW } from '../machine/entry.js'
 import { EVENT } from '../trace/events.js'
@@ -14,12 +15,11 @@ import { Lock } from './lock.js'
 import { trimPeriodCycles } from './flush-request.js'
 import { exitMmap } from './mmap.js'
 import type { Mm } from './mm.js'
-import { mmdrop, mmdropLast, mmdropLazy, mmgrabLazy } from './mm.js'
+import { mmdrop } from './mm.js'
 import {
   $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, preallocatePmds, setEntry,
 } from './pgtable.js'
-import { retFromFork, schedule, wakeUp, wakeUpNew } from './sched.js'
-import { smpSendReschedule } from './ipi.js'
+import { retFromFork, sleepOn, wakeUpNew } from './sched.js'
 import { pageAddRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
@@ -27,7 +27,8 @@ import { clearSwapExclusive, isMigrationEntry, isSwapPte, SWP_MIGRATION_READ, sw
   withMigrationType } from './swap-entry.js'
 import { swapDuplicate } from './swap.js'
 import { Task } from './task.js'
-import type { TaskOutcome } from './task.js'
+import { maxThreads } from './thread-group.js'
+import type { ThreadGroup } from './thread-group.js'
 import { FLUSH_ALL } from './tlb-policy.js'
 import { VmaList } from './vma.js'
 import type { Vma } from './vma.js'
@@ -61,108 +62,89 @@ export function makeMm(k: { costs: KernelState['costs']; config: KernelState['co
 
 /** A task that will start its program from the beginning when it is first scheduled. */
 export function newTask(k: KernelState, options: {
-  comm: string; tgid?: number; mm: Mm | undefined; cpus: readonly number[]; program: number; parent?: Task
+  comm: string; mm: Mm | undefined; cpus: readonly number[]; program: number
+  /** The process of a new thread, or that of the parent of a new process. */
+  group?: ThreadGroup; parent?: ThreadGroup
   /** Runs in kernel mode instead of a program in user mode. */
   kernelMain?: (task: Task) => KernelOp
 }): Task {
-  const pid = k.nextPid++
-  const task = new Task({
-    pid, tgid: options.tgid ?? pid, comm: options.comm, mm: options.mm, isIdle: false, cpus: options.cpus,
-    program: options.program,
-  })
+  const task = new Task({ ...options, pid: k.nextPid++, isIdle: false })
   task.commId = k.trace.intern(task.comm)
   if (task.mm === undefined) task.activeMm = undefined
-  task.parent = options.parent
-  if (options.parent !== undefined) options.parent.liveChildren += 1
   task.kernelStack = [newFrame(retFromFork(k, task), 0)]
   if (options.kernelMain !== undefined) task.kernelStack.unshift(newFrame(options.kernelMain(task), 0))
   k.tasks.push(task)
+  k.threads += 1
   if (!task.isKernelThread) k.liveTasks += 1
   return task
 }
 
-/** fork(): a child with a copy-on-write copy of the address space. Its pid, or a negative error number. */
+/** What a new task runs, and where. */
+export interface ChildSpec {
+  comm: string
+  program: number
+  cpus: readonly number[]
+}
+
+/**
+ * fork(): a child with a copy-on-write copy of the address space. Its pid, or a negative error number: EAGAIN when
+ * there are as many tasks as may be, ENOMEM without memory, EINTR when the caller was killed meanwhile.
+ */
 export function* fork(
-  k: KernelState, cpu: KernelCpu, parent: Task, parentMm: Mm,
-  child: { comm: string; program: number; cpus: readonly number[] },
+  k: KernelState, cpu: KernelCpu, parent: Task, parentMm: Mm, child: ChildSpec,
 ): KernelOp<number> {
   yield k.costs.forkBase
+  if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
   const mm = newMm(k, cpu)
   if (mm === undefined) return -ERRNO.ENOMEM
   const copied = copyLdt(k, cpu, parentMm, mm) && (yield* dupMmap(k, cpu, parentMm, mm))
-  if (!copied) {
+  if (!copied || parent.killedBy !== undefined) {
     mm.mmUsers = 0
     yield* exitMmap(k, cpu, mm)
     mmdrop(k, cpu, mm)
-    return -ERRNO.ENOMEM
+    return copied ? -ERRNO.EINTR : -ERRNO.ENOMEM
   }
   k.platform.copyAreas(parentMm, mm)
-  const task = newTask(k, { ...child, mm, parent })
+  return startChild(k, cpu, parent, { ...child, mm, parent: parent.group }).pid
+}
+
+/** clone(CLONE_VM | CLONE_THREAD): one more thread of the process. */
+export function* cloneThread(
+  k: KernelState, cpu: KernelCpu, parent: Task, mm: Mm, child: ChildSpec,
+): KernelOp<number> {
+  yield k.costs.forkBase
+  if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
+  // A thread that came after the signal would outlive its process.
+  if (parent.killedBy !== undefined) return -ERRNO.EINTR
+  mm.mmUsers += 1
+  return startChild(k, cpu, parent, { ...child, mm, group: parent.group }).pid
+}
+
+/** vfork(): a process in the address space of its parent, which sleeps until mmRelease() of the child (exit.ts). */
+export function* vfork(
+  k: KernelState, cpu: KernelCpu, parent: Task, mm: Mm, child: ChildSpec,
+): KernelOp<number> {
+  yield k.costs.forkBase
+  if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
+  if (parent.killedBy !== undefined) return -ERRNO.EINTR
+  mm.mmUsers += 1
+  const task = startChild(k, cpu, parent, { ...child, mm, parent: parent.group })
+  task.vforkParent = parent
+  const { pid } = task
+  let here = cpu
+  while (task.vforkParent === parent && parent.killedBy === undefined) {
+    here = yield* sleepOn(k, here, `${task.comm} to exec or exit`, 'killable')
+  }
+  if (task.vforkParent === parent) task.vforkParent = undefined
+  return pid
+}
+
+function startChild(k: KernelState, cpu: KernelCpu, parent: Task, options: Parameters<typeof newTask>[1]): Task {
+  const task = newTask(k, options)
   task.cpu = parent.cpu
   emit(k, cpu, EVENT.schedProcessFork, task.commId, task.pid)
   wakeUpNew(k, cpu, task)
-  return task.pid
-}
-
-/** do_exit(): never returns; the last thing is a switch to another task. */
-export function* doExit(k: KernelState, cpu: KernelCpu, outcome: TaskOutcome): KernelOp {
-  const task = cpu.current
-  task.outcome = outcome
-  const isGroupDead = !k.tasks.some(other => other !== task && other.tgid === task.tgid && other.state !== 'Z')
-  emit(k, cpu, EVENT.schedProcessExit, isGroupDead ? 1 : 0)
-  yield k.costs.forkBase
-  if (task.mm !== undefined) yield* exitMm(k, cpu, task, task.mm)
-  if (!task.isKernelThread) k.liveTasks -= 1
-  const { parent } = task
-  if (parent !== undefined) {
-    parent.liveChildren -= 1
-    if (parent.isWaitingForChildren && parent.liveChildren === 0) wakeUp(k, cpu, parent)
-  }
-  task.state = 'Z'
-  yield* schedule(k, cpu)
-}
-
-/** A fatal signal: the thread group dies; this task at once, the others on their way back to user mode. */
-export function* forceSignal(
-  k: KernelState, cpu: KernelCpu, name: TaskOutcome, hi: number, lo: number,
-): KernelOp {
-  const task = cpu.current
-  if (task.killedBy !== undefined) {
-    // Another thread of the group was faster: this one is dying already.
-    yield* doExit(k, cpu, task.killedBy)
-    return
-  }
-  emit(k, cpu, EVENT.signal, k.trace.intern(name), hi, lo)
-  if (name === 'SIGSEGV') k.counters.sigsegv += 1
-  if (name === 'SIGBUS') k.counters.sigbus += 1
-  if (name === 'SIGKILL') k.counters.oomKills += 1
-  for (const other of k.tasks) {
-    if (other === task || other.tgid !== task.tgid || other.outcome !== 'running') continue
-    other.killedBy = name
-    if (wakeUp(k, cpu, other)) continue
-    const target = k.cpus[other.cpu]
-    if (target.current === other && target !== cpu) smpSendReschedule(k, cpu, target)
-  }
-  yield* doExit(k, cpu, name)
-}
-
-/** exit_mm(): the task becomes a kernel thread that borrows its old mm until it is switched away. */
-function* exitMm(k: KernelState, cpu: KernelCpu, task: Task, mm: Mm): KernelOp {
-  cpu.irqsOff += 1
-  mmgrabLazy(k, mm)
-  task.mm = undefined
-  mm.mmUsers -= 1
-  const isLast = mm.mmUsers === 0
-  const borrowed = yield* k.policy.enterLazyTlb(k, cpu, mm)
-  if (borrowed !== mm) {
-    mmgrabLazy(k, borrowed)
-    task.activeMm = borrowed
-    mmdropLazy(k, cpu, mm)
-  }
-  cpu.irqsOff -= 1
-  if (!isLast) return
-  yield* exitMmap(k, cpu, mm)
-  yield* mmdropLast(k, cpu, mm)
+  return task
 }
 
 /** dup_mmap(): areas and present entries, write-protected on both sides; one flush of the parent at the end. */

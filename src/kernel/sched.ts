@@ -24,7 +24,7 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
   const preemptCount = cpu.preemptCount
   cpu.preemptCount = 2
   cpu.needResched = false
-  if (!prev.isIdle && prev.state === 'R') cpu.runQueue.push(prev)
+  if (!prev.isIdle && prev.state === 'R' && mayStay(cpu, prev)) cpu.runQueue.push(prev)
   const next = cpu.runQueue.shift() ?? cpu.idleTask
   let here = cpu
   if (next === prev) {
@@ -33,6 +33,7 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
     next.cpu = cpu.id
     cpu.switchingTo = next
     here = yield* contextSwitch(k, cpu, prev, next)
+    afterSwitch(k, here)
     startSlice(k, here)
   }
   here.preemptCount = preemptCount
@@ -45,10 +46,39 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
 export function* retFromFork(k: KernelState, task: Task): KernelOp {
   const cpu = k.cpus[task.cpu]
   finishTaskSwitch(k, cpu)
+  afterSwitch(k, cpu)
   startSlice(k, cpu)
   cpu.preemptCount = 0
   cpu.irqsOff -= 1
   publishNextInterrupt(k, cpu)
+}
+
+/** What the previous task of this CPU left to do, now that its stack is free: it may move, or be gone. */
+function afterSwitch(k: KernelState, cpu: KernelCpu): void {
+  const prev = cpu.previous
+  cpu.previous = undefined
+  if (prev === undefined || prev.isIdle) return
+  // put_task_stack(): nobody returns to it.
+  if (prev.state === 'Z') prev.kernelStack = []
+  if (prev.state === 'R' && !mayStay(cpu, prev)) moveQueued(k, cpu, prev)
+  for (const waiter of prev.affinityWaiters.splice(0)) wakeUp(k, cpu, waiter)
+}
+
+function mayStay(cpu: KernelCpu, task: Task): boolean {
+  return task.migrationDisabled > 0 || task.mayRunOn(cpu.id)
+}
+
+/** move_queued_task(): `task`, which is runnable and on no stack, goes to a CPU that it may run on. */
+export function moveQueued(k: KernelState, cpu: KernelCpu, task: Task): void {
+  const from = k.cpus[task.cpu]
+  const index = from.runQueue.indexOf(task)
+  if (index >= 0) {
+    from.runQueue.splice(index, 1)
+    publishNextInterrupt(k, from)
+  }
+  const target = k.cpus[selectCpu(k, task)]
+  emit(k, cpu, EVENT.schedMigrateTask, task.commId, task.pid, task.cpu, target.id)
+  enqueue(k, cpu, target, task)
 }
 
 /** The idle task (do_idle): runs calls that came without an interrupt and what is runnable; else halts or polls. */
@@ -68,14 +98,20 @@ export function* idleLoop(k: KernelState, cpu: KernelCpu): KernelOp {
   }
 }
 
+/** What ends a sleep besides wakeUp(): any signal (state S), SIGKILL (state D) or nothing (state D). */
+export type SleepMode = 'interruptible' | 'killable' | 'uninterruptible'
+
 /**
  * Sleeps until wakeUp(); `reason` is for describeStall(). Returns the CPU it continues on. A task
- * that a fatal signal waits for does not go to sleep.
+ * that a fatal signal waits for does not go to sleep, unless nothing may wake it.
  */
-export function* sleepOn(k: KernelState, cpu: KernelCpu, reason: string): KernelOp<KernelCpu> {
+export function* sleepOn(
+  k: KernelState, cpu: KernelCpu, reason: string, mode: SleepMode = 'interruptible',
+): KernelOp<KernelCpu> {
   const task = cpu.current
-  if (task.killedBy !== undefined) return cpu
-  task.state = 'S'
+  if (task.killedBy !== undefined && mode !== 'uninterruptible') return cpu
+  task.state = mode === 'interruptible' ? 'S' : 'D'
+  task.isKillable = mode === 'killable'
   task.sleepingOn = reason
   const here = yield* schedule(k, cpu)
   task.sleepingOn = ''
@@ -107,7 +143,7 @@ export function wakeSleeper(k: KernelState, cpu: KernelCpu, task: Task): void {
 
 /** try_to_wake_up(): false when the task did not sleep. */
 export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
-  if (task.state !== 'S') return false
+  if (!task.isAsleep) return false
   task.isWakeable = false
   // A sleep that is cut short leaves no timer behind.
   for (const owner of k.cpus) {
@@ -118,7 +154,9 @@ export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
     }
   }
   task.state = 'R'
-  const target = k.cpus[selectCpu(k, task)]
+  // p->on_cpu: its stack is still in use there, so nobody else can run it (ttwu_queue_wakelist).
+  const isOnCpu = k.cpus[task.cpu].current === task
+  const target = k.cpus[isOnCpu ? task.cpu : selectCpu(k, task)]
   if (target.id !== task.cpu) emit(k, cpu, EVENT.schedMigrateTask, task.commId, task.pid, task.cpu, target.id)
   emit(k, cpu, EVENT.schedWakeup, task.commId, task.pid, target.id)
   enqueue(k, cpu, target, task)
@@ -144,6 +182,7 @@ export function runTimers(k: KernelState, cpu: KernelCpu): void {
 
 /** select_task_rq(): an idle CPU, the last one first; else the last one, else the shortest queue. */
 function selectCpu(k: KernelState, task: Task): number {
+  if (task.migrationDisabled > 0) return task.cpu
   const isFree = (id: number): boolean => k.cpus[id].running.isIdle && k.cpus[id].runQueue.length === 0
   if (task.mayRunOn(task.cpu) && isFree(task.cpu)) return task.cpu
   const free = task.cpus.find(isFree)

@@ -55,6 +55,7 @@ export interface Platform {
   areaStart(mm: Mm, area: number): number
   areaPages(mm: Mm, area: number): number
   copyAreas(from: Mm, to: Mm): void
+  clearAreas(mm: Mm): void
   raiseFlag(flag: number): void
   isFlagRaised(flag: number): boolean
   /** Where a CPU's mailbox lies in shared memory. */
@@ -108,6 +109,8 @@ export interface KernelState {
   nextCtxId: number
   /** User tasks that have not exited. */
   liveTasks: number
+  /** nr_threads: tasks that have not been released, kernel threads and zombies included, idle tasks not. */
+  threads: number
   readonly bugs: ReadonlySet<BugName>
   /** Stores that other CPUs do not see yet; empty without bugs. */
   readonly storeBuffer: BufferedStore[]

@@ -5,6 +5,7 @@ import type { KernelFrame } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import { MAX_LOOP_DEPTH } from './abi.js'
 import type { Program } from './abi.js'
+import { ThreadGroup } from './thread-group.js'
 
 // A task's registers are a few 32-bit words, so that a CPU core can keep them beside its TLB and
 // be put back by a copy:
@@ -19,26 +20,28 @@ export const REG_LOOP_DEPTH = 2
 export const REG_LOOPS = 3
 export const REG_WORDS = REG_LOOPS + MAX_LOOP_DEPTH
 
-/** TASK_RUNNING, TASK_INTERRUPTIBLE, EXIT_ZOMBIE as sched_switch prints them. */
-export type TaskState = 'R' | 'S' | 'Z'
+/** TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE or TASK_KILLABLE, EXIT_ZOMBIE as sched_switch prints them. */
+export type TaskState = 'R' | 'S' | 'D' | 'Z'
 
 export type TaskOutcome = 'running' | 'exited' | 'SIGSEGV' | 'SIGBUS' | 'SIGKILL'
 
 export interface TaskOptions {
   pid: number
-  tgid: number
   comm: string
   mm: Mm | undefined
   isIdle: boolean
   cpus: readonly number[]
   program: number
+  /** The process that it is a thread of; without it the task starts one, as a child of `parent`. */
+  group?: ThreadGroup
+  parent?: ThreadGroup
 }
 
 export class Task {
-  readonly pid: number
-  /** Threads of one process share it. */
-  readonly tgid: number
-  readonly comm: string
+  /** Changes only in execve() of a thread that is not the leader. */
+  pid: number
+  readonly group: ThreadGroup
+  comm: string
   /** Interned name for the trace; idle tasks print as <idle>. */
   commId = 0
   readonly isIdle: boolean
@@ -50,7 +53,13 @@ export class Task {
   state: TaskState = 'R'
   outcome: TaskOutcome = 'running'
   /** CPUs it may run on, ascending. */
-  readonly cpus: readonly number[]
+  cpus: readonly number[]
+  /** migrate_disable() depth: it stays on its CPU, whatever it may run on. */
+  migrationDisabled = 0
+  /** Tasks that sleep in sched_setaffinity() until this one has left a CPU that it may not run on. */
+  readonly affinityWaiters: Task[] = []
+  /** -20 (most of the CPU) to 19. */
+  nice = 0
   /** CPU it runs on or ran on last. */
   cpu: number
   /** Suspended kernel stack while the task is not running. */
@@ -58,10 +67,12 @@ export class Task {
   readonly regs = new Int32Array(REG_WORDS)
   /** Progress inside the current instruction (accesses or cycles done). */
   position = 0
-  parent: Task | undefined
-  liveChildren = 0
-  /** The task that sleeps in wait() for children to exit. */
-  isWaitingForChildren = false
+  /** In execve(): the address space that it has left and not yet given up. */
+  oldMm: Mm | undefined
+  /** The task that sleeps in vfork() until this one has an address space of its own or none. */
+  vforkParent: Task | undefined
+  /** Of a sleep in state D: SIGKILL ends it (TASK_KILLABLE). */
+  isKillable = false
   /** In `sleep`, where a `wake` ends it; not in any other wait. */
   isWakeable = false
   /** A `wake` that came while it was not. */
@@ -72,8 +83,9 @@ export class Task {
 
   constructor(options: TaskOptions) {
     this.pid = options.pid
-    this.tgid = options.tgid
     this.comm = options.comm
+    this.group = options.group ?? new ThreadGroup(this, options.parent)
+    this.group.add(this)
     this.mm = options.mm
     this.activeMm = options.mm
     this.isIdle = options.isIdle
@@ -81,6 +93,16 @@ export class Task {
     this.cpus = options.cpus
     this.cpu = options.cpus[0]
     this.regs[REG_PROGRAM] = options.program
+  }
+
+  /** Threads of one process share it. */
+  get tgid(): number {
+    return this.group.tgid
+  }
+
+  /** Sleeps, in whatever state. */
+  get isAsleep(): boolean {
+    return this.state === 'S' || this.state === 'D'
   }
 
   mayRunOn(cpu: number): boolean {

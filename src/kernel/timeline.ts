@@ -5,7 +5,7 @@
 
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
-import { doExit } from './fork.js'
+import { doExit } from './exit.js'
 import { preempted, startTurn } from './host.js'
 import { publishNextInterrupt, takeInterrupt } from './ipi.js'
 import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
@@ -164,7 +164,8 @@ function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolea
 function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
   const task = cpu.current
   assert(!task.isKernelThread, `${task.comm} has no user mode`)
-  if (cpu.needResched) {
+  // A task that was waited for on a CPU that it may not run on any more goes now.
+  if (cpu.needResched || !task.mayRunOn(cpu.id)) {
     cpu.stack.push(newFrame(schedule(k, cpu), cpu.now))
     return false
   }

@@ -4,7 +4,7 @@ import { EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE, VECTOR_LOCAL_
   VECTOR_RESCHEDULE } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
 import { handleMmFault } from './fault.js'
-import { forceSignal } from './fork.js'
+import { forceSignal } from './exit.js'
 import { flushCallQueue, publishNextInterrupt } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import { runTimers } from './sched.js'

@@ -125,6 +125,12 @@ export const EVENTS = [
     doc: 'The host takes this virtual CPU away: it executes nothing until vcpu_resume.' },
   { id: 36, name: 'vcpu_resume', ftrace: false, fields: [cycles('cycles'), int('flushed')],
     doc: 'It runs again, after so many cycles; flushed is 1 when the host flushed its TLB first.' },
+
+  // ---- tasks, more: real kernels have these ----
+  { id: 37, name: 'sched_process_exec', ftrace: true, fields: [str('filename'), int('oldPid')],
+    doc: 'The task in the header runs a new program; oldPid differs from its pid when it was not the first thread.' },
+  { id: 38, name: 'signal_generate', ftrace: true, fields: [int('sig'), str('comm'), int('pid')],
+    doc: 'A signal is sent to the process of the named task.' },
 ] as const satisfies readonly EventKind[]
 
 type Row = (typeof EVENTS)[number]

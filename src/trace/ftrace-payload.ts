@@ -27,6 +27,8 @@ const OWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   sched_waking: [...SCHED_TASK, 'target_cpu'],
   sched_migrate_task: [...SCHED_TASK, 'orig_cpu', 'dest_cpu'],
   sched_process_fork: ['comm', 'pid', 'child_comm', 'child_pid'],
+  sched_process_exec: ['filename', 'pid', 'old_pid'],
+  signal_generate: ['sig', 'errno', 'code', 'comm', 'pid', 'grp', 'res'],
   ipi_send_cpu: ['cpu', 'callsite', 'callback'],
   ipi_send_cpumask: ['cpumask', 'callsite', 'callback'],
   csd_queue_cpu: ['cpu', 'callsite', 'func', 'csd'],

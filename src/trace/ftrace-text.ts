@@ -142,6 +142,10 @@ class FtraceWriter {
           + ' child_comm=' + this.#comm(a[i]!) + ' child_pid=' + b[i]
       case EVENT.schedProcessExit:
         return this.#task(this.#data.comm[i]!, this.#data.pid[i]!, i) + ' group_dead=' + (a[i] !== 0)
+      case EVENT.schedProcessExec:
+        return 'filename=' + this.#comm(a[i]!) + ' pid=' + this.#data.pid[i] + ' old_pid=' + b[i]
+      case EVENT.signalGenerate:
+        return 'sig=' + a[i] + ' errno=0 code=0 comm=' + this.#comm(b[i]!) + ' pid=' + c[i] + ' grp=1 res=0'
       case EVENT.tlbFlush:
         return 'pages:' + a[i] + ' reason:' + flushReasonText(b[i]!, this.#options.era) + ' (' + b[i] + ')'
       case EVENT.ipiSendCpu:

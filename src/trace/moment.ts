@@ -83,6 +83,14 @@ function follow(
     case 'sched_process_exit':
       calls.delete(pid)
       break
+    case 'sched_process_exec': {
+      // A thread that was not the leader goes on under the leader's pid.
+      const call = calls.get(event.fields.oldPid)
+      if (event.fields.oldPid === pid || call === undefined) break
+      calls.delete(event.fields.oldPid)
+      calls.set(pid, call)
+      break
+    }
     case 'flush_begin':
       moment.flush = { mm: event.fields.mm, cycle, targets: 0 }
       break

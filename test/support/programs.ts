@@ -56,6 +56,20 @@ export const sync = (file: number): Instruction => ({ op: 'sync', source, file }
 export const truncate = (file: number, pages: number): Instruction =>
   ({ op: 'truncate', source, file, bytes: pages * PAGE })
 
+const started = (program: number, comm: string, cpus?: number[]) =>
+  ({ source, program, comm, ...(cpus === undefined ? {} : { cpus }) })
+export const clone = (program: number, comm: string, cpus?: number[]): Instruction =>
+  ({ op: 'clone', ...started(program, comm, cpus) })
+export const vfork = (program: number, comm: string, cpus?: number[]): Instruction =>
+  ({ op: 'vfork', ...started(program, comm, cpus) })
+export const execve = (program: number, comm: string): Instruction => ({ op: 'execve', source, program, comm })
+export const exit = (): Instruction => ({ op: 'exit', source })
+export const exitGroup = (): Instruction => ({ op: 'exitGroup', source })
+export const kill = (comm: string): Instruction => ({ op: 'kill', source, comm })
+export const setaffinity = (cpus: number[], comm = ''): Instruction => ({ op: 'setaffinity', source, comm, cpus })
+export const nice = (value: number, comm = ''): Instruction => ({ op: 'nice', source, comm, value })
+export const irqsOff = (cycles: number): Instruction => ({ op: 'irqsOff', source, cycles })
+
 /** Repeats a body; nested bodies are flattened with the right jump targets by {@link program}. */
 export interface Repeat {
   times: number

@@ -13,6 +13,7 @@ import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, mod
   repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
 import { kernelBufferStep, moveSteps } from './random-moves.js'
+import { pair, taskStep } from './random-tasks.js'
 
 export interface RandomRun {
   config: SimulationConfig
@@ -77,8 +78,9 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 1, max: 1000 }).map(modifyLdt) },
 )
 
-const body = fc.array(fc.oneof(
+const body = (cpus: number): fc.Arbitrary<Step[]> => fc.array(fc.oneof(
   { weight: 8, arbitrary: memoryStep },
+  { weight: 2, arbitrary: taskStep(cpus, CHILDREN + 1) },
   { weight: 1, arbitrary: fc.tuple(fc.integer({ min: 2, max: 5 }), fc.array(memoryStep, { minLength: 1, maxLength: 4 }))
     .map(([times, steps]) => repeat(times, ...steps)) },
   { weight: 1, arbitrary: fc.integer({ min: 0, max: CHILDREN - 1 }).map(child => fork(child, `child${child}`)) },
@@ -87,15 +89,17 @@ const body = fc.array(fc.oneof(
 const mapAll: Step[] = Array.from({ length: AREAS }, (_, i) => mmap(i, 40, { prot: allProt }))
 
 const children: fc.Arbitrary<Program[]> = fc.array(
-  fc.array(memoryStep, { minLength: 1, maxLength: 6 }), { minLength: CHILDREN, maxLength: CHILDREN },
-).map(bodies => bodies.map((steps, i) => program(`child${i}`, ...steps)))
+  fc.array(memoryStep, { minLength: 1, maxLength: 6 }), { minLength: CHILDREN + 1, maxLength: CHILDREN + 1 },
+).map(bodies => bodies.map((steps, i) => i < CHILDREN ? program(`child${i}`, ...steps)
+  // What execve() runs has no areas yet.
+  : program('image', ...mapAll, ...steps)))
 
 const cpuSet = (cpus: number): fc.Arbitrary<number[]> =>
   fc.uniqueArray(fc.integer({ min: 0, max: cpus - 1 }), { minLength: 0, maxLength: cpus })
 
 /** One process: the first thread maps and raises a flag, the others poll it, then everybody works. */
 function process(cpus: number, index: number): fc.Arbitrary<ProcessSpec> {
-  return fc.array(fc.record({ steps: body, cpus: cpuSet(cpus), late: fc.boolean() }), { minLength: 1, maxLength: 3 })
+  return fc.array(fc.record({ steps: body(cpus), cpus: cpuSet(cpus), late: fc.boolean() }), { minLength: 1, maxLength: 3 })
     .map(threads => ({
       threads: threads.map((thread, i) => ({
         comm: `p${index}t${i}`,
@@ -131,6 +135,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     processes: fc.integer({ min: 1, max: 3 })
       .chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
     worker: fc.option(kernelThread(cpus), { nil: undefined }),
+    pair: fc.option(pair(cpus), { nil: undefined }),
     children,
     policy: policies,
     pcid: fc.boolean(),
@@ -156,8 +161,8 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
           vmapLazyPages: spec.vmapLazyPages,
           remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush }),
       image: image(
-        [...spec.processes, ...(spec.worker === undefined ? [] : [spec.worker])],
-        { areas: AREAS, flags: 4, children: spec.children, files: FILES }),
+        [...spec.processes, ...[spec.worker, spec.pair].filter(more => more !== undefined)],
+        { barriers: [2], areas: AREAS, flags: 4, children: spec.children, files: FILES }),
     }
   }))
 }
