@@ -52,7 +52,8 @@ for (const era of ERAS) {
     })
 
     test('a leader that exits first stays a zombie: the process is dead with its last thread', async () => {
-      const result = await run(image([{ threads: [thread('parent', [0], fork(0, 'leader', [1]), wait(), mark('waited'))] }],
+      const parent = thread('parent', [0], fork(0, 'leader', [1]), wait(), mark('waited'))
+      const result = await run(image([{ threads: [parent] }],
         { children: [program('leader', clone(1, 'thread', [1])), program('thread', compute(80_000))] }), era)
       expect(story(result)).toEqual(['leader exits', 'thread exits', 'waited', 'parent exits'])
       const dead = result.events.flatMap(event => event.name === 'sched_process_exit' ? [event.fields.groupDead] : [])
@@ -213,7 +214,8 @@ for (const era of ERAS) {
       // MAP_POPULATE takes what there is and keeps quiet about the rest.
       const result = await runWithoutLeaks(testConfig({ memoryBytes: 32 * 2 ** 20 }, { era }), one([[compute(10)]],
         mmap(1, 1), touch(area(1), 'write'), mmap(0, 8000, { populate: true }),
-        { ...fork(0, 'child'), expectError: 'ENOMEM' }, munmap(area(0, 0, 3)), { ...fork(0, 'child'), expectError: 'ENOMEM' },
+        { ...fork(0, 'child'), expectError: 'ENOMEM' },
+        munmap(area(0, 0, 3)), { ...fork(0, 'child'), expectError: 'ENOMEM' },
         munmap(area(0)), fork(0, 'child'), wait()))
       expect(errors(result)).toEqual([])
     })
@@ -227,7 +229,8 @@ for (const era of ERAS) {
             mprotect(area(0), PROT_READ)),
           thread('other', [1], spin(0), touch(area(0), 'read'), irqsOff(stretch), compute(1)),
         ] }]), era)
-        return events.flatMap(event => event.name === 'flush_done' && event.comm === 'main' ? [event.fields.cycles] : [])[0]!
+        return events.flatMap(event =>
+          event.name === 'flush_done' && event.comm === 'main' ? [event.fields.cycles] : [])[0]!
       }
       const [short, long, longer] = [await cycles(1), await cycles(60_000), await cycles(70_000)]
       expect(long).toBeGreaterThan(short + 40_000)

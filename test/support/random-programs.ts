@@ -99,7 +99,8 @@ const cpuSet = (cpus: number): fc.Arbitrary<number[]> =>
 
 /** One process: the first thread maps and raises a flag, the others poll it, then everybody works. */
 function process(cpus: number, index: number): fc.Arbitrary<ProcessSpec> {
-  return fc.array(fc.record({ steps: body(cpus), cpus: cpuSet(cpus), late: fc.boolean() }), { minLength: 1, maxLength: 3 })
+  const thread = fc.record({ steps: body(cpus), cpus: cpuSet(cpus), late: fc.boolean() })
+  return fc.array(thread, { minLength: 1, maxLength: 3 })
     .map(threads => ({
       threads: threads.map((thread, i) => ({
         comm: `p${index}t${i}`,
