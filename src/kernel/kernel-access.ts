@@ -9,7 +9,7 @@
 import { ACCESS_READ, ACCESS_WRITE } from './abi.js'
 import type { KernelTouchInstruction } from './abi.js'
 import type { KernelCpu } from './cpu.js'
-import { doExit } from './fork.js'
+import { doExit } from './exit.js'
 import type { KernelOp } from './kernel-op.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
