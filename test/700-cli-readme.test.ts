@@ -13,9 +13,9 @@ const SESSIONS = Array.from(README.matchAll(/^```console\n\$ (.+)\n([^]*?)^```$/
 }))
 
 describe('the README', () => {
-  test('shows a run, an explanation and a replay', () => {
+  test('shows a run, an explanation, a replay and an exploration', () => {
     const names = SESSIONS.map(({ command }) => command.slice(PREFIX.length).split(' ')[0])
-    expect(names).toEqual(['run', 'explain', 'replay'])
+    expect(names).toEqual(['run', 'explain', 'replay', 'explore'])
   })
 
   for (const { command, output } of SESSIONS) {

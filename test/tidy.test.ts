@@ -30,7 +30,9 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'machine/costs', 'machine/geometry', 'machine/presets', 'base',
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
-  study: ['engine', 'scenario', 'trace', 'base'],
+  study: [
+    'engine', 'scenario', 'trace', 'base', 'kernel/abi', 'kernel/bugs', 'kernel/config', 'kernel/perturbation', 'machine/costs',
+  ],
   cli: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base', 'index'],
   index: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base'],
   workers: ['engine', 'study', 'base'],

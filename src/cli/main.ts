@@ -25,6 +25,10 @@ const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare the trace of every scenario with its golden trace',
     load: async () => (await import('./test.js')).testCommand(),
   },
+  explore: {
+    description: 'run a scenario under many timings with the invariants on',
+    load: async () => (await import('./explore.js')).exploreCommand(),
+  },
   diff: {
     description: 'compare two traces: what happened in one and not in the other, and what it cost',
     load: async () => (await import('./diff.js')).diffCommand(),

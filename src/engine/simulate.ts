@@ -24,6 +24,8 @@ export interface SimulateOptions {
   check?: boolean
   /** Stop before the first step at or after this cycle. */
   untilCycle?: number
+  /** The run rejects with EngineError after so many steps; not for the threads engine. */
+  stepLimit?: number
   /** Stops the run; it then rejects with EngineError. */
   signal?: AbortSignal
   /** Called every now and then with the cycle that the run has reached. */
@@ -49,6 +51,11 @@ export interface FinishedRun {
 const STEPS_PER_SLICE = 64
 const SLICE_MS = 20
 const PROGRESS_MS = 100
+
+/** A run that did not end within its `stepLimit`. */
+export class StepLimitError extends EngineError {
+  override name = 'StepLimitError'
+}
 
 /** Runs `image` on `config`. Rejects with UserError (the configuration is impossible) or EngineError. */
 export async function simulate(
@@ -98,6 +105,9 @@ async function runSlices(simulation: Simulation, options: SimulateOptions): Prom
     while (performance.now() < pauseAt) if (simulation.run(STEPS_PER_SLICE) !== 'running') return
     options.onProgress?.(simulation.cycle)
     await nextTurn()
+    if (simulation.events >= (options.stepLimit ?? Infinity)) {
+      throw new StepLimitError(`the run did not end within ${options.stepLimit} steps`)
+    }
     if (options.signal?.aborted === true) throw new EngineError('the run was interrupted')
   }
 }

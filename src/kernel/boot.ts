@@ -22,6 +22,7 @@ import { newFrame } from './kernel-op.js'
 import { kernelLayout, pa } from './layout.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
 import { makePageCache } from './page-cache.js'
+import { Perturber } from './perturbation.js'
 import { POLICIES } from './policies.js'
 import { makeSwapArea } from './swap.js'
 import { idleLoop } from './sched.js'
@@ -48,7 +49,8 @@ export function bootKernel(
   releaseMemory(config, frames, geometry.pageShift, layout.textOffset, layout.textBytes + layout.dataBytes)
   const root = frames.allocate(0, 0, FRAME_TABLE)
   platform.mem.zeroFrame(root)
-  const initMm = makeMm({ costs, config }, -1, 1, root)
+  const perturber = config.perturbation === undefined ? undefined : new Perturber(config.perturbation, cpus)
+  const initMm = makeMm({ costs, config, perturber }, -1, 1, root)
   initMm.mmUsers = 2
   initMm.mmCount = 1 + cpus
   const counters = Object.fromEntries(Object.keys(KERNEL_COUNTERS).map(name => [name, 0]))
@@ -80,6 +82,7 @@ export function bootKernel(
     bugs: new Set(config.kernel.bugs),
     storeBuffer: [],
     speculation: { steps: 0 },
+    perturber,
     rcuTables: [],
     deferredFrees: [],
     processTgids: [],

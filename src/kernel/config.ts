@@ -3,6 +3,7 @@
 
 import type { MachineConfig } from '../machine/config.js'
 import type { BugName } from './bugs.js'
+import type { PerturbationConfig } from './perturbation.js'
 
 export const KERNEL_ERAS = ['linux-4.6', 'linux-6.x'] as const
 export type KernelEra = (typeof KERNEL_ERAS)[number]
@@ -42,4 +43,6 @@ export interface SimulationConfig {
   machine: MachineConfig
   kernel: KernelConfig
   seed: number
+  /** Other timing than the prices say (perturbation.ts); undefined: exactly what they say. */
+  perturbation?: PerturbationConfig
 }

@@ -50,11 +50,12 @@ export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
 }
 
 /** The structure alone. */
-export function makeMm(k: { costs: KernelState['costs']; config: KernelState['config'] },
+export function makeMm(k: Pick<KernelState, 'costs' | 'config' | 'perturber'>,
   slot: number, ctxId: number, pgdPfn: number): Mm {
   return {
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
-    nextTrimCycle: 0, vmas: new VmaList(), unlinking: [], mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock),
+    nextTrimCycle: 0, vmas: new VmaList(), unlinking: [],
+    mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock, k.perturber),
     pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, swapPages: 0, tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }

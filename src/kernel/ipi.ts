@@ -173,7 +173,8 @@ function postInterrupt(
 /** From the send to the arrival: at least one cycle, so that no CPU is interrupted in the cycle of the cause. */
 export function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
   const hops = Math.abs(from.socket - to.socket)
-  return Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
+  const cycles = Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
+  return k.perturber === undefined ? cycles : k.perturber.wire(cycles)
 }
 
 /** Fetching a cache line that `to` has written. */

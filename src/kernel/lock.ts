@@ -9,6 +9,7 @@ import { assert } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
 import { WAIT, wakeFrame } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
+import type { Perturber } from './perturbation.js'
 
 interface Waiter {
   cpu: KernelCpu
@@ -23,11 +24,16 @@ export class Lock {
   readonly #waiters: Waiter[] = []
   readonly #name: string
   readonly #cycles: number
+  readonly #perturber: Perturber | undefined
 
-  /** `cycles` is the price of an uncontended acquisition. */
-  constructor(name: string, cycles: number) {
+  /**
+   * `cycles` is the price of an uncontended acquisition. With a perturber the lock is not fair: any waiter may be
+   * next, as with mmap_lock in Linux, which running tasks steal (rwsem_optimistic_spin).
+   */
+  constructor(name: string, cycles: number, perturber?: Perturber) {
     this.#name = name
     this.#cycles = cycles
+    this.#perturber = perturber
   }
 
   get isHeld(): boolean {
@@ -81,10 +87,11 @@ export class Lock {
 
   #admit(releaser: KernelCpu): void {
     for (;;) {
-      const next = this.#waiters[0]
+      const at = this.#perturber?.waiter(this.#waiters.length) ?? 0
+      const next = this.#waiters[at]
       if (next === undefined) return
       if (next.exclusive ? this.isHeld : this.#writer) return
-      this.#waiters.shift()
+      this.#waiters.splice(at, 1)
       this.#take(next.exclusive)
       // At the earliest one cycle later on another CPU, so that the order (cycle, cpu) stays total.
       wakeFrame(next.frame, releaser.now + 1)

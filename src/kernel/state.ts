@@ -21,6 +21,7 @@ import type { Mm } from './mm.js'
 import type { KernelObserver } from './observer.js'
 import type { PageCache } from './page-cache.js'
 import type { PageLocks } from './page-lock.js'
+import type { Perturber } from './perturbation.js'
 import type { Rmap } from './rmap.js'
 import type { BufferedStore } from './store-buffer.js'
 import type { SwapArea } from './swap.js'
@@ -117,6 +118,8 @@ export interface KernelState {
   readonly speculation: { steps: number }
   /** Frames and tables that the policy keeps until it has flushed. */
   readonly deferredFrees: DeferredFree[]
+  /** Undefined: everything takes what it costs. */
+  readonly perturber: Perturber | undefined
   /** Freed page tables that a lockless walker may still read, and the CPUs that they wait for. */
   readonly rcuTables: { readonly pfn: number; readonly waitFor: Set<number> }[]
   /** Thread group of each process of the image. */

@@ -119,7 +119,7 @@ function run(k: KernelState, cpu: KernelCpu): void {
     const value = result.value
     if (value > 0) {
       assert(Number.isInteger(value), `a price of ${value} cycles is not whole`)
-      frame.resumeAt = cpu.now + value
+      frame.resumeAt = cpu.now + (k.perturber === undefined ? value : k.perturber.step(cpu.id, value))
       return
     }
     switch (value) {

@@ -175,7 +175,7 @@ function compileKernel(
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     physBase,
-    bugs: compileBugs(source, bugs ?? [], era),
+    bugs: overrides.bugs === undefined ? compileBugs(source, bugs ?? [], era) : chosenBugs(source, overrides.bugs, era),
     speculation: options.speculation ?? false,
   }
 }
@@ -186,6 +186,16 @@ function compileBugs(source: YamlSource, bugs: readonly BugName[], era: KernelEr
     const { eras }: Bug = BUGS[name]
     if (eras.includes(era)) continue
     throw source.error(`bug "${name}" is not one of ${era}`, ['bugs', index], [`use kernel: ${eras.join(' or ')}`])
+  }
+  return [...new Set(bugs)]
+}
+
+/** The same for bugs that the command line chose: there the kernel is what stands in the file. */
+function chosenBugs(source: YamlSource, bugs: readonly BugName[], era: KernelEra): readonly BugName[] {
+  for (const name of bugs) {
+    const { eras }: Bug = BUGS[name]
+    if (eras.includes(era)) continue
+    throw source.error(`bug "${name}" is not one of ${era}`, ['kernel'], [`use kernel: ${eras.join(' or ')}`])
   }
   return [...new Set(bugs)]
 }

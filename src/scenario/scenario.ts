@@ -3,6 +3,7 @@
 
 import type { SourcePosition } from '../base/errors.js'
 import type { ProgramImage, TraceRecords } from '../kernel/abi.js'
+import type { BugName } from '../kernel/bugs.js'
 import type { KernelEra, SimulationConfig } from '../kernel/config.js'
 import type { Expectation } from './expect.js'
 
@@ -33,6 +34,8 @@ export interface ScenarioOverrides {
   era?: KernelEra
   /** A shootdown policy; without an era it brings its own. */
   policy?: string
+  /** Bugs of the catalogue, instead of those of the scenario. */
+  bugs?: readonly BugName[]
   /** Events, their fields and values, to check `expect:` against; without it events are taken as written. */
   events?: EventVocabulary
 }

@@ -1,0 +1,133 @@
+// What `shootdown explore` prints: how many timings were run, the failures, and the command that shows
+// each of them again. No host time stands in it: the same search prints the same text.
+
+import type { Failure } from '../study/explore.js'
+import { PERTURBATION_KINDS } from '../study/perturb.js'
+import type { SearchResult } from '../study/seed-search.js'
+import type { ShrunkFailure } from '../study/shrink.js'
+import type { ExploreFlags } from './explore.js'
+import { counted, grouped } from './text-table.js'
+
+export interface ExploreReport {
+  file: string
+  flags: ExploreFlags
+  /** Seeds that were to be run. */
+  count: number
+  result: SearchResult
+  /** The first failure, made smaller. */
+  shrunk: ShrunkFailure | undefined
+}
+
+/** Failures of one name, in the order of their seeds. */
+interface FailureGroup {
+  name: string
+  first: Failure
+  seeds: number[]
+}
+
+/** Text for people. */
+export function exploreText(report: ExploreReport): string {
+  const { file, flags, count, result } = report
+  const groups = groupsOf(result.failures)
+  const stopped = result.isComplete ? '' : ` of ${grouped(count)}`
+  const head = flags.seed === undefined
+    ? `${file}: ${grouped(result.runs)}${stopped} seeds run, ${failuresText(groups)}`
+    : `${file}: seed ${flags.seed}: ${failuresText(groups)}`
+  const lines = [head]
+  for (const group of groups) lines.push('', ...groupLines(report, group))
+  if (report.shrunk !== undefined) lines.push('', ...shrunkLines(report, report.shrunk))
+  return `${lines.join('\n').trimEnd()}\n`
+}
+
+/** The same as one JSON object. */
+export function exploreJson(report: ExploreReport): string {
+  const { file, count, result } = report
+  const failures = result.failures.map(failure => ({ ...failure, command: commandFor(report, failure.seed) }))
+  const { runs, isComplete } = result
+  const shrunk = report.shrunk === undefined ? undefined : {
+    scenario: shrunkFile(report, report.shrunk), command: shrunkCommand(report, report.shrunk),
+    seed: report.shrunk.failure.seed, operations: report.shrunk.operations,
+    operationsBefore: report.shrunk.operationsBefore, runs: report.shrunk.runs, isMinimal: report.shrunk.isMinimal,
+  }
+  return `${JSON.stringify({ file, seeds: count, runs, isComplete, failures, shrunk }, undefined, 2)}\n`
+}
+
+/** The shrunk scenario as a file that explains itself. */
+export function shrunkFile(report: ExploreReport, shrunk: ShrunkFailure): string {
+  const { failure, text } = shrunk
+  const comments = [
+    `Shrunk from a failure of ${commandFor(report, report.result.failures[0]!.seed)}`,
+    `It fails with: ${shrunkCommand(report, shrunk)}`,
+    ...failure.message.split('\n'),
+  ]
+  return `${comments.map(line => `# ${line}`.trimEnd()).join('\n')}\n${text}`
+}
+
+function shrunkLines(report: ExploreReport, shrunk: ShrunkFailure): string[] {
+  const { operations, operationsBefore, runs, isMinimal } = shrunk
+  return [
+    `shrunk to ${counted(operations, 'operation')} from ${grouped(operationsBefore)} in ${counted(runs, 'run')}`
+    + (isMinimal ? '' : ' (there was no time to look for less)'),
+    shrunkFile(report, shrunk).trimEnd(),
+    ...(report.flags.output === undefined ? ['', '--output FILE keeps it'] : []),
+  ]
+}
+
+function shrunkCommand({ flags: { output = 'FILE' } }: ExploreReport, { failure, kinds }: ShrunkFailure): string {
+  const file = output === 'FILE' ? output : shellWord(output)
+  if (failure.seed === 0) return `shootdown run ${file} --check`
+  return commandFor({ file: output, flags: { expect: failure.kind === 'expectation', perturb: kinds } }, failure.seed)
+}
+
+/** What to type to see the failure of `seed` again. */
+export function commandFor({ file, flags }: {
+  file: string
+  flags: Pick<ExploreFlags, 'bugs' | 'policy' | 'era' | 'cpus' | 'perturb' | 'expect'>
+}, seed: number): string {
+  const { bugs, policy, era, cpus, perturb, expect } = flags
+  return [
+    'shootdown explore', shellWord(file), `--seed ${seed}`,
+    ...(bugs === undefined ? [] : [`--bugs ${bugs.join(',')}`]),
+    ...(policy === undefined ? [] : [`--policy ${policy}`]),
+    ...(era === undefined ? [] : [`--era ${era}`]),
+    ...(cpus === undefined ? [] : [`--cpus ${cpus}`]),
+    ...(perturb === undefined || perturb.length === PERTURBATION_KINDS.length ? [] : [`--perturb ${perturb.join(',')}`]),
+    ...(expect ? [] : ['--no-expect']),
+  ].join(' ')
+}
+
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
+function groupsOf(failures: readonly Failure[]): FailureGroup[] {
+  const groups = new Map<string, FailureGroup>()
+  for (const failure of failures) {
+    const group = groups.get(failure.name)
+    if (group === undefined) groups.set(failure.name, { name: failure.name, first: failure, seeds: [failure.seed] })
+    else group.seeds.push(failure.seed)
+  }
+  return [...groups.values()]
+}
+
+function failuresText(groups: readonly FailureGroup[]): string {
+  if (groups.length === 0) return 'nothing failed'
+  return groups.map(({ first, seeds }) => (seeds.length === 1 ? nameOf(first) : `${nameOf(first)} ${seeds.length} times`))
+    .join(', ')
+}
+
+function groupLines(report: ExploreReport, { first, seeds }: FailureGroup): string[] {
+  const others = seeds.length === 1 ? '' : ` (and ${counted(seeds.length - 1, 'other seed')})`
+  return [`seed ${first.seed}${others}: ${nameOf(first)}`, first.message,
+    `again: ${commandFor(report, first.seed)}`]
+}
+
+function nameOf({ kind, name }: Failure): string {
+  switch (kind) {
+    case 'invariant': return `invariant ${name} does not hold`
+    case 'assertion': return 'the simulator failed (our bug)'
+    case 'stall': return 'nothing moves any more'
+    case 'endless': return 'the run does not end'
+    case 'expectation': return 'an expectation does not hold'
+  }
+}

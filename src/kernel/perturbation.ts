@@ -1,0 +1,97 @@
+// Perturbed timing: the same machine and the same programs, but every duration that no manual fixes is
+// another one. A run stays a pure function of its configuration: what a step takes is drawn from
+// the perturbation's seed and the number of the draw, and draws are made only where a kernel does a
+// step, which happens in the same order in every engine.
+//
+// Every perturbed run is a legal one. Steps only become longer (an SMI, a hypervisor that runs somebody
+// else), interrupts arrive later, a store stays in its buffer for longer, a lock goes to another of
+// its waiters. Which of two events comes first may therefore change, also of two in the same
+// cycle; that a cause comes a cycle before its effect on another CPU does not.
+//
+// Not here: what can be changed before a run starts (prices, pauses in programs, placement): study/perturb.ts.
+
+import { createRandom, hash32 } from '../base/prng.js'
+
+/** What a kernel perturbs while it runs. */
+export const RUN_PERTURBATIONS = ['steps', 'stalls', 'interrupts', 'locks', 'stores'] as const
+export type RunPerturbation = (typeof RUN_PERTURBATIONS)[number]
+
+export interface PerturbationConfig {
+  seed: number
+  kinds: readonly RunPerturbation[]
+}
+
+/** Strides of the draws of one seed. Zeroes are common: a seed that perturbs one thing shows its bugs best. */
+const JITTER_PERCENT = [0, 0, 5, 50, 200]
+const SLOWER_CPU = [1, 1, 1, 3, 10]
+const STALL_ONE_IN = [0, 6, 20, 60, 200]
+const LONGEST_STALL = [300, 3000, 30_000, 100_000]
+const LONGEST_WIRE = [0, 0, 1000, 10_000, 50_000]
+const LONGEST_STORE = [0, 300, 3000, 30_000]
+
+export class Perturber {
+  readonly #seed: number
+  #draws = 0
+  readonly #jitterPercent: number
+  readonly #slowCpu: number
+  readonly #slowFactor: number
+  readonly #stallOneIn: number
+  readonly #longestStall: number
+  readonly #longestWire: number
+  readonly #longestStore: number
+  readonly #picksWaiters: boolean
+
+  constructor({ seed, kinds }: PerturbationConfig, cpus: number) {
+    const random = createRandom(seed, 'perturbed run')
+    // Drawn whether its kind is on or not, so that leaving one kind out changes none of the others.
+    const drawn = (kind: RunPerturbation, choices: readonly number[], off = 0): number => {
+      const choice = choices[random.nextInt(choices.length)]!
+      return kinds.includes(kind) ? choice : off
+    }
+    this.#seed = hash32(seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0)
+    this.#jitterPercent = drawn('steps', JITTER_PERCENT)
+    this.#slowFactor = drawn('steps', SLOWER_CPU, 1)
+    this.#slowCpu = random.nextInt(cpus)
+    this.#stallOneIn = drawn('stalls', STALL_ONE_IN)
+    this.#longestStall = drawn('stalls', LONGEST_STALL)
+    this.#longestWire = drawn('interrupts', LONGEST_WIRE)
+    this.#longestStore = drawn('stores', LONGEST_STORE)
+    this.#picksWaiters = drawn('locks', [0, 1]) === 1
+  }
+
+  /** How long a step of `cycles` on `cpu` takes. */
+  step(cpu: number, cycles: number): number {
+    let taken = cpu === this.#slowCpu ? cycles * this.#slowFactor : cycles
+    if (this.#jitterPercent > 0) {
+      taken += Math.floor(cycles * this.#jitterPercent * this.#draw() / 2 ** 32 / 100)
+      // The last cycle decides between events that would come together.
+      if (this.#draw() < 2 ** 30) taken += 1
+    }
+    if (this.#stallOneIn > 0 && this.#draw() % this.#stallOneIn === 0) taken += this.#logUniform(this.#longestStall)
+    return taken
+  }
+
+  /** How long an interrupt of `cycles` is on its way. */
+  wire(cycles: number): number {
+    return this.#longestWire === 0 ? cycles : cycles + this.#logUniform(this.#longestWire)
+  }
+
+  /** How long a store that takes `cycles` to be seen stays in its buffer. */
+  store(cycles: number): number {
+    return this.#longestStore === 0 ? cycles : cycles + this.#logUniform(this.#longestStore)
+  }
+
+  /** Which of `waiters` gets a lock next: the first is the one that asked first. */
+  waiter(waiters: number): number {
+    return this.#picksWaiters && waiters > 1 ? this.#draw() % waiters : 0
+  }
+
+  #draw(): number {
+    return hash32(this.#seed, this.#draws++)
+  }
+
+  /** 1 to `longest`; each power of two is as likely as the next. */
+  #logUniform(longest: number): number {
+    return Math.max(1, Math.floor(longest ** (this.#draw() / 2 ** 32)))
+  }
+}
