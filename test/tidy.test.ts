@@ -31,7 +31,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
   study: [
-    'engine', 'scenario', 'trace', 'base', 'kernel/abi', 'kernel/bugs', 'kernel/config', 'kernel/perturbation', 'machine/costs',
+    'engine', 'scenario', 'trace', 'base', 'kernel/abi', 'kernel/bugs', 'kernel/config', 'kernel/perturbation',
+    'machine/costs',
   ],
   cli: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base', 'index'],
   index: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base'],

@@ -79,19 +79,20 @@ function shrunkCommand({ flags: { output = 'FILE' } }: ExploreReport, { failure,
   return commandFor({ file: output, flags: { expect: failure.kind === 'expectation', perturb: kinds } }, failure.seed)
 }
 
-/** What to type to see the failure of `seed` again. */
+/** What to type to see the failure of `seed` again; without a seed, up to where the way to it is named. */
 export function commandFor({ file, flags }: {
   file: string
   flags: Pick<ExploreFlags, 'bugs' | 'policy' | 'era' | 'cpus' | 'perturb' | 'expect'>
-}, seed: number): string {
+}, seed: number | undefined): string {
   const { bugs, policy, era, cpus, perturb, expect } = flags
+  const isEverything = perturb === undefined || perturb.length === PERTURBATION_KINDS.length
   return [
-    'shootdown explore', shellWord(file), `--seed ${seed}`,
+    'shootdown explore', shellWord(file), ...(seed === undefined ? [] : [`--seed ${seed}`]),
     ...(bugs === undefined ? [] : [`--bugs ${bugs.join(',')}`]),
     ...(policy === undefined ? [] : [`--policy ${policy}`]),
     ...(era === undefined ? [] : [`--era ${era}`]),
     ...(cpus === undefined ? [] : [`--cpus ${cpus}`]),
-    ...(perturb === undefined || perturb.length === PERTURBATION_KINDS.length ? [] : [`--perturb ${perturb.join(',')}`]),
+    ...(isEverything ? [] : [`--perturb ${perturb.join(',')}`]),
     ...(expect ? [] : ['--no-expect']),
   ].join(' ')
 }
@@ -112,8 +113,8 @@ function groupsOf(failures: readonly Failure[]): FailureGroup[] {
 
 function failuresText(groups: readonly FailureGroup[]): string {
   if (groups.length === 0) return 'nothing failed'
-  return groups.map(({ first, seeds }) => (seeds.length === 1 ? nameOf(first) : `${nameOf(first)} ${seeds.length} times`))
-    .join(', ')
+  const times = ({ seeds }: FailureGroup): string => (seeds.length === 1 ? '' : ` ${seeds.length} times`)
+  return groups.map(group => nameOf(group.first) + times(group)).join(', ')
 }
 
 function groupLines(report: ExploreReport, { first, seeds }: FailureGroup): string[] {

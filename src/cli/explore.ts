@@ -14,12 +14,15 @@ import type { Scenario } from '../scenario/scenario.js'
 import { MAX_CPUS } from '../scenario/schema-operations.js'
 import { nearestName, suggestionLines } from '../scenario/suggest.js'
 import { loadTrace } from '../scenario/trace-file.js'
+import type { OrderOutcome, OrderTask } from '../study/exhaust.js'
 import type { ExploreOutcome, ExploreTask } from '../study/explore.js'
 import { PERTURBATION_KINDS, PERTURBATIONS, type PerturbationKind } from '../study/perturb.js'
 import { searchSeeds } from '../study/seed-search.js'
+import type { RunTask, SeedTask } from '../study/seed-search.js'
 import { canShrink, failingTree, shrink } from '../study/shrink.js'
 import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { EXIT_DIFFERENT } from './errors.js'
+import { runChoices, runExhaustive } from './explore-orders.js'
 import { exploreJson, exploreText, shrunkFile } from './explore-report.js'
 import { interruptible } from './interrupt.js'
 import { refuseToOverwrite } from './keep-inputs.js'
@@ -28,6 +31,7 @@ import { counted, grouped } from './text-table.js'
 
 const DEFAULT_SEEDS = 1000
 const MAX_SEEDS = 10_000_000
+const DEFAULT_MAX_RUNS = 10_000
 const DEFAULT_SHRINK_RUNS = 4000
 
 export interface ExploreFlags {
@@ -41,6 +45,10 @@ export interface ExploreFlags {
   perturb?: readonly PerturbationKind[]
   expect: boolean
   keepGoing?: boolean
+  exhaustive?: boolean
+  maxRuns: number
+  depth?: number
+  choices?: string
   shrink: boolean
   shrinkRuns: number
   output?: string
@@ -65,6 +73,10 @@ export function exploreCommand(): Command {
       list('kind of perturbation', PERTURBATION_KINDS))
     .option('--no-expect', 'a failed expectation is no failure: counts may depend on timing')
     .option('--keep-going', 'do not stop at the first failure')
+    .option('--exhaustive', 'run every order of steps instead: for small programs')
+    .option('--max-runs <n>', 'stop an exhaustive search after so many runs', whole(1, MAX_SEEDS), DEFAULT_MAX_RUNS)
+    .option('--depth <d>', 'let an exhaustive search choose at the first so many decisions only', whole(1, MAX_SEEDS))
+    .option('--choices <list>', 'the run in which these decisions were chosen, as an exhaustive search prints them')
     .option('--no-shrink', 'do not look for a smaller scenario that fails in the same way')
     .option('--shrink-runs <n>', 'runs to spend on that', whole(1, MAX_SEEDS), DEFAULT_SHRINK_RUNS)
     .option('--output <file>', 'write the shrunk scenario to a file')
@@ -78,52 +90,34 @@ ${Object.entries(PERTURBATIONS).map(([kind, text]) => `  ${kind.padEnd(12)} ${te
 
 Examples:
   shootdown explore scenarios/tour/06-fork-cow.yaml --seeds 500
-  shootdown explore scenarios/hunt/munmap-reuse.yaml --bugs h06-lazy-cpu-skips-freed-tables`)
+  shootdown explore scenarios/hunt/munmap-and-sleep.yaml --bugs h06-lazy-cpu-skips-freed-tables
+  shootdown explore scenarios/hunt/tables-and-munmap.yaml --exhaustive --depth 8`)
     .action(explore)
 }
 
 async function explore(file: string, flags: ExploreFlags): Promise<void> {
-  const task = await taskFor(file, flags)
-  if (flags.output !== undefined) refuseToOverwrite(flags.output, task.scenario)
-  const pool = new Piscina<ExploreTask, ExploreOutcome>({
+  checkModes(flags)
+  const { task, scenario } = await taskFor(file, flags)
+  if (flags.output !== undefined) refuseToOverwrite(flags.output, scenario)
+  const pool = new Piscina({
     filename: new URL('../../workers/explore.js', import.meta.url).href, minThreads: 0, maxThreads: flags.jobs,
   })
-  const run = async (one: ExploreTask): Promise<ExploreOutcome> => {
+  const run = async (one: unknown, name: string): Promise<unknown> => {
     try {
-      return await pool.run(one)
+      return await pool.run(one, { name })
     } catch (error) {
-      throw new EngineError(`the thread that ran seed ${one.seeds[0]} or one of the next failed: ${error}`)
+      throw new EngineError(`a thread of the exploration failed: ${error instanceof Error ? error.message : error}`)
     }
   }
   await interruptible(() => 'while exploring; what was found until then:', async ({ signal }) => {
     const progress = new Progress()
-    const count = flags.seed === undefined ? flags.seeds : 1
-    const startMs = performance.now()
     try {
-      const result = await searchSeeds(task.task, run, {
-        first: flags.seed ?? 0, count, bail: flags.keepGoing !== true, jobs: flags.jobs, signal,
-        onProgress: (runs, failures) => progress.update(() =>
-          `${grouped(runs)} of ${counted(count, 'seed')}, ${counted(failures.length, 'failure')}, `
-          + timeLeft(startMs, runs, count)),
-      })
-      if (result.refused !== undefined) {
-        throw new UserError(result.refused.message, { file, line: 1, column: 1 }, result.refused.details)
-      }
-      const [failure] = result.failures
-      const shrunk = failure === undefined || !flags.shrink || !canShrink(failure) ? undefined
-        : await shrink({ tree: failingTree(task.task), failure, kinds: task.task.kinds },
-          { ...task.task, seeds: [], bail: true, wanted: '', plainMustPass: false }, run, {
-            maxRuns: flags.shrinkRuns, jobs: flags.jobs, signal,
-            onProgress: (runs, operations) => progress.update(() =>
-              `shrinking: ${grouped(runs)} runs, ${counted(operations, 'operation')} left`),
-          })
-      progress.done()
-      const report = { file, flags, count, result, shrunk }
-      if (flags.output !== undefined && shrunk !== undefined) {
-        writeFileAtomic(flags.output, write => write(shrunkFile(report, shrunk)))
-      }
-      process.stdout.write(flags.json ? exploreJson(report) : exploreText(report))
-      if (!signal.aborted && result.failures.length > 0) process.exitCode = EXIT_DIFFERENT
+      const context = { file, flags, task, progress, signal }
+      const runOrders = (one: OrderTask): Promise<OrderOutcome> => run(one, 'orders') as Promise<OrderOutcome>
+      const runSeeds = (one: ExploreTask): Promise<ExploreOutcome> => run(one, 'default') as Promise<ExploreOutcome>
+      if (flags.choices !== undefined) await runChoices({ ...context, run: runOrders })
+      else if (flags.exhaustive) await runExhaustive({ ...context, run: runOrders })
+      else await exploreSeeds({ ...context, run: runSeeds })
     } finally {
       progress.done()
       await pool.destroy()
@@ -131,9 +125,56 @@ async function explore(file: string, flags: ExploreFlags): Promise<void> {
   })
 }
 
+/** Seeds perturb timing, choices decide it: one at a time. */
+function checkModes({ exhaustive, choices, seed, depth }: ExploreFlags): void {
+  const modes = Object.entries({ '--exhaustive': exhaustive, '--choices': choices, '--seed': seed })
+    .flatMap(([name, value]) => (value === undefined ? [] : [name]))
+  if (modes.length > 1) throw new UserError(`${modes.join(' and ')} exclude each other`)
+  if (depth !== undefined && exhaustive === undefined) throw new UserError('--depth belongs to --exhaustive')
+}
+
+interface SeedContext {
+  file: string
+  flags: ExploreFlags
+  task: SeedTask
+  run: RunTask<ExploreTask, ExploreOutcome>
+  progress: Progress
+  signal: AbortSignal
+}
+
+/** Runs seeds, shrinks the first failure, reports. */
+async function exploreSeeds({ file, flags, task, run, progress, signal }: SeedContext): Promise<void> {
+  const count = flags.seed === undefined ? flags.seeds : 1
+  const startMs = performance.now()
+  const result = await searchSeeds(task, run, {
+    first: flags.seed ?? 0, count, bail: flags.keepGoing !== true, jobs: flags.jobs, signal,
+    onProgress: (runs, failures) => progress.update(() =>
+      `${grouped(runs)} of ${counted(count, 'seed')}, ${counted(failures.length, 'failure')}, `
+      + timeLeft(startMs, runs, count)),
+  })
+  if (result.refused !== undefined) {
+    throw new UserError(result.refused.message, { file, line: 1, column: 1 }, result.refused.details)
+  }
+  const [failure] = result.failures
+  const shrunk = failure === undefined || !flags.shrink || !canShrink(failure) ? undefined
+    : await shrink({ tree: failingTree(task), failure, kinds: task.kinds },
+      { ...task, seeds: [], bail: true, wanted: '', plainMustPass: false }, run, {
+        maxRuns: flags.shrinkRuns, jobs: flags.jobs, signal,
+        onProgress: (runs, operations) => progress.update(() =>
+          `shrinking: ${grouped(runs)} runs, ${counted(operations, 'operation')} left`),
+      })
+  progress.done()
+  const report = { file, flags, count, result, shrunk }
+  if (flags.output !== undefined && shrunk !== undefined) {
+    writeFileAtomic(flags.output, write => write(shrunkFile(report, shrunk)))
+  }
+  process.stdout.write(flags.json ? exploreJson(report) : exploreText(report))
+  if (!signal.aborted && failure !== undefined) process.exitCode = EXIT_DIFFERENT
+}
+
 /** Reads and checks the scenario here, so that every mistake in it has its place. */
 async function taskFor(file: string, flags: ExploreFlags): Promise<{
-  task: Omit<ExploreTask, 'seeds' | 'bail' | 'wanted' | 'plainMustPass'>
+  task: SeedTask
   scenario: Scenario
 }> {
   const text = readScenarioText(file)

@@ -3,6 +3,7 @@
 // engines must give the same bytes.
 
 import type { KernelCpu } from '../kernel/cpu.js'
+import type { Mm } from '../kernel/mm.js'
 import type { Core } from './core.js'
 import type { UserSide } from './user-side.js'
 
@@ -33,15 +34,15 @@ export class ReferenceUserSide implements UserSide {
     // The clock says where the core is.
   }
 
-  beforeSharedWrite(): void {
+  beforeSharedWrite(_writer: KernelCpu, _mm: Mm): void {
     // As beforeCommit.
   }
 
-  beforeTlbWrite(): void {
+  beforeTlbWrite(_writer: KernelCpu, _target: KernelCpu): void {
     // As beforeCommit.
   }
 
-  beforeFlagWrite(): void {
+  beforeFlagWrite(_writer: KernelCpu): void {
     // As beforeCommit.
   }
 

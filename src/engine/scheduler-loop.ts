@@ -5,6 +5,8 @@ import { checkEverything, checkInvariants, checkTlbs } from '../inspect/check.js
 import { checkPromises } from '../inspect/check-ranges.js'
 import { checkTrace } from '../inspect/check-trace.js'
 import { watch, watchOf } from '../inspect/watch.js'
+import { ObservedUserSide } from './choices.js'
+import type { ChosenOrder } from './choices.js'
 import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
 import { collectResult } from './result.js'
@@ -30,14 +32,14 @@ const STEPS_PER_SLICE = 100_000
 const STEPS_PER_TLB_CHECK = 64
 
 /** Boots a simulation on the buffers of `setup`. */
-export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulation {
+export function openSimulation(setup: RunSetup, engine: EngineName, order?: ChosenOrder): OpenSimulation {
   const { config, image } = setup
   const { machine } = config
   const shared = openSharedState(stateLayout(machine, image), setup.state)
   const simulation = new Simulation(config, image, shared, setup.memory, kernelCpus => {
     switch (engine) {
       case 'reference':
-        return new ReferenceUserSide()
+        return order === undefined ? new ReferenceUserSide() : new ObservedUserSide(order, kernelCpus)
       case 'inline':
         return new WindowedUserSide(shared, machine.cpus, kernelCpus)
       case 'threads':
@@ -46,6 +48,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName): OpenSimulat
   }, {
     trace: setup.trace,
     untilCycle: setup.untilCycle,
+    ...(order === undefined ? {} : { order }),
     ...(setup.check ? { check: checkRunning, checkEnd } : {}),
   })
   if (setup.check) watch(simulation.kernel)

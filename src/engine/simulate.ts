@@ -6,6 +6,7 @@ import { EngineError } from '../base/errors.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
 import { allocatePhysicalMemory } from '../machine/phys-mem.js'
+import type { ChosenOrder } from './choices.js'
 import { Cluster } from './cluster.js'
 import type { RunSetup } from './protocol.js'
 import { collectResult } from './result.js'
@@ -26,6 +27,8 @@ export interface SimulateOptions {
   untilCycle?: number
   /** The run rejects with EngineError after so many steps; not for the threads engine. */
   stepLimit?: number
+  /** Decides the order of steps; the engine is then the reference engine. */
+  order?: ChosenOrder
   /** Stops the run; it then rejects with EngineError. */
   signal?: AbortSignal
   /** Called every now and then with the cycle that the run has reached. */
@@ -62,7 +65,7 @@ export async function simulate(
   config: SimulationConfig, image: ProgramImage, options: SimulateOptions = {},
 ): Promise<FinishedRun> {
   const setup = prepareRun(config, image, options)
-  const engine = options.engine ?? 'threads'
+  const engine = options.order === undefined ? options.engine ?? 'threads' : 'reference'
   const result = engine === 'threads' ? await runThreads(setup, options) : await runHere(setup, engine, options)
   return { result, memory: setup.memory }
 }
@@ -93,7 +96,7 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
 }
 
 async function runHere(setup: RunSetup, engine: 'reference' | 'inline', options: SimulateOptions): Promise<RunResult> {
-  const { simulation, shared } = openSimulation(setup, engine)
+  const { simulation, shared } = openSimulation(setup, engine, options.order)
   await runSlices(simulation, options)
   return collectResult(simulation, shared)
 }

@@ -17,6 +17,7 @@ import { advanceKernel, describeCpu, enterKernel, interruptUser, isHostStep, nex
 import { generalProtection, pageFault } from '../kernel/traps.js'
 import { EVENT } from '../trace/events.js'
 import { TraceRecorder } from '../trace/recorder.js'
+import type { ChosenOrder } from './choices.js'
 import { END_ACCESS, END_GENERAL_PROTECTION, END_INTERRUPT, END_PAGE_FAULT, END_STEP, END_SYSCALL } from './core.js'
 import { SharedPlatform } from './platform.js'
 import type { SharedState } from './shared-state.js'
@@ -27,6 +28,8 @@ export interface SimulationOptions {
   trace: boolean
   /** Stop before the first step at or after this cycle. */
   untilCycle: number
+  /** Decides the order of steps; only with the reference engine. */
+  order?: ChosenOrder
   /** Called after steps at which the kernel's state may have changed (invariants). */
   check?: (simulation: Simulation) => void
   /** Called once when the run has ended and every core stands still. */
@@ -72,6 +75,7 @@ export class Simulation {
     this.#user.attach(this.platform.cores)
     this.kernel = bootKernel(config, image, this.platform, this.trace)
     cpus = this.kernel.cpus
+    options.order?.attach(cpus, this.platform, shared)
   }
 
   get untilCycle(): number {
@@ -121,15 +125,18 @@ export class Simulation {
   #step(): void {
     const { kernel } = this
     const { cpus } = kernel
+    const { order } = this.#options
     this.#user.prepare(cpus)
     let earliest = Infinity
     let next: KernelCpu | undefined
     for (const cpu of cpus) {
+      if (order?.isHeld(cpu) === true) continue
       const cycle = cpu.inUserMode ? this.#user.cycleOf(cpu) : nextKernelCycle(cpu)
       if (cycle >= earliest) continue
       earliest = cycle
       next = cpu
     }
+    if (order?.putsOff(next, this.cycle) === true) return
     if (next === undefined) {
       this.end = kernel.liveTasks > 0 ? 'stalled' : 'finished'
       return
@@ -148,10 +155,12 @@ export class Simulation {
       this.cycle = earliest
       this.kernelCycle = earliest
       advanceKernel(kernel, next, earliest)
+      order?.done(next, earliest)
       this.#options.check?.(this)
     } else if (this.#user.reached(next)) {
       this.cycle = earliest
       this.#commitUser(next, earliest)
+      order?.done(next, earliest)
       this.#options.check?.(this)
     } else if (this.#nobodyCanSignal()) {
       this.end = 'stalled'

@@ -78,6 +78,8 @@ export class KernelCpu {
   nextInterrupt = Infinity
   /** The next tick that the policy wants; Infinity: none. */
   tickAt = Infinity
+  /** Does no step before this cycle, whatever is due: somebody chose another order (engine/choices.ts). */
+  heldUntil = 0
   /** Interrupts on their way to this CPU. */
   readonly mailbox: Mailbox
   readonly timers: SleepTimer[] = []

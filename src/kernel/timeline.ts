@@ -18,7 +18,7 @@ import { handleInterrupt } from './traps.js'
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
 export function nextKernelCycle(cpu: KernelCpu): number {
-  return Math.min(ownCycle(cpu), interruptCycle(cpu), hostCycle(cpu))
+  return Math.max(Math.min(ownCycle(cpu), interruptCycle(cpu), hostCycle(cpu)), cpu.heldUntil)
 }
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */

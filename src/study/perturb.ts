@@ -98,7 +98,8 @@ function laterStarts(programs: readonly Program[], image: ProgramImage, random: 
   return programs.map((program, index) => {
     const pause = logUniform(random, LONGEST_START)
     if (!initial.has(index) || random.nextInt(3) === 0) return program
-    return inserted(program, at => at === 0 ? { op: 'compute', cycles: pause, source: program.code[0]!.source } : undefined)
+    const { source } = program.code[0]!
+    return inserted(program, at => (at === 0 ? { op: 'compute', cycles: pause, source } : undefined))
   })
 }
 

@@ -7,6 +7,9 @@ import type { ExploreOutcome, ExploreTask, Failure } from './explore.js'
 /** Runs a task somewhere. */
 export type RunTask<Task, Outcome> = (task: Task) => Promise<Outcome>
 
+/** What all seeds of a search have in common. */
+export type SeedTask = Omit<ExploreTask, 'seeds' | 'bail' | 'wanted' | 'plainMustPass'>
+
 export interface SearchOptions {
   first: number
   count: number
@@ -29,7 +32,7 @@ const TASKS_AHEAD = 2
 
 /** Runs seeds [first, first + count) of `task`. Stops early, with what it has, when `signal` aborts. */
 export async function searchSeeds(
-  task: Omit<ExploreTask, 'seeds' | 'bail' | 'wanted' | 'plainMustPass'>, run: RunTask<ExploreTask, ExploreOutcome>, options: SearchOptions,
+  task: SeedTask, run: RunTask<ExploreTask, ExploreOutcome>, options: SearchOptions,
 ): Promise<SearchResult> {
   const { first, count, bail, jobs, signal, onProgress } = options
   const result: SearchResult = { runs: 0, failures: [], isComplete: false }
@@ -38,8 +41,9 @@ export async function searchSeeds(
     const from = first + batch * SEEDS_PER_TASK
     return Array.from({ length: Math.min(SEEDS_PER_TASK, first + count - from) }, (_, index) => from + index)
   }
-  const ordered = inOrder(batches, jobs * TASKS_AHEAD, batch => run({ ...task, seeds: seedsOf(batch), bail, wanted: '', plainMustPass: false }), signal)
-  for await (const outcome of ordered) {
+  const start = (batch: number): Promise<ExploreOutcome> => (
+    run({ ...task, seeds: seedsOf(batch), bail, wanted: '', plainMustPass: false }))
+  for await (const outcome of inOrder(batches, jobs * TASKS_AHEAD, start, signal)) {
     result.runs += outcome.runs
     result.failures.push(...outcome.failures)
     onProgress?.(result.runs, result.failures)

@@ -22,7 +22,9 @@ const OPTIONAL_KEYS = ['expect', 'lookFor', 'question', 'name', 'machine', 'kern
 /** Operations with a program of their own. */
 const CHILD_PROGRAMS = ['fork', 'clone', 'vfork', 'execve']
 /** How long, how often, how much. */
-const NUMBERS = ['times', 'pages', 'passes', 'count', 'entries', 'bytes', 'toPages', 'compute', 'sleep', 'irqsOff', 'nice']
+const NUMBERS = [
+  'times', 'pages', 'passes', 'count', 'entries', 'bytes', 'toPages', 'compute', 'sleep', 'irqsOff', 'nice',
+]
 
 /** Operations of all programs, those inside forks and repetitions included. */
 export function countOperations(tree: Tree): number {
@@ -194,7 +196,8 @@ export function replaced(tree: Tree, path: TreePath, value: Tree): Tree {
 function removed(tree: Tree, path: TreePath): Tree {
   const [step, ...rest] = path
   if (Array.isArray(tree)) {
-    return rest.length === 0 ? tree.toSpliced(step as number, 1) : tree.with(step as number, removed(tree[step as number], rest))
+    const at = step as number
+    return rest.length === 0 ? tree.toSpliced(at, 1) : tree.with(at, removed(tree[at], rest))
   }
   if (!isMap(tree) || !(step! in tree)) return tree
   const { [step!]: value, ...others } = tree

@@ -138,7 +138,8 @@ class Shrinking {
     if (!dependsOnTiming(this.#best.failure) && await this.#firstThatFails([plain]) >= 0) return
     for (let before: FailingRun | undefined; before !== this.#best && this.#mayGoOn();) {
       before = this.#best
-      await this.#firstThatFails(before.kinds.map(kind => ({ tree, kinds: before.kinds.filter(each => each !== kind) })))
+      const { kinds } = before
+      await this.#firstThatFails(kinds.map(kind => ({ tree, kinds: kinds.filter(each => each !== kind) })))
     }
   }
 

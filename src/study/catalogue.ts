@@ -1,0 +1,86 @@
+// Which plain program each bug of the catalogue is looked for in, and the search itself: seeds until
+// the first that fails, orders until the first that fails, and how small the failure becomes.
+//
+// The programs (scenarios/hunt) stretch no price and name no bug; several bugs share one.
+
+import type { BugName } from '../kernel/bugs.js'
+import type { KernelEra } from '../kernel/config.js'
+import { searchOrders } from './exhaust.js'
+import type { OrderOutcome, OrderTask } from './exhaust.js'
+import type { ExploreOutcome, ExploreTask } from './explore.js'
+import { PERTURBATION_KINDS } from './perturb.js'
+import { searchSeeds } from './seed-search.js'
+import type { RunTask } from './seed-search.js'
+import { failingTree, shrink } from './shrink.js'
+
+export interface Hunt {
+  /** File below scenarios/hunt. */
+  file: string
+  era: KernelEra
+}
+
+export const HUNTS: Partial<Record<BugName, Hunt>> = {
+  'h01-mask-bit-in-store-buffer': { file: 'munmap-and-sleep.yaml', era: 'linux-4.6' },
+  'h06-lazy-cpu-skips-freed-tables': { file: 'munmap-and-sleep.yaml', era: 'linux-6.x' },
+  'h07-lazy-ldt-not-reloaded': { file: 'munmap-and-sleep.yaml', era: 'linux-4.6' },
+  'h08-switching-cpu-skipped': { file: 'switch-and-dontneed.yaml', era: 'linux-6.x' },
+  'h09-use-mm-with-interrupts-on': { file: 'kthread-and-munmap.yaml', era: 'linux-4.6' },
+  'h10-device-area-unlinked-before-flush': { file: 'device-and-munmap.yaml', era: 'linux-6.x' },
+  'h12-pae-top-entry-without-full-flush': { file: 'tables-and-munmap.yaml', era: 'linux-6.x' },
+}
+
+export interface HuntLimits {
+  seeds: number
+  orders: number
+  shrinkRuns: number
+  jobs: number
+  signal?: AbortSignal
+}
+
+export interface HuntRunners {
+  seeds: RunTask<ExploreTask, ExploreOutcome>
+  orders: RunTask<OrderTask, OrderOutcome>
+}
+
+export interface HuntResult extends Hunt {
+  bug: BugName
+  /** Seeds run, the failing one included; undefined: none of them failed. */
+  seeds?: number
+  /** Orders run, the failing one included; undefined: none of them failed. */
+  orders?: number
+  invariants: string[]
+  operationsBefore?: number
+  operations?: number
+  /** The shrunk scenario fails under the plain prices. */
+  isPlain?: boolean
+}
+
+/** Looks for one bug. `text` is that of the program, `path` where it stands. */
+export async function hunt(
+  bug: BugName, one: Hunt, { text, path }: { text: string; path: string }, run: HuntRunners, limits: HuntLimits,
+): Promise<HuntResult> {
+  const { jobs, signal } = limits
+  const control = { jobs, ...(signal === undefined ? {} : { signal }) }
+  const overrides = { bugs: [bug], era: one.era }
+  const task = { text, file: path, overrides, kinds: PERTURBATION_KINDS, expectations: true }
+  const result: HuntResult = { bug, ...one, invariants: [] }
+  const names = new Set<string>()
+  const bySeeds = await searchSeeds(task, run.seeds, { first: 0, count: limits.seeds, bail: true, ...control })
+  const [failure] = bySeeds.failures
+  if (failure !== undefined) {
+    names.add(failure.name)
+    const shrunk = await shrink({ tree: failingTree(task), failure, kinds: task.kinds },
+      { ...task, seeds: [], bail: true, wanted: '', plainMustPass: false }, run.seeds,
+      { maxRuns: limits.shrinkRuns, ...control })
+    Object.assign(result, {
+      seeds: bySeeds.runs, operationsBefore: shrunk.operationsBefore, operations: shrunk.operations,
+      isPlain: shrunk.failure.seed === 0,
+    })
+  }
+  const byOrders = await searchOrders(task, run.orders, { maxRuns: limits.orders, depth: Infinity, ...control })
+  if (byOrders.failure !== undefined) {
+    names.add(byOrders.failure.name)
+    result.orders = byOrders.runs
+  }
+  return { ...result, invariants: [...names] }
+}
