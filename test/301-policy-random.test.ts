@@ -7,7 +7,7 @@ import { simulate } from '../src/engine/simulate.js'
 import { POLICY_NAMES } from '../src/kernel/policies.js'
 import { randomRunOf } from './support/random-programs.js'
 
-const RUNS = Number(process.env['POLICY_RUNS'] ?? 12)
+const RUNS = Number(process.env['POLICY_RUNS'] ?? 6)
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 
 describe(`${RUNS} random programs under each policy keep every invariant`, () => {

@@ -41,7 +41,7 @@ describe('munmap', () => {
   test('keeps the addresses as well: the next mmap goes elsewhere', () => {
     const made = benchOf([mmap(3, 4), touch(area(3), 'write'), munmap(area(3)), mmap(4, 4), compute(100_000)])
     untilSaved(made)
-    const { start } = made.k.deferredFrees[0]!
+    const { start } = made.k.deferredFrees[0]!.freed
     made.until(() => made.simulation.platform.areaPages(made.mmOf('main'), 4) > 0)
     expect(made.simulation.platform.areaStart(made.mmOf('main'), 4)).toBe(start - 4)
   })

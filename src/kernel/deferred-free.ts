@@ -6,6 +6,7 @@ import { peekWalk } from '../machine/mmu.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
+import type { PageSpan } from './mmu-gather.js'
 import { putTable } from './pgtable.js'
 import type { KernelState } from './state.js'
 import { vpnHi, vpnLo } from './state.js'
@@ -13,12 +14,12 @@ import type { FlushTlbInfo } from './tlb-policy.js'
 
 export interface DeferredFree {
   readonly mm: Mm
-  /** The addresses that were freed, base pages. */
-  readonly start: number
-  readonly end: number
-  /** The span of what was cleared, table entries included. */
-  readonly clearedStart: number
-  readonly clearedEnd: number
+  /** The addresses that were freed. */
+  readonly freed: PageSpan
+  /** The span of all that was cleared, entries of tables included. */
+  readonly cleared: PageSpan
+  /** What the tables covered: paging caches may still lead there. */
+  readonly tableSpans: readonly PageSpan[]
   /** The flush that is due, with its generation. */
   readonly info: FlushTlbInfo
   readonly pages: readonly number[]
@@ -29,20 +30,32 @@ export interface DeferredFree {
   isOpen: boolean
 }
 
-/** What CPUs may still have of [start, end) goes first. To be called before an empty entry there is filled. */
+/**
+ * What CPUs may still have of [start, end) goes first. To be called before an entry there is filled, of a page or of a
+ * table, in the same step and with what keeps others from clearing it again.
+ */
 export function* settleRange(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
-  if (k.deferredFrees.length > 0 && k.policy.settle !== undefined) yield* k.policy.settle(k, cpu, mm, start, end)
+  while (k.deferredFrees.length > 0 && k.policy.settle !== undefined) {
+    const kept = k.deferredFrees.find(each => each.mm === mm && each.waitFor.size > 0
+      && [each.freed, ...each.tableSpans].some(span => overlaps(span, start, end)))
+    if (kept === undefined) return
+    yield* k.policy.settle(k, cpu, kept)
+  }
 }
 
-/** Something of [start, end) that is kept. */
-export function keptAt(k: KernelState, mm: Mm, start: number, end: number): DeferredFree | undefined {
-  return k.deferredFrees.find(kept => kept.mm === mm && kept.start < end && start < kept.end)
+/** Addresses of [start, end) that are kept. */
+export function keptAt(k: KernelState, mm: Mm, start: number, end: number): PageSpan | undefined {
+  return k.deferredFrees.find(kept => kept.mm === mm && overlaps(kept.freed, start, end))?.freed
+}
+
+function overlaps(span: PageSpan, start: number, end: number): boolean {
+  return span.start < end && start < span.end
 }
 
 /** May `cpu` still reach page `vpn`, which is not mapped, through an entry whose flush is due? */
 export function isDueOn(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): boolean {
   const isDue = k.deferredFrees.some(kept =>
-    kept.mm === mm && kept.waitFor.has(cpu.id) && kept.clearedStart <= vpn && vpn < kept.clearedEnd)
+    kept.mm === mm && kept.waitFor.has(cpu.id) && kept.cleared.start <= vpn && vpn < kept.cleared.end)
   if (!isDue) return false
   const { reason } = peekWalk(k.geometry, k.mem, mm.pgdPfn, vpnHi(k, vpn), vpnLo(k, vpn))
   return reason !== 'ok' && reason !== 'huge'

@@ -56,6 +56,7 @@ export function* faultLocked(
   const level = vma.huge ? hugeLevel(k.geometry) : LEVEL_PTE
   const pages = pagesPerEntry(k.geometry, level)
   const pageVpn = Math.floor(vpn / pages) * pages
+  yield* settleRange(k, cpu, mm, pageVpn, pageVpn + pages)
   if (!allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)

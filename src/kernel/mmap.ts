@@ -59,7 +59,7 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   const start = isCut ? -ERRNO.EINVAL : wanted
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
-    yield* settleRange(k, cpu, mm, start, start + pages)
+    if (keptAt(k, mm, start, start + pages) !== undefined) yield* settleRange(k, cpu, mm, start, start + pages)
     const vma = { vmStart: start, vmEnd: start + pages, ...mappedArea(k, request, pages, unit) }
     fileMapped(k, vma, pages)
     mm.vmas.insert(vma)

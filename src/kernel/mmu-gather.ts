@@ -26,6 +26,12 @@ const BUNDLE_PAGES = 8
 /** MAX_GATHER_BATCH_COUNT is chosen so that about this many pages are freed at once, with preemption off. */
 const PAGES_AT_ONCE = 10_000
 
+/** Base pages [start, end). */
+export interface PageSpan {
+  readonly start: number
+  readonly end: number
+}
+
 export interface MmuGather {
   readonly mm: Mm
   /** The whole address space goes (exit_mmap). */
@@ -40,8 +46,10 @@ export interface MmuGather {
   /** Frames and tables to free after the flush. */
   readonly pages: number[]
   readonly tables: number[]
+  /** What each of the tables covered. */
+  readonly tableSpans: PageSpan[]
   /** The range of a call that only frees memory: the policy may flush it after the call has returned. */
-  deferrable: { readonly start: number; readonly end: number } | undefined
+  deferrable: PageSpan | undefined
 }
 
 /** tlb_gather_mmu() and, with `fullmm`, tlb_gather_mmu_fullmm(). */
@@ -49,7 +57,7 @@ export function gatherMmu(mm: Mm, fullmm: boolean): MmuGather {
   mm.gathersPending += 1
   return {
     mm, fullmm, start: Infinity, end: 0, freedTables: false, stridePages: 0, hugetlb: false, pages: [], tables: [],
-    deferrable: undefined,
+    tableSpans: [], deferrable: undefined,
   }
 }
 
@@ -93,6 +101,7 @@ export function gatherTable(k: KernelState, gather: MmuGather, pfn: number, leve
     gather.stridePages = gather.stridePages === 0 ? pages : Math.min(gather.stridePages, pages)
   }
   gather.tables.push(pfn)
+  gather.tableSpans.push({ start: vpn, end: vpn + pagesPerEntry(k.geometry, level) })
   const listed = tablesAmongPages(k, gather)
   if (listed > 0) return gather.pages.length + listed >= gatherPagesMax(k.geometry)
   return gather.tables.length >= gatherTablesMax(k.geometry)
@@ -128,6 +137,7 @@ export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): Ke
     }
   }
   for (const pfn of gather.tables.splice(0)) freeTable(k, cpu, gather.mm, pfn)
+  gather.tableSpans.length = 0
   if (freed > 0) yield freed * k.costs.freePage
 }
 

@@ -17,7 +17,8 @@
 // no tick, are skipped, or interrupted at once when tables go. A state's memory is freed by the CPU that
 // clears the last bit, where the original waits for a kernel thread. Memory that a driver frees by itself
 // is never lazy. A page that is to be mapped again in a range that somebody has not swept (DONTNEED and
-// a new touch, MAP_FIXED) is settled by interrupts first; the original leaves that to the program.
+// a new touch, MAP_FIXED), or below a table that was freed, is settled by interrupts first; the original
+// leaves that to the program.
 //
 // Simplified: a CPU gets a tick only while there is something for it to sweep, and pays for it as for any
 // interrupt; a sweep that finds nothing costs nothing. Memory that is kept is not available when memory
@@ -25,7 +26,7 @@
 
 import type { KernelCpu } from './cpu.js'
 import type { DeferredFree } from './deferred-free.js'
-import { giveBack, isDueOn, keptAt } from './deferred-free.js'
+import { giveBack, isDueOn } from './deferred-free.js'
 import { beginFlush, endFlush } from './flush-request.js'
 import { publishNextInterrupt, smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
@@ -139,8 +140,9 @@ function saveState(
   const tables = gather.tables.splice(0)
   for (const pfn of tables) unaccountTable(mm, pfn)
   const state: DeferredFree = {
-    mm, start: gather.deferrable?.start ?? start, end: gather.deferrable?.end ?? end, clearedStart: start,
-    clearedEnd: end, info, pages: gather.pages.splice(0), tables, waitFor: new Set(running), isOpen: true,
+    mm, info, freed: gather.deferrable ?? { start, end }, cleared: { start, end },
+    pages: gather.pages.splice(0), tables, tableSpans: gather.tableSpans.splice(0),
+    waitFor: new Set(running), isOpen: true,
   }
   k.deferredFrees.push(state)
   const tick = Math.round(k.costs.frequencyGhz * 1e9 * TICK_SECONDS)
@@ -176,17 +178,13 @@ function* flushState(k: KernelState, cpu: KernelCpu, state: DeferredFree): Kerne
   yield* giveBack(k, cpu, state)
 }
 
-/** What has not been swept in [start, end) is flushed by interrupts, because the range is to be used again. */
-function* settle(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
-  for (;;) {
-    const state = keptAt(k, mm, start, end)
-    if (state === undefined || state.waitFor.size === 0) return
-    k.counters.settledStates += 1
-    if (state.waitFor.has(cpu.id)) {
-      cpu.irqsOff += 1
-      yield* flushState(k, cpu, state)
-      cpu.irqsOff -= 1
-    }
-    yield* smpCallMany(k, cpu, [...state.waitFor], target => flushState(k, target, state), { alwaysSend: false })
+/** Interrupts for who has not swept, because the addresses are to be used again. */
+function* settle(k: KernelState, cpu: KernelCpu, state: DeferredFree): KernelOp {
+  k.counters.settledStates += 1
+  if (state.waitFor.has(cpu.id)) {
+    cpu.irqsOff += 1
+    yield* flushState(k, cpu, state)
+    cpu.irqsOff -= 1
   }
+  yield* smpCallMany(k, cpu, [...state.waitFor], target => flushState(k, target, state), { alwaysSend: false })
 }

@@ -7,6 +7,7 @@
 import type { KernelEra } from './config.js'
 import type { KernelCpu } from './cpu.js'
 import type { CpuMask } from './cpumask.js'
+import type { DeferredFree } from './deferred-free.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import type { MmuGather } from './mmu-gather.js'
@@ -87,8 +88,8 @@ export interface TlbPolicy {
    * k.deferredFrees and returns before all CPUs have flushed. False: it is to be done as usual.
    */
   deferFree?(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp<boolean>
-  /** Pages of [start, end) are about to be mapped anew: what CPUs may still have there goes first. */
-  settle?(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp
+  /** The addresses of what is kept are to be used again: every CPU that it waits for has flushed when this returns. */
+  settle?(k: KernelState, cpu: KernelCpu, kept: DeferredFree): KernelOp
   /** scheduler_tick(), interrupts off: `cpu.tickAt` has come. Sets the next one, Infinity for none. */
   tick?(k: KernelState, cpu: KernelCpu): KernelOp
   /** Prepares a CPU at boot. */
