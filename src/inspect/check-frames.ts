@@ -17,6 +17,7 @@ import { cachePlace } from '../kernel/page-cache.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
 import type { KernelState } from '../kernel/state.js'
 import { isMigrationEntry, isSwapPte, swapValue } from '../kernel/swap-entry.js'
+import { swapCacheSlot } from '../kernel/swap.js'
 import type { TableEntry } from './table-walk.js'
 import { allSlots, forEachEntry } from './table-walk.js'
 import { violated } from './violation.js'
@@ -151,9 +152,11 @@ function checkPage(
   const { mm, vpn, count } = mapping
   const { use, refcount, mapcount } = k.frames
   const cached = cachePlace(k, pfn)
-  const references = count + kept + (cached === undefined ? 0 : 1)
+  const slot = swapCacheSlot(k, pfn)
+  const references = count + kept + (cached === undefined && slot === undefined ? 0 : 1)
   const counts = `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[pfn]}` +
-    (cached === undefined ? '' : `, page ${cached.page} of ${cached.file.name}`)
+    (cached === undefined ? '' : `, page ${cached.page} of ${cached.file.name}`) +
+    (slot === undefined ? '' : `, in the swap cache as slot ${slot}`)
   if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts}`)
   if (count > mapcount[pfn]! || mapcount[pfn]! + references - count > refcount[pfn]!) {
     violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
@@ -164,20 +167,24 @@ function checkPage(
   if (count > 1 && mapping.isWritable && cached === undefined) {
     violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
   }
+  if (slot !== undefined && k.swap.counts[slot]! > 0 && mapping.isWritable) {
+    violated(k, 'I30', { mm, vpn, cycle }, `shared through its swap slot and writable: ${counts}`)
+  }
 }
 
 /** Every slot counts the entries that name it; what neither an entry nor the swap cache knows is free. */
 function checkSwap(k: KernelState, recount: Recount, quiet: boolean, cycle: number | undefined): void {
-  const { slots, counts, cache, freeSlots } = k.swap
+  const { slots, counts, cache, reading, freeSlots } = k.swap
+  if (slots === 0) return
   let used = 0
   for (let slot = 1; slot < slots; slot++) {
     const found = recount.swapped.get(slot) ?? 0
-    if (counts[slot]! > 0 || cache.has(slot)) used += 1
+    if (counts[slot]! > 0 || cache.has(slot) || reading.has(slot)) used += 1
     if (found > counts[slot]! || (quiet && found !== counts[slot])) {
       violated(k, 'I29', { cycle }, `swap slot ${slot} counts ${counts[slot]} entries, the tables have ${found}`)
     }
   }
-  if (slots > 0 && used + freeSlots !== slots - 1) {
+  if (used + freeSlots !== slots - 1) {
     violated(k, 'I29', { cycle }, `${used} of ${slots - 1} swap slots are in use, but ${freeSlots} are free`)
   }
 }
@@ -195,13 +202,20 @@ function checkCached(k: KernelState, recount: Recount, cycle: number | undefined
   }
 }
 
+/** Nobody maps it, but entries that name its slot will find it in the swap cache. */
+function isKeptInSwap(k: KernelState, pfn: number): boolean {
+  const slot = swapCacheSlot(k, pfn)
+  return slot !== undefined && k.frames.refcount[pfn] === 1 && k.swap.counts[slot]! > 0
+}
+
 /** Nothing is under way: every frame that is in use is in some tree, or in the page cache. */
 function checkLeaks(k: KernelState, recount: Recount, cycle: number | undefined): void {
   checkCached(k, recount, cycle)
   const { use, refcount, count } = k.frames
   for (let pfn = 0; pfn < count; pfn++) {
     if (refcount[pfn]! === 0 || recount.kept.has(pfn)) continue
-    if (use[pfn] === FRAME_USER && !recount.pages.has(pfn) && cachePlace(k, pfn) === undefined) {
+    const isCached = cachePlace(k, pfn) !== undefined || isKeptInSwap(k, pfn)
+    if (use[pfn] === FRAME_USER && !recount.pages.has(pfn) && !isCached) {
       violated(k, 'I29', { cycle }, `user frame ${pfn} is referenced ${refcount[pfn]} times, but nothing maps it`)
     }
     if (use[pfn] === FRAME_TABLE && !recount.tables.has(pfn)) {

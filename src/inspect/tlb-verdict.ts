@@ -14,6 +14,7 @@
 //   4. the lock of the page's table is held: copy-on-write between clear and flush
 //   5. the address is of a kernel buffer that was freed and not purged: nobody has a reason to use it
 //   6. mmap_lock is held for writing: fork flushes before it lets go
+//   and before all of them: reclaim has unmapped this page and not flushed its batch yet
 
 import { entryDirty, entryPfn, entryPresent, PAGE_GLOBAL, PAGE_SAVED_DIRTY_HI, PFN_HI_MASK, pmdLeaf,
 } from '../machine/entry.js'
@@ -24,6 +25,7 @@ import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
+import { batchedReason } from '../kernel/unmap-batch.js'
 import type { PcidOwner } from '../kernel/tlb-policy.js'
 import { lazilyFreed } from '../kernel/vmalloc.js'
 import { watchOf } from './watch.js'
@@ -67,6 +69,8 @@ export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): 
   if (lazy !== '') return { verdict: 'pending', mm, why: `${found.what}; ${lazy}`, invariant: '' }
   const deferred = k.policy.deferred?.(k, cpu, mm, vpnOf(k, entry.hi, entry.lo)) ?? ''
   if (deferred !== '') return { verdict: 'pending', mm, why: `${found.what}; ${deferred}`, invariant: '' }
+  const batched = batchedReason(k, cpu, mm, vpnOf(k, entry.hi, entry.lo))
+  if (batched !== '') return { verdict: 'pending', mm, why: `${found.what}; ${batched}`, invariant: '' }
   return excuse(k, cpu, owner, found.table, found.what, found.invariant)
 }
 

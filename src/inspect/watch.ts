@@ -239,6 +239,16 @@ export class Watch implements KernelObserver {
     this.#cleanKernel.push({ start, end, since: begin, by: `the flush of kernel pages by cpu${cpu.id}` })
   }
 
+  batchFlushed(cpu: KernelCpu, pages: ReadonlyMap<Mm, ReadonlySet<number>>, begin: number): void {
+    for (const [mm, vpns] of pages) {
+      const { cleared } = this.#stateOf(mm)
+      for (const [key, { vpn }] of cleared) if (vpns.has(vpn)) cleared.delete(key)
+      for (const vpn of vpns) {
+        this.#clean.push({ mm, start: vpn, end: vpn + 1, since: begin, by: `the batch of cpu${cpu.id}` })
+      }
+    }
+  }
+
   switchBegun(cpu: KernelCpu, next: Mm): void {
     this.#switchGen[cpu.id] = next.tlbGen
   }

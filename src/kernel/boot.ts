@@ -21,6 +21,9 @@ import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
 import { kernelLayout, pa } from './layout.js'
 import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
+import { makeKswapd } from './kswapd.js'
+import { lruForget, makeLru } from './lru.js'
+import { watermarksOf } from './page-alloc.js'
 import { makePageCache } from './page-cache.js'
 import { Perturber } from './perturbation.js'
 import { POLICIES } from './policies.js'
@@ -69,8 +72,12 @@ export function bootKernel(
     rmap: new Map(),
     pageCache: makePageCache(image.files),
     pageLocks: new Map(),
-    swap: makeSwapArea(0),
     vmalloc: makeVmalloc(layout, geometry, image.bufferNames.length),
+    swap: makeSwapArea(Math.floor(config.kernel.swapBytes / 2 ** geometry.pageShift)),
+    lru: makeLru(frames.count),
+    watermarks: watermarksOf(config.kernel.era, geometry, frames.freeFrames),
+    kswapd: makeKswapd(() => k),
+    openBatches: new Set(),
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     zeroPagePfn: 0,
     nextPid: 1,
@@ -87,6 +94,7 @@ export function bootKernel(
     deferredFrees: [],
     processTgids: [],
   }
+  frames.onRelease = pfn => lruForget(k, pfn)
   mapKernel(k)
   preallocateVmalloc(k)
   k.zeroPagePfn = frames.allocate(0, 0, FRAME_KERNEL)

@@ -29,6 +29,11 @@ export const BUGS = {
     fix: 'x86/mm: Add barriers and document switch_mm()-vs-flush synchronization', fixedIn: '4.5',
     eras: ['linux-4.6'], invariants: ['I6', 'I8'],
   },
+  'h03-batched-flush-not-seen': {
+    number: 3, title: 'reclaim has unmapped a page and not flushed yet; who finds its entry gone relies on it',
+    fix: 'mm, mprotect: flush TLB if potentially racing with a parallel reclaim leaving stale TLB entries',
+    fixedIn: '4.13', eras: BOTH, invariants: ['I1', 'I8', 'I18'],
+  },
   'h04-mremap-flush-after-unlock': {
     number: 4, title: 'mremap flushes the old place when the tables\' locks are gone, and so may the page be',
     fix: 'mremap: properly flush TLB before releasing the page', fixedIn: '4.19',

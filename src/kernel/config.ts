@@ -31,6 +31,8 @@ export interface KernelConfig {
   idlePoll: boolean
   /** Physical load offset of the kernel image, bytes, 2 MiB aligned. */
   physBase: number
+  /** Size of the swap area, bytes; 0: none. */
+  swapBytes: number
   /** Historical bugs that are put back in (bugs.ts). */
   bugs: readonly BugName[]
   /** CPUs walk mapped addresses on their own and fill TLBs and paging caches with them (speculation.ts). */

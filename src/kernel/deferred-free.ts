@@ -10,6 +10,7 @@ import type { PageSpan } from './mmu-gather.js'
 import { putTable } from './pgtable.js'
 import type { KernelState } from './state.js'
 import { vpnHi, vpnLo } from './state.js'
+import { freeSwapCache } from './swap.js'
 import type { FlushTlbInfo } from './tlb-policy.js'
 
 export interface DeferredFree {
@@ -70,6 +71,7 @@ export function* giveBack(k: KernelState, cpu: KernelCpu, kept: DeferredFree): K
   let freed = 0
   for (const pfn of kept.pages) {
     const pages = 1 << k.frames.order[pfn]
+    freeSwapCache(k, cpu, pfn)
     if (!k.frames.put(cpu.id, pfn)) continue
     k.counters.pagesFreed += pages
     freed += 1

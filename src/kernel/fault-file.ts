@@ -3,6 +3,7 @@
 // makes it writable and, in files, dirty (page_mkwrite).
 
 import { PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW, ptePresent } from '../machine/entry.js'
+import { LEVEL_PTE } from '../machine/geometry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
@@ -12,6 +13,7 @@ import { FRAME_USER } from './frames.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, PAGE_SPECIAL, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
+import { makeRoom } from './page-alloc.js'
 import type { MappedFile } from './page-cache.js'
 import { fileOf, findOrReadPage, isCachedAs } from './page-cache.js'
 import { pagesPerEntry, setEntry } from './pgtable.js'
@@ -37,6 +39,7 @@ export function* doFileFault(
   const file = fileOf(k, vma)
   if (file === undefined) return 'SIGBUS'
   const page = Math.floor(pgoffAt(vma, at.vpn) / file.unit)
+  if (file.unit === 1 && !file.pages.has(page) && !(yield* makeRoom(k, cpu, 1))) return outOfMemory(k, cpu, file)
   const pfn = yield* findOrReadPage(k, cpu, file, page)
   if (pfn === -2) return 'SIGBUS'
   if (pfn < 0) return outOfMemory(k, cpu, file)
@@ -89,7 +92,10 @@ function* doCowFault(
   k: KernelState, cpu: KernelCpu, mm: Mm, vma: Vma, at: FaultSlot, file: MappedFile, page: number, pfn: number,
 ): KernelOp<FaultResult> {
   const pages = pagesPerEntry(k.geometry, at.level)
-  const copy = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
+  const isRoom = at.level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
+  // Making room may have taken the page.
+  if (!isCachedAs(k, file, page, pfn)) return 'done'
+  const copy = isRoom ? k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER) : -1
   if (copy < 0) return outOfMemory(k, cpu, file)
   k.counters.pagesAllocated += pages
   k.mem.copyFrame(copy, pfn, pages)

@@ -18,11 +18,14 @@ import type { KernelOp } from './kernel-op.js'
 import { leafFlags, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
 import { cachePlace } from './page-cache.js'
-import { $slot, allocTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import { makeRoom } from './page-alloc.js'
+import { isPageLocked } from './page-lock.js'
+import { $slot, allocTable, findTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import { pageAddRmap, pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import { isSwapPte } from './swap-entry.js'
+import { freeSwapCache, freeSwapOf, swapCacheSlot } from './swap.js'
 import type { Vma } from './vma.js'
 import { NO_FILE } from './vma.js'
 import { pageTableLock } from './zap.js'
@@ -56,12 +59,16 @@ export function* faultLocked(
   const level = vma.huge ? hugeLevel(k.geometry) : LEVEL_PTE
   const pages = pagesPerEntry(k.geometry, level)
   const pageVpn = Math.floor(vpn / pages) * pages
+  const isReady = findTable(k, mm, pageVpn, level) || (yield* makeRoom(k, cpu, k.geometry.levels.length))
   yield* settleRange(k, cpu, mm, pageVpn, pageVpn + pages)
-  if (!allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
+  if (!isReady || !allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)
   const hi = k.mem.loadHi(table, slot)
-  if (isSwapPte(lo, hi)) return yield* doSwapPage(k, cpu, mm, { vpn: pageVpn, level, table, slot })
+  if (isSwapPte(lo, hi)) {
+    const result = yield* doSwapPage(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot }, access)
+    return result === 'shared' ? yield* doWpPage(k, cpu, mm, pageVpn, level, table, slot) : result
+  }
   if (lo === 0 && hi === 0) {
     if (vma.file !== NO_FILE) {
       return yield* doFileFault(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot }, access)
@@ -95,7 +102,8 @@ function* doAnonymousPage(
     return 'done'
   }
   const pages = pagesPerEntry(k.geometry, level)
-  const pfn = allocateUserPage(k, cpu, pages)
+  const isRoom = level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
+  const pfn = isRoom ? allocateUserPage(k, cpu, pages) : -1
   if (pfn < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'anonymous page') : 'SIGBUS'
   zeroPages(k, pfn, pages)
   yield pages * k.costs.zeroPage
@@ -133,7 +141,7 @@ function* doWpPage(
     lock.release(cpu, true)
     return 'done'
   }
-  if (old !== k.zeroPagePfn && mayReuse(k, old)) {
+  if (old !== k.zeroPagePfn && mayReuse(k, cpu, old)) {
     setEntry(k, cpu, mm, table, slot, oldLo | PAGE_RW | PAGE_DIRTY | PAGE_ACCESSED, oldHi & ~SAVED_DIRTY_HI)
     k.frames.anonExclusive[old] = 1
     k.counters.cowReuses += 1
@@ -142,7 +150,10 @@ function* doWpPage(
     return 'done'
   }
   lock.release(cpu, true)
-  const copy = allocateUserPage(k, cpu, pages)
+  const isRoom = level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
+  // Making room may have taken the page itself.
+  if (k.mem.loadLo(table, slot) !== oldLo || k.mem.loadHi(table, slot) !== oldHi) return 'done'
+  const copy = isRoom ? allocateUserPage(k, cpu, pages) : -1
   if (copy < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'copy-on-write page') : 'SIGBUS'
   if (old === k.zeroPagePfn) zeroPages(k, copy, pages)
   else k.mem.copyFrame(copy, old, pages)
@@ -164,6 +175,7 @@ function* doWpPage(
       mm.rssPages += pages
     } else {
       pageRemoveRmap(k, mm, vpn, old)
+      freeSwapCache(k, cpu, old)
       freeUserPage(k, cpu, old)
     }
   } else {
@@ -176,11 +188,17 @@ function* doWpPage(
 
 /**
  * May the only mapping of a page become writable without a copy? 4.6 counts mappings (reuse_swap_page); 6.x
- * counts references (wp_can_reuse_anon_folio), so a page that another mm's gather still holds is copied.
+ * counts references (wp_can_reuse_anon_folio), so a page that another mm's gather or reclaim still holds is copied. The
+ * swap cache gives the page up if no entry names its slot.
  */
-function mayReuse(k: KernelState, pfn: number): boolean {
+function mayReuse(k: KernelState, cpu: KernelCpu, pfn: number): boolean {
   if (k.frames.mapcount[pfn] !== 1 || cachePlace(k, pfn) !== undefined) return false
-  return k.config.kernel.era === 'linux-4.6' || k.frames.refcount[pfn] === 1
+  const is46 = k.config.kernel.era === 'linux-4.6'
+  if (swapCacheSlot(k, pfn) !== undefined) {
+    const isHeld = isPageLocked(k, pfn) || (!is46 && k.frames.refcount[pfn] > 2)
+    if (isHeld || !freeSwapOf(k, cpu, pfn)) return false
+  }
+  return is46 || k.frames.refcount[pfn] === 1
 }
 
 function allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): number {

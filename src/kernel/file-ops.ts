@@ -10,6 +10,7 @@ import { SAVED_DIRTY_HI } from './leaf.js'
 import { finishMmu, gatherMmu } from './mmu-gather.js'
 import type { MappedFile } from './page-cache.js'
 import { areasOf, dropPagesFrom, filePages, writePage } from './page-cache.js'
+import { lockPage, unlockPage } from './page-lock.js'
 import { $slot, findLeaf, setEntry } from './pgtable.js'
 import type { RmapEntry } from './rmap.js'
 import { rmapWalk } from './rmap.js'
@@ -25,12 +26,15 @@ export function* syncFile(k: KernelState, cpu: KernelCpu, file: MappedFile): Ker
   for (const page of pages) {
     const pfn = file.pages.get(page)
     if (pfn === undefined || !file.dirty.has(page)) continue
+    // Against reclaim, which takes clean pages: until it is written, the page only looks like one.
+    yield* lockPage(k, cpu, pfn)
     // Clean from here on: whoever makes an entry writable after this marks the page again.
     file.dirty.delete(page)
     yield* file.rmapLock.acquire(cpu, false)
     for (const entry of rmapWalk(k, pfn)) yield* cleanEntry(k, cpu, entry, pfn)
     file.rmapLock.release(cpu, false)
     if (file.pages.get(page) === pfn) yield* writePage(k, file, page, pfn)
+    unlockPage(k, cpu, pfn)
   }
 }
 

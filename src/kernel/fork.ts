@@ -17,8 +17,10 @@ import { exitMmap } from './mmap.js'
 import type { Mm } from './mm.js'
 import { mmdrop } from './mm.js'
 import {
-  $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, preallocatePmds, setEntry,
+  $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, pagesPerHugePage, preallocatePmds,
+  setEntry,
 } from './pgtable.js'
+import { makeRoom } from './page-alloc.js'
 import { retFromFork, sleepOn, wakeUpNew } from './sched.js'
 import { pageAddRmap } from './rmap.js'
 import type { KernelState } from './state.js'
@@ -54,6 +56,7 @@ export function makeMm(k: Pick<KernelState, 'costs' | 'config' | 'perturber'>,
   slot: number, ctxId: number, pgdPfn: number): Mm {
   return {
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
+    batchPending: 0, batchFlushed: 0,
     nextTrimCycle: 0, vmas: new VmaList(), unlinking: [],
     mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock, k.perturber),
     pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, swapPages: 0, tablePages: 1, isFreed: false,
@@ -96,6 +99,7 @@ export function* fork(
 ): KernelOp<number> {
   yield k.costs.forkBase
   if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
+  yield* makeRoom(k, cpu, k.geometry.levels.length)
   const mm = newMm(k, cpu)
   if (mm === undefined) return -ERRNO.ENOMEM
   const copied = copyLdt(k, cpu, parentMm, mm) && (yield* dupMmap(k, cpu, parentMm, mm))
@@ -156,6 +160,7 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
   for (const vma of from.vmas.areas) {
     yield* linkChildArea(k, cpu, to, vma)
     if (!needsCopy(k, from, vma)) continue
+    if (!(yield* makeRoom(k, cpu, tablesFor(k, from, vma)))) isComplete = false
     forEachLeaf(k, from, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
       if (!isComplete) return
       if (!allocTable(k, cpu, to, vpn, level)) {
@@ -208,6 +213,12 @@ function copyNonpresent(
   }
   if (shared !== lo) setEntry(k, cpu, from, source.pfn, source.slot, shared, hi)
   setEntry(k, cpu, to, target.pfn, target.slot, shared, hi)
+}
+
+/** How many tables the copy of an area may need. */
+function tablesFor(k: KernelState, from: Mm, { vmStart, vmEnd }: Vma): number {
+  const upper = k.geometry.levels.length
+  return Math.min(from.tablePages, upper + Math.ceil((vmEnd - vmStart) / pagesPerHugePage(k.geometry)))
 }
 
 /** pte_wrprotect(). */

@@ -3,7 +3,7 @@
 // fell to zero, and callers drop the last reference only after the flush: that order is
 // mmu-gather's business, this file only checks that nothing is freed twice.
 //
-// Simplified: one zone, no watermarks, no migration types; the lowest free block is taken first,
+// Simplified: one zone, no migration types; the lowest free block is taken first,
 // so that runs are reproducible and dumps readable.
 
 import { assert } from '../base/assert.js'
@@ -42,6 +42,8 @@ export class Frames {
   readonly use: Uint8Array
   /** Order of the block that starts here, for allocated and free blocks alike. */
   readonly order: Uint8Array
+  /** Told of every block that goes back, for reclaim's lists. */
+  onRelease: ((pfn: number) => void) | undefined
   /** Told of every block that goes back, for checks. */
   onFree: ((pfn: number, order: number) => void) | undefined
 
@@ -118,6 +120,7 @@ export class Frames {
     if (this.refcount[pfn] > 0) return false
     const order = this.order[pfn]
     this.use.fill(FRAME_FREE, pfn, pfn + (1 << order))
+    this.onRelease?.(pfn)
     this.onFree?.(pfn, order)
     this.#freeFrames += 1 << order
     if (order > 0) {

@@ -34,6 +34,9 @@ export interface Mm {
   batchGen: number
   /** Cycle after which the next flush may trim stale bits of mmCpumask (6.x). */
   nextTrimCycle: number
+  /** Pages that batches of reclaim have unmapped, and how many of them a flush of this mm has covered since. */
+  batchPending: number
+  batchFlushed: number
   readonly vmas: VmaList
   /** Areas of files that were taken from `vmas` and not unlinked from their files yet. */
   unlinking: Vma[]

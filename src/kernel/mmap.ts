@@ -22,6 +22,7 @@ import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtabl
 import type { KernelState } from './state.js'
 import { isSwapPte, isWritableMigrationEntry, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, swapValue,
   withMigrationType } from './swap-entry.js'
+import { flushAllBatchedPending } from './unmap-batch.js'
 import { partOf } from './vma.js'
 import type { Vma } from './vma.js'
 import { freePgtables, zapRange } from './zap.js'
@@ -167,7 +168,7 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 }
 
 /** The parts of the areas of [start, end) that lie in it, as they are now. */
-function clip(mm: Mm, start: number, end: number): Vma[] {
+export function clip(mm: Mm, start: number, end: number): Vma[] {
   return mm.vmas.overlapping(start, end).map(vma => partOf(vma, start, end))
 }
 
@@ -272,6 +273,7 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   const { mm } = gather
   const is46 = k.config.kernel.era === 'linux-4.6'
   let present = 0
+  yield* flushAllBatchedPending(k, cpu, mm)
   forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
     if (isSwapPte(lo, hi)) {
       if (downgradeMigration(k, cpu, gather, { pfn, slot }, lo, hi)) present += 1

@@ -19,6 +19,7 @@ import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import { childLevel, freeTable, pagesPerEntry } from './pgtable.js'
 import type { KernelState } from './state.js'
+import { freeSwapCache } from './swap.js'
 import { FLUSH_ALL } from './tlb-policy.js'
 
 /** MMU_GATHER_BUNDLE: pages held in the structure itself. */
@@ -131,6 +132,7 @@ export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): Ke
   let freed = 0
   for (const pfn of gather.pages.splice(0)) {
     const pages = 1 << k.frames.order[pfn]
+    freeSwapCache(k, cpu, pfn)
     if (k.frames.put(cpu.id, pfn)) {
       k.counters.pagesFreed += pages
       freed += 1

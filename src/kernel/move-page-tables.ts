@@ -27,6 +27,7 @@ import { $slot, allocTable, findTable, forEachLeaf, hugeLevel, pagesPerEntry, pa
   setEntry } from './pgtable.js'
 import { rmapMoved } from './rmap.js'
 import type { KernelState } from './state.js'
+import { flushTlbBatchedPending } from './unmap-batch.js'
 import type { Vma } from './vma.js'
 import { pageTableLock } from './zap.js'
 
@@ -131,6 +132,7 @@ function* movePtes(k: KernelState, cpu: KernelCpu, { mm, vma }: PageTableMove, s
     findTable(k, mm, step.new, LEVEL_PTE)
     const to = { table: $slot.pfn, slot: $slot.slot }
     const locks = yield* lockTables(cpu, mm, old.table, to.table)
+    yield* flushTlbBatchedPending(k, cpu, mm)
     let count = 0
     let isFlushed = false
     for (let i = 0; i < step.pages; i++) {

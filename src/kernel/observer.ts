@@ -28,6 +28,8 @@ export interface KernelObserver {
   flushEnded(cpu: KernelCpu, info: FlushTlbInfo, begin: number): void
   /** Kernel pages [start, end) were flushed on every CPU; the request started at cycle `begin`. */
   kernelRangeFlushed(cpu: KernelCpu, start: number, end: number, begin: number): void
+  /** A batch of reclaim was flushed, `begin` being when the flush started: pages that were unmapped. */
+  batchFlushed(cpu: KernelCpu, pages: ReadonlyMap<Mm, ReadonlySet<number>>, begin: number): void
   /** A switch to `next` has told other CPUs that it is under way (LOADED_MM_SWITCHING). */
   switchBegun(cpu: KernelCpu, next: Mm): void
   /** CR3 was loaded for `next`; `flushed` says whether the slot was emptied (bit 63 clear). */

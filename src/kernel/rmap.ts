@@ -7,6 +7,7 @@
 // map the page and do not are never visited, so walks are cheaper than in Linux after many forks.
 
 import { assert } from '../base/assert.js'
+import { lruAdd } from './lru.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from './state.js'
 
@@ -22,6 +23,7 @@ export type Rmap = Map<number, RmapEntry[]>
 /** page_add_rmap(): an entry of `mm` for page `vpn` maps frame `pfn` from now on. */
 export function pageAddRmap(k: KernelState, mm: Mm, vpn: number, pfn: number): void {
   k.frames.mapcount[pfn] += 1
+  if (k.frames.mapcount[pfn] === 1) lruAdd(k, pfn)
   const entries = k.rmap.get(pfn)
   if (entries === undefined) k.rmap.set(pfn, [{ mm, vpn }])
   else entries.push({ mm, vpn })

@@ -20,6 +20,9 @@ import type { MailboxWords } from './mailbox.js'
 import type { Mm } from './mm.js'
 import type { KernelObserver } from './observer.js'
 import type { PageCache } from './page-cache.js'
+import type { Kswapd } from './kswapd.js'
+import type { Lru } from './lru.js'
+import type { Watermarks } from './page-alloc.js'
 import type { PageLocks } from './page-lock.js'
 import type { Perturber } from './perturbation.js'
 import type { Rmap } from './rmap.js'
@@ -28,6 +31,7 @@ import type { SwapArea } from './swap.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
 import type { Vmalloc } from './vmalloc.js'
+import type { UnmapBatch } from './unmap-batch.js'
 
 /** What the kernel asks of the CPU cores and of the engine that orders them. */
 export interface Platform {
@@ -103,6 +107,12 @@ export interface KernelState {
   readonly swap: SwapArea
   /** Kernel buffers. */
   readonly vmalloc: Vmalloc
+  /** What reclaim looks at, when, and who does it in the background. */
+  readonly lru: Lru
+  readonly watermarks: Watermarks
+  readonly kswapd: Kswapd
+  /** Batches of reclaimers that are not flushed yet. */
+  readonly openBatches: Set<UnmapBatch>
   readonly barriers: Barrier[]
   /** The shared page of zeroes. */
   zeroPagePfn: number

@@ -3,13 +3,15 @@
 
 import { ERRNO } from './abi.js'
 import type { AreaRef } from './abi.js'
-import { madviseDontneed, mmap, mprotect, munmap } from './mmap.js'
+import { madvise } from './madvise.js'
+import { mmap, mprotect, munmap } from './mmap.js'
 import { mremap } from './mremap.js'
 import { vpnOf } from './state.js'
 import type { KernelState } from './state.js'
 import type { Mm } from './mm.js'
 import type { CallTable } from './syscall-call.js'
 import { isPageAligned, mmOf, pagesOf } from './syscall-call.js'
+import { memoryReclaim } from './vmscan.js'
 
 export const MEMORY_CALLS: CallTable = {
   *mmap(k, { cpu, task, instruction }) {
@@ -40,9 +42,13 @@ export const MEMORY_CALLS: CallTable = {
     return yield* mprotect(k, cpu, mmOf(task, 'mprotect'), range.start, range.end, instruction.prot)
   },
 
-  *madvise(k, { cpu, task, range }) {
+  *madvise(k, { cpu, task, instruction, range }) {
     if (range === undefined) return -ERRNO.EINVAL
-    return yield* madviseDontneed(k, cpu, mmOf(task, 'madvise'), range.start, range.end)
+    return yield* madvise(k, cpu, mmOf(task, 'madvise'), range.start, range.end, instruction.advice)
+  },
+
+  *reclaim(k, { cpu, instruction }) {
+    return yield* memoryReclaim(k, cpu, instruction.pages)
   },
 
   *mremap(k, { cpu, task, instruction, range }) {

@@ -7,6 +7,7 @@ import { handleMmFault } from './fault.js'
 import { forceSignal } from './exit.js'
 import { flushCallQueue, publishNextInterrupt } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
+import { outOfMemory } from './oom.js'
 import { runTimers } from './sched.js'
 import type { KernelState } from './state.js'
 import { emit, vpnOf } from './state.js'
@@ -49,7 +50,8 @@ export function* pageFault(
     exec: (errorCode & ERROR_FETCH) !== 0,
   })
   if (result === 'done') return
-  yield* forceSignal(k, cpu, result === 'oom' ? 'SIGKILL' : result, hi, lo)
+  if (result === 'oom') yield* outOfMemory(k, cpu, hi, lo)
+  else yield* forceSignal(k, cpu, result, hi, lo)
 }
 
 /** #GP: a non-canonical address. */

@@ -19,7 +19,8 @@ import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from 
 import { pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { isMigrationEntry, isSwapPte, swapValue } from './swap-entry.js'
-import { swapFree } from './swap.js'
+import { freeSwapAndCache } from './swap.js'
+import { flushTlbBatchedPending } from './unmap-batch.js'
 
 /** unmap_page_range(): clears every entry of [start, end); full gathers are flushed on the way. */
 export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number): KernelOp {
@@ -37,6 +38,7 @@ export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, sta
     const lock = pageTableLock(gather.mm, pfn)
     yield* lock.acquire(cpu, true)
     cpu.preemptCount += 1
+    yield* flushTlbBatchedPending(k, cpu, gather.mm)
     const entries = level === LEVEL_PTE ? regionEnd - vpn : 1
     const cleared = clearEntries(k, cpu, gather, level, pfn, slot, entries, vpn)
     if (cleared.count > 0) yield cleared.count * k.costs.ptePerPage
@@ -89,7 +91,7 @@ function clearEntries(
     setEntry(k, cpu, gather.mm, pfn, slot, 0, 0)
     count += 1
     if (isSwapPte(lo, hi)) {
-      zapSwapEntry(k, gather.mm, lo, hi, pages)
+      zapSwapEntry(k, cpu, gather.mm, lo, hi, pages)
       continue
     }
     const vpn = level === LEVEL_PTE ? firstVpn + i : Math.floor(firstVpn / pages) * pages
@@ -105,13 +107,13 @@ function clearEntries(
 }
 
 /** An entry that is not present: no TLB can have it. The page of a migration entry is its migrator's. */
-function zapSwapEntry(k: KernelState, mm: Mm, lo: number, hi: number, pages: number): void {
+function zapSwapEntry(k: KernelState, cpu: KernelCpu, mm: Mm, lo: number, hi: number, pages: number): void {
   if (isMigrationEntry(lo, hi)) {
     mm.rssPages -= pages
     return
   }
   mm.swapPages -= 1
-  swapFree(k, swapValue(lo, hi))
+  freeSwapAndCache(k, cpu, swapValue(lo, hi))
 }
 
 function* freeBelow(

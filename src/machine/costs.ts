@@ -22,6 +22,10 @@ export interface Costs {
   pageRead: number
   /** Writing one page of a file to storage. */
   pageWrite: number
+  /** Reading one page from swap. */
+  swapRead: number
+  /** Writing one page to swap. */
+  swapWrite: number
   /** Clearing, protecting or copying one page-table entry. */
   ptePerPage: number
   /** Freeing one page after a flush. */

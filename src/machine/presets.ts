@@ -39,6 +39,8 @@ const COSTS: Record<keyof Costs, CostRow> = {
   copyPage: [[450, 375, 300, 375, 300, 900], 'derived', '1.5 times zeroPage: reads as well as writes'],
   pageRead: [[25000, 25000, 25000, 25000, 25000, 60000], 'assumed', 'one page from a fast disk, about 10 us'],
   pageWrite: [[25000, 25000, 25000, 25000, 25000, 60000], 'assumed', 'as pageRead'],
+  swapRead: [[4000, 3600, 3500, 3600, 3700, 6000], 'assumed', 'zram: decompressing a page, about 1.5 us'],
+  swapWrite: [[10400, 9600, 9200, 9600, 9800, 16000], 'assumed', 'zram: compressing a page, about 4 us'],
   ptePerPage: [[100, 100, 100, 100, 100, 210], 'assumed', 'half of what was measured in the guest'],
   freePage: [[200, 200, 200, 200, 200, 380], 'assumed', 'half of what was measured in the guest'],
   vmaOperation: [[400, 400, 400, 400, 400, 800], 'assumed', 'half of what was derived for the guest'],

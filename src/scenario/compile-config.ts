@@ -2,6 +2,7 @@
 // command line changes. The result has every field set (kernel/config.ts asks for that).
 
 import { UserError } from '../base/errors.js'
+import { formatBytes } from '../base/units.js'
 import { BUGS, type Bug, type BugName } from '../kernel/bugs.js'
 import type { KernelConfig, KernelEra, SimulationConfig } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/layout.js'
@@ -26,6 +27,8 @@ const DEFAULT_FLUSH_CEILING_PAGES = 33
 const DEFAULT_TIME_SLICE = '3ms'
 const MEMORY_UNIT_BYTES = 4 * 2 ** 20
 const MAX_MEMORY_BYTES = 8 * 2 ** 30
+/** Half of what an entry of 32 bits can name with pages of 4 KiB. */
+const SWAP_MAX_BYTES = 4 * 2 ** 30
 const PHYS_BASE_UNIT_BYTES = 2 * 2 ** 20
 /** As the kernel asks for at boot: its own tables, the zero page, the first address spaces. */
 const FRAMES_BEHIND_IMAGE = 64
@@ -175,9 +178,20 @@ function compileKernel(
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     physBase,
+    swapBytes: compileSwap(source, options.swap, machine),
     bugs: overrides.bugs === undefined ? compileBugs(source, bugs ?? [], era) : chosenBugs(source, overrides.bugs, era),
     speculation: options.speculation ?? false,
   }
+}
+
+/** At least the header and one page, at most what an entry of 32 bits can name. */
+function compileSwap(source: YamlSource, swap: string | number | undefined, machine: MachineConfig): number {
+  if (swap === undefined) return 0
+  const bytes = parseSize(swap)
+  const pageBytes = 2 ** geometryOf(machine.geometry).pageShift
+  if (bytes === 0 || (bytes >= 2 * pageBytes && bytes <= SWAP_MAX_BYTES)) return bytes
+  const range = `${formatBytes(2 * pageBytes)} to ${formatBytes(SWAP_MAX_BYTES)}`
+  throw source.error(`swap must be 0, or ${range}`, ['kernel', 'swap'])
 }
 
 /** A switch does something only on kernels that have the place of the fix. */

@@ -91,6 +91,7 @@ const kernel = keys({
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
   idle: oneOf('idle mode', ['poll', 'halt']).optional()
     .describe('What an idle CPU does: halt (pays idleExit to wake) or poll. Default: halt.'),
+  swap: size.optional().describe('Size of the swap area, in memory that is not counted (zram). Default: none.'),
   speculation: flag.optional()
     .describe('CPUs in the kernel walk mapped addresses on their own, as out-of-order hardware may. Default: false.'),
   physBase: size.optional().describe('Physical load address of the kernel image, a multiple of 2M. Default: 16M.'),

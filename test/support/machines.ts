@@ -8,6 +8,7 @@ import type { Costs } from '../../src/machine/costs.js'
 export const TEST_COSTS: Costs = {
   frequencyGhz: 2, access: 1, stlbHit: 7, walkStep: 10, setAccessedDirty: 20, syscall: 100, pageFault: 500,
   zeroPage: 200, copyPage: 300, pageRead: 1000, pageWrite: 1000,
+  swapRead: 400, swapWrite: 800,
   ptePerPage: 20, freePage: 30, vmaOperation: 100, munmapExtra: 200, invlpg: 100,
   fullFlush: 150, fullFlushGlobal: 500, cr3NoFlush: 50, flushSetup: 100, ipiPrepare: 50, ipiSend: 60, ipiWire: 400,
   ipiWireHop: 300, irqEntry: 200, irqExit: 100, handler: 50, ackTransfer: 30, ackTransferRemote: 90, idleExit: 600,
@@ -41,7 +42,7 @@ export function testConfig(
     kernel: {
       era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
       pti: false, remoteFlush: era === 'linux-4.6' ? 'serial' : 'concurrent',
-      timeSliceCycles: 20_000, idlePoll: false, physBase: 0, bugs: [], speculation: false,
+      timeSliceCycles: 20_000, idlePoll: false, physBase: 0, swapBytes: 0, bugs: [], speculation: false,
       ...kernel,
     },
     seed: 1,

@@ -1,7 +1,7 @@
 // Short ways to write programs as the kernel sees them, without a scenario file.
 
 import type {
-  AccessKind, AreaRef, Instruction, MmapInstruction, Program, ProgramImage, TouchInstruction, U64,
+  AccessKind, Advice, AreaRef, Instruction, MmapInstruction, Program, ProgramImage, TouchInstruction, U64,
 } from '../../src/kernel/abi.js'
 import { PROT_READ, PROT_WRITE } from '../../src/kernel/abi.js'
 
@@ -23,6 +23,8 @@ export const touch = (where: AreaRef, access: AccessKind, options: Partial<Touch
 export const munmap = (where: AreaRef): Instruction => ({ op: 'munmap', source, where })
 export const mprotect = (where: AreaRef, prot: number): Instruction => ({ op: 'mprotect', source, where, prot })
 export const dontneed = (where: AreaRef): Instruction => ({ op: 'madvise', source, where, advice: 'dontneed' })
+export const advise = (where: AreaRef, advice: Advice): Instruction => ({ op: 'madvise', source, where, advice })
+export const reclaim = (pages: number): Instruction => ({ op: 'reclaim', source, pages })
 export const store = (where: AreaRef, value: bigint): Instruction =>
   ({ op: 'store', source, where, value: u64(value) })
 export const load = (where: AreaRef, expect?: bigint): Instruction =>
