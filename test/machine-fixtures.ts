@@ -74,6 +74,7 @@ export class TestMachine {
       memoryBytes,
       geometry: options.geometry ?? 'x86-64',
       vendor: options.vendor ?? 'intel',
+      invpcid: true,
       maxPhysAddrBits: options.maxPhysAddrBits ?? 40,
       tlb: options.tlb ?? TLB_PRESETS['skylake']!,
       costs: { ...preset.costs, access: 1, stlbHit: 10, walkStep: 100, setAccessedDirty: 1000, ...options.costs },

@@ -8,6 +8,7 @@ import type { KernelCpu } from '../kernel/cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../kernel/cpu.js'
 import { FRAME_TABLE } from '../kernel/frames.js'
 import { nextInterruptCycle } from '../kernel/ipi.js'
+import { pcidInUse, rootInUse, rootOwnerOf } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { violated } from './violation.js'
 
@@ -79,13 +80,16 @@ function checkRunning(k: KernelState, cpu: KernelCpu, cycle: number | undefined)
 function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
   const mmu = k.platform.mmu(cpu.id)
   const root = mmu.rootPfn
-  if (k.frames.use[root] !== FRAME_TABLE || k.frames.refcount[root]! <= 0) {
+  // A user root is the second frame of its block.
+  const block = k.config.kernel.pti ? root & ~1 : root
+  if (k.frames.use[root] !== FRAME_TABLE || k.frames.refcount[block]! <= 0) {
     violated(k, 'I2', { cpu, cycle }, `CR3 names frame ${root}, which is no page table any more`)
   }
   if (cpu.irqsOff > 0) return
   const own = cpu.current.mm
-  if (own !== undefined && root !== own.pgdPfn) {
-    violated(k, 'I12', { cpu, mm: own, cycle }, `CR3 names frame ${root}, the mm's root is frame ${own.pgdPfn}`)
+  const ownRoot = own === undefined ? root : rootInUse(k, cpu, own)
+  if (root !== ownRoot) {
+    violated(k, 'I12', { cpu, mm: own, cycle }, `CR3 names frame ${root}, the mm's root is frame ${ownRoot}`)
   }
   // While the LDT is being replaced, CPUs that have not answered yet have the old one.
   if (own !== undefined && (cpu.ldt !== own.ldt) && (!own.ldtLock.isHeld || cpu.ldt?.isFreed === true)) {
@@ -93,12 +97,16 @@ function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): v
     violated(k, 'I12', { cpu, mm: own, cycle }, `the CPU has ${loaded}, the mm's has ${own.ldt?.entries ?? 0} entries`)
   }
   const { mm, pcid } = k.policy.loadedRoot(k, cpu)
-  if (root !== mm.pgdPfn) {
-    violated(k, 'I12', { cpu, mm, cycle }, `CR3 names frame ${root}, the mm's root is frame ${mm.pgdPfn}`)
+  if (root !== rootInUse(k, cpu, mm)) {
+    violated(k, 'I12', { cpu, mm, cycle }, `CR3 names frame ${root}, the mm's root is frame ${rootInUse(k, cpu, mm)}`)
   }
   // 32-bit machines have no PCID, whatever the kernel asks for.
-  if (k.geometry.canonical && mmu.pcid !== pcid) {
-    violated(k, 'I12', { cpu, mm, cycle }, `CR3 has PCID ${mmu.pcid}, the mm's is ${pcid}`)
+  const expected = pcidInUse(k, cpu, pcid)
+  if (k.geometry.canonical && mmu.pcid !== expected) {
+    violated(k, 'I12', { cpu, mm, cycle }, `CR3 has PCID ${mmu.pcid}, the mm's is ${expected}`)
+  }
+  if (cpu.inUserMode && rootOwnerOf(k, cpu, expected).isFlushedOnExit) {
+    violated(k, 'I12', { cpu, mm, cycle }, `went to user mode without flushing PCID ${expected}`)
   }
 }
 

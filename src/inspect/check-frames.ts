@@ -15,6 +15,7 @@ import { PAGE_SPECIAL } from '../kernel/leaf.js'
 import type { Mm } from '../kernel/mm.js'
 import { cachePlace } from '../kernel/page-cache.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
+import { rootOrder, userRoot } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { isMigrationEntry, isSwapPte, swapValue } from '../kernel/swap-entry.js'
 import { swapCacheSlot } from '../kernel/swap.js'
@@ -63,7 +64,7 @@ function isQuiet(k: KernelState): boolean {
 function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | undefined): void {
   const range = mm === k.initMm ? allSlots(k) : { from: 0, to: firstKernelSlot(k) }
   const isSettled = mm.gathersPending === 0 && ![...mm.pageTableLocks.values()].some((lock) => lock.isHeld)
-  let tables = 1
+  let tables = 1 << rootOrder(k)
   let rssPages = 0
   let swapPages = 0
   addTable(k, mm, mm.pgdPfn, recount, cycle)
@@ -90,6 +91,15 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     }
     return true
   })
+  if (mm === k.initMm && k.config.kernel.pti) {
+    // What user roots share of the kernel hangs below tables of their own, some of it below the kernel's.
+    forEachEntry(k, mm, range, (entry) => {
+      if (entry.isLeaf || recount.tables.has(entry.pfn)) return false
+      tables += 1
+      addTable(k, mm, entry.pfn, recount, cycle)
+      return true
+    }, userRoot(k, mm))
+  }
   const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}, swapped ${mm.swapPages}; ` +
     `the tree has ${tables} tables, ${rssPages} pages, ${swapPages} swapped`
   const isBelow = tables > mm.tablePages || rssPages > mm.rssPages || swapPages > mm.swapPages

@@ -1,9 +1,11 @@
 // Invariants that count over all CPUs, tasks and address spaces: I4 and I5 (references), I7, I11,
 // I23 (kernel-behaviour.md section 8). Linear in CPUs plus tasks plus mms, so not for every step.
 
+import { entryNx, entryPresent, PAGE_NX_HI } from '../machine/entry.js'
 import { entriesAt, indexAt } from '../machine/geometry.js'
 import type { Mm } from '../kernel/mm.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
+import { userRoot } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import { syncsAtFault } from '../kernel/vmalloc-sync.js'
@@ -41,23 +43,31 @@ export function checkMms(k: KernelState, cycle?: number): void {
   }
 }
 
-/** I23: the kernel half of every root is that of the swapper directory. */
+/** I23: the kernel half of every root is that of the swapper directory; with PTI user slots are in both roots. */
 export function checkKernelHalves(k: KernelState, cycle?: number): void {
   const first = firstKernelSlot(k)
   const slots = entriesAt(k.geometry, k.geometry.topLevel)
-  const swapper = k.initMm.pgdPfn
   const { start, end } = k.vmalloc
   const slotOf = (vpn: number): number => indexAt(k.geometry, k.geometry.topLevel, vpnHi(k, vpn), vpnLo(k, vpn))
   const isLazy = (slot: number): boolean =>
     syncsAtFault(k) && slotOf(start) <= slot && slot <= slotOf(end - 1)
+  const isSame = (one: number, other: number, slot: number, ignoredHi: number): boolean =>
+    k.mem.loadLo(one, slot) === k.mem.loadLo(other, slot)
+    && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
   for (const mm of k.mms.values()) {
+    const user = userRoot(k, mm)
     for (let slot = first; slot < slots; slot++) {
-      const isSame = k.mem.loadLo(mm.pgdPfn, slot) === k.mem.loadLo(swapper, slot)
-        && k.mem.loadHi(mm.pgdPfn, slot) === k.mem.loadHi(swapper, slot)
+      const isShared = isSame(mm.pgdPfn, k.initMm.pgdPfn, slot, 0) && isSame(user, userRoot(k, k.initMm), slot, 0)
       // A new slot of vmalloc space comes to a root with the first access that misses it.
       const isMissing = isLazy(slot) && k.mem.loadLo(mm.pgdPfn, slot) === 0
-      if (isSame || isMissing) continue
+      if (isShared || isMissing) continue
       violated(k, 'I23', { mm, cycle }, `kernel slot ${slot} of its root is not the swapper directory's`)
+    }
+    if (user === mm.pgdPfn) continue
+    for (let slot = 0; slot < first; slot++) {
+      const isNx = !entryPresent(k.mem.loadLo(mm.pgdPfn, slot)) || entryNx(k.mem.loadHi(mm.pgdPfn, slot))
+      if (isNx && isSame(mm.pgdPfn, user, slot, PAGE_NX_HI)) continue
+      violated(k, 'I23', { mm, cycle }, `user slot ${slot} differs between its roots, or is executable for the kernel`)
     }
   }
 }

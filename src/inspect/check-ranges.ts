@@ -10,6 +10,7 @@
 import { pagesPerEntry } from '../machine/geometry.js'
 import type { TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
+import { hasRootOf, pcidHalves, rootOwnerOf, USER_PCID } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'
@@ -29,7 +30,7 @@ export function checkPromises(k: KernelState, cycle?: number): void {
     const isReleased = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
     for (const range of ranges) {
       if (!isReleased && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
-      else if (k.platform.mmu(cpu.id).rootPfn === range.mm.pgdPfn) watch.defer(cpu, range)
+      else if (hasRootOf(k, cpu, range.mm)) watch.defer(cpu, range)
     }
   }
   for (const range of watch.takeCleanKernel()) for (const cpu of k.cpus) checkKernelRange(k, watch, cpu, range, cycle)
@@ -41,9 +42,9 @@ function checkRange(
   k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanRange, cycle: number | undefined,
 ): void {
   const mmu = k.platform.mmu(cpu.id)
-  const { pcid } = mmu
+  const pcids = pcidHalves(k, mmu.pcid & ~USER_PCID).filter((pcid) => !rootOwnerOf(k, cpu, pcid).isFlushedOnExit)
   mmu.forEachTlbEntry((entry) => {
-    if (entry.global || entry.pcid !== pcid) return
+    if (entry.global || !pcids.includes(entry.pcid)) return
     const vpn = vpnOf(k, entry.hi, entry.lo)
     if (vpn + pagesPerEntry(k.geometry, entry.pageLevel) <= range.start || vpn >= range.end) return
     checkEntry(k, watch, cpu, range, entry, vpn, cycle)
@@ -71,7 +72,7 @@ function checkEntry(
   cycle: number | undefined,
 ): void {
   const { mm, by, since } = range
-  const found = compareTlbEntry(k, mm, entry)
+  const found = compareTlbEntry(k, mm, entry, rootOwnerOf(k, cpu, entry.pcid).root)
   if (found === 'ok' || found === 'narrower') return
   if (k.policy.deferred !== undefined && k.policy.deferred(k, cpu, mm, vpn) !== '') return
   const changed = watch.lastWrite(found.table, found.slot)

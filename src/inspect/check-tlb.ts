@@ -13,6 +13,7 @@ import type { PagingCacheEntry, TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
 import type { Mm } from '../kernel/mm.js'
+import { hasRootOf, rootOwnerOf } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { isVmallocVpn } from '../kernel/vmalloc.js'
@@ -64,7 +65,7 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
 /** I1 alone, when frames were just given back. */
 export function checkFreedFrames(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
   k.platform.mmu(cpu.id).forEachTlbEntry((entry) => {
-    if (!entry.global) checkFrameIsLive(k, cpu, entry, k.policy.ownerOf(k, cpu, entry.pcid).mm, cycle)
+    if (!entry.global) checkFrameIsLive(k, cpu, entry, rootOwnerOf(k, cpu, entry.pcid).mm, cycle)
   })
 }
 
@@ -78,7 +79,7 @@ function checkFrameIsLive(
   if (isOwned) return
   const isHeld = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
   const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm) && !isHeld
-  if (!isUsed && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
+  if (!isUsed && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)
 }
@@ -111,7 +112,7 @@ function checkPagingCacheEntry(
 export function checkFreedTables(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
   const mmu = k.platform.mmu(cpu.id)
   const check = (what: string) => (entry: PagingCacheEntry): void => {
-    const { mm } = k.policy.ownerOf(k, cpu, entry.pcid)
+    const { mm } = rootOwnerOf(k, cpu, entry.pcid)
     checkTableIsLive(k, cpu, entry, mm, `${what} ${describeUpper(k, entry)}`, cycle)
   }
   mmu.forEachPagingCacheEntry(check('paging-cache entry'))
@@ -125,7 +126,7 @@ function checkTableIsLive(
   if (k.frames.use[entry.pfn] === FRAME_TABLE && k.frames.refcount[entry.pfn]! > 0) return
   // Speculation may walk the loaded root at any moment, also while the CPU is lazy and behind.
   const isLoaded = entry.pcid === k.platform.mmu(cpu.id).pcid && isRootOf(k, cpu, mm) && !cpu.vcpu.flushOnEntry
-  if (!isLoaded && !isUpToDate(k.policy.ownerOf(k, cpu, entry.pcid))) return
+  if (!isLoaded && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I2', { cpu, mm, vpn, cycle }, `${what} names a table that was given back`)
 }
@@ -136,7 +137,7 @@ function describeUpper(k: KernelState, entry: PagingCacheEntry): string {
 }
 
 function isRootOf(k: KernelState, cpu: KernelCpu, mm: Mm | undefined): boolean {
-  return mm !== undefined && k.platform.mmu(cpu.id).rootPfn === mm.pgdPfn
+  return mm !== undefined && hasRootOf(k, cpu, mm)
 }
 
 /** `l1d entry 0x... -> pfn 0x00090 W U D (pcid 2)`. */

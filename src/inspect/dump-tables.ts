@@ -14,11 +14,12 @@ import { hex64 } from '../base/units.js'
 import { entriesAt, LEVEL_NAMES } from '../machine/geometry.js'
 import type { Mm } from '../kernel/mm.js'
 import { firstKernelSlot } from '../kernel/pgtable.js'
+import { userRoot } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { SlotRange, TableEntry } from './table-walk.js'
 import { allSlots, forEachEntry, signExtendVpn } from './table-walk.js'
-import { describeAnyEntry, frame, leafWords, mmTitle, pcidTitle, sizeOf } from './text.js'
+import { describeAnyEntry, frame, leafWords, mmTitle, pcidTitle, rootTitle, sizeOf } from './text.js'
 
 /** Column of `va`, for a tree of one level; each further level moves it to the right. */
 const ADDRESS_COLUMN = 35
@@ -33,6 +34,7 @@ export function dumpTables(k: KernelState, mm: Mm): string {
     lines.push(treeLine(k, entry, addressColumn))
   })
   if (mm !== k.initMm) lines.push(kernelHalfLine(k))
+  if (k.config.kernel.pti) lines.push(...userRootLines(k, mm, addressColumn))
   return `${lines.join('\n')}\n`
 }
 
@@ -54,7 +56,7 @@ export function dumpRanges(k: KernelState, mm: Mm): string {
 
 /** `mm 3 "reader"  cr3 pfn 0x00041  pcid 2  4 levels`. */
 export function tableTitle(k: KernelState, mm: Mm): string {
-  return `${mmTitle(k, mm)}  cr3 pfn ${frame(mm.pgdPfn)}  ${pcidTitle(k, mm)}  ${levelCount(k)} levels`
+  return `${mmTitle(k, mm)}  cr3 pfn ${rootTitle(k, mm)}  ${pcidTitle(k, mm)}  ${levelCount(k)} levels`
 }
 
 interface Range {
@@ -82,6 +84,17 @@ function kernelHalfLine(k: KernelState): string {
   const { topLevel } = k.geometry
   return `${LEVEL_NAMES[topLevel]}[${firstKernelSlot(k)}..${entriesAt(k.geometry, topLevel) - 1}] ` +
     'the kernel half, as in init_mm'
+}
+
+/** What differs under the user root: nothing of the user half but NX, and of the kernel the way into it. */
+function userRootLines(k: KernelState, mm: Mm, addressColumn: number): string[] {
+  const title = `user root pfn ${frame(userRoot(k, mm))}:`
+  if (mm !== k.initMm) return [`${title} the same user half without NX; the kernel half as in the user root of init_mm`]
+  const lines = [title]
+  forEachEntry(k, mm, slotsShown(k, mm), (entry) => {
+    lines.push(treeLine(k, entry, addressColumn))
+  }, userRoot(k, mm))
+  return lines
 }
 
 function slotsShown(k: KernelState, mm: Mm): SlotRange {

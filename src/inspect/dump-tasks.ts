@@ -11,7 +11,7 @@ import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { Task } from '../kernel/task.js'
 import type { Vma } from '../kernel/vma.js'
-import { columns, frame, pcidTitle, sizeOf } from './text.js'
+import { columns, pcidTitle, rootTitle, sizeOf } from './text.js'
 import { describeMm, describeTask } from './violation.js'
 
 /** Where a CPU's core stands while it is in user mode; the kernel's rows do not say. */
@@ -41,7 +41,7 @@ export function dumpMm(k: KernelState, mm: Mm): string {
   ]
   const counters = [
     `mm ${mm.ctxId} ${describeMm(k, mm)}`,
-    `pgd pfn ${frame(mm.pgdPfn)}`, pcidTitle(k, mm),
+    `pgd pfn ${rootTitle(k, mm)}`, pcidTitle(k, mm),
     `mm_users ${mm.mmUsers}`, `mm_count ${mm.mmCount}`, `mm_cpumask ${mm.mmCpumask.toHex()}`, `tlb_gen ${mm.tlbGen}`,
     `rss ${sizeOf(k, mm.rssPages)}`, `tables ${mm.tablePages}`, ...locks,
   ].join('  ')

@@ -7,6 +7,7 @@ import type { PeekResult } from '../machine/mmu.js'
 import { peekWalk } from '../machine/mmu.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../kernel/abi.js'
 import type { Mm } from '../kernel/mm.js'
+import { userRoot } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo, vpnOf } from '../kernel/state.js'
 import { describeSwapEntry, isSwapPte } from '../kernel/swap-entry.js'
@@ -28,6 +29,7 @@ export function explainWalk(k: KernelState, mm: Mm, hi: number, lo: number): str
       describeAnyEntry(k, step.lo, step.hi, step.level),
     ])),
     outcome(k, walk, hi, lo),
+    ...userRootLine(k, mm, hi, lo),
     areaLine(k, mm, hi, lo),
     '',
     ...cacheLines(k, mm, hi, lo),
@@ -58,6 +60,14 @@ function outcome(k: KernelState, walk: PeekResult, hi: number, lo: number): stri
         (walk.reason === 'huge' ? `; base page ${bitsInside(k, walk, hi, lo)} of it` : '')
     }
   }
+}
+
+/** With page-table isolation: what the same address is in user mode. */
+function userRootLine(k: KernelState, mm: Mm, hi: number, lo: number): string[] {
+  const root = userRoot(k, mm)
+  if (root === mm.pgdPfn) return []
+  return [`under the user root, frame ${frame(root)}: ` +
+    outcome(k, peekWalk(k.geometry, k.mem, root, hi, lo), hi, lo)]
 }
 
 function permissions(walk: PeekResult): string {

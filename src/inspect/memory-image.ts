@@ -10,6 +10,7 @@ import { openAtomic } from '../base/atomic-file.js'
 import type { AtomicFile } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
 import { toBigInt } from '../base/units.js'
+import { userRoot } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 
 const CHUNK_BYTES = 2 ** 20
@@ -17,8 +18,11 @@ const CHUNK_BYTES = 2 ** 20
 /** What `<path>.json` holds. */
 export interface MemoryImageTasks {
   la57: boolean
-  /** User tasks that have not exited; `cr3` is the physical address of the root table, without a PCID. */
-  tasks: { pid: number; comm: string; cr3: string }[]
+  /**
+   * User tasks that have not exited; `cr3` is the physical address of the root table, without a PCID. With page-table
+   * isolation that is the kernel's, and `userCr3` is the one of user mode.
+   */
+  tasks: { pid: number; comm: string; cr3: string; userCr3?: string }[]
 }
 
 /** Writes memory to `path` and what is needed to walk it to `path` + `.json`. Throws UserError when it cannot. */
@@ -43,8 +47,9 @@ export function describeTasks(k: KernelState): MemoryImageTasks {
   const tasks: MemoryImageTasks['tasks'] = []
   for (const { pid, comm, mm, state } of k.tasks) {
     if (mm === undefined || state === 'Z') continue
-    const cr3 = toBigInt(0, mm.pgdPfn) << BigInt(k.geometry.pageShift)
-    tasks.push({ pid, comm, cr3: `0x${cr3.toString(16)}` })
+    const physical = (pfn: number): string => `0x${(toBigInt(0, pfn) << BigInt(k.geometry.pageShift)).toString(16)}`
+    const user = userRoot(k, mm)
+    tasks.push({ pid, comm, cr3: physical(mm.pgdPfn), ...(user === mm.pgdPfn ? {} : { userCr3: physical(user) }) })
   }
   return { la57: k.geometry.name === 'x86-64-la57', tasks }
 }

@@ -33,15 +33,16 @@ export interface SlotRange {
 
 /**
  * Visits every entry of the given root slots and below that is not zero, tables before what they hold. `visit` returns
- * false to leave out what lies below the entry. Page numbers are as translated: see {@link signExtendVpn}.
+ * false to leave out what lies below the entry. Page numbers are as translated: see {@link signExtendVpn}. `root`:
+ * another root table of the mm.
  */
 export function forEachEntry(
-  k: KernelState, mm: Mm, range: SlotRange, visit: (entry: TableEntry) => boolean | void,
+  k: KernelState, mm: Mm, range: SlotRange, visit: (entry: TableEntry) => boolean | void, root = mm.pgdPfn,
 ): void {
   const entry: TableEntry = {
     level: 0, depth: 0, table: 0, slot: 0, lo: 0, hi: 0, vpn: 0, pages: 0, isLeaf: false, pfn: 0,
   }
-  descend(k, entry, k.geometry.topLevel, 0, mm.pgdPfn, 0, range, visit)
+  descend(k, entry, k.geometry.topLevel, 0, root, 0, range, visit)
 }
 
 /** Slots of a whole root table. */

@@ -3,6 +3,7 @@
 import { formatBytes, hexNumber } from '../base/units.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
+import { USER_PCID, userRoot } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { describeMm } from './violation.js'
 
@@ -44,12 +45,26 @@ export function pcidOn(k: KernelState, cpu: KernelCpu, mm: Mm): number | undefin
   return slot < 0 ? undefined : slot + 1
 }
 
-/** `pcid 2`, `pcid 2 on cpu0, 3 on cpu1`, `no pcid` where no CPU knows the mm, `pcid 0` without PCIDs. */
+/** Frame of the root table: `0x00041`, with page-table isolation of both: `0x00040 (user 0x00041)`. */
+export function rootTitle(k: KernelState, mm: Mm): string {
+  const user = userRoot(k, mm)
+  return user === mm.pgdPfn ? frame(mm.pgdPfn) : `${frame(mm.pgdPfn)} (user ${frame(user)})`
+}
+
+/**
+ * `pcid 2`, `pcid 2 on cpu0, 3 on cpu1`, `no pcid` where no CPU knows the mm, `pcid 0` without PCIDs; with page-table
+ * isolation `pcid 2 (user 2050)`.
+ */
 export function pcidTitle(k: KernelState, mm: Mm): string {
   if (!k.config.kernel.pcid) return 'pcid 0'
   const onCpus = k.cpus.map((cpu) => ({ cpu: cpu.id, pcid: pcidOn(k, cpu, mm) }))
   const known = onCpus.filter(({ pcid }) => pcid !== undefined)
   if (known.length === 0) return 'no pcid'
-  if (known.every(({ pcid }) => pcid === known[0]!.pcid)) return `pcid ${known[0]!.pcid}`
-  return `pcid ${known.map(({ cpu, pcid }) => `${pcid} on cpu${cpu}`).join(', ')}`
+  const isolated = k.config.kernel.pti
+  const [first] = known
+  if (known.every(({ pcid }) => pcid === first!.pcid)) {
+    return `pcid ${first!.pcid}` + (isolated ? ` (user ${first!.pcid! + USER_PCID})` : '')
+  }
+  return `pcid ${known.map(({ cpu, pcid }) => `${pcid} on cpu${cpu}`).join(', ')}` +
+    (isolated ? ` (user ${USER_PCID} more)` : '')
 }

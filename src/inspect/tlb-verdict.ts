@@ -9,7 +9,8 @@
 // How a pending flush is recognised, in this order:
 //   1. the PCID slot is empty or its mm is gone: it is flushed when it is given to another mm
 //   2. the policy says that the PCID is behind (ownerOf): in 6.x the slot's generation is older than
-//      the mm's, which is compared before user code runs on it again
+//      the mm's, which is compared before user code runs on it again; or, with page-table isolation,
+//      the user half of the slot is flushed on the way to user mode
 //   3. a gather of the mm is open: between unhook and flush
 //   4. the lock of the page's table is held: copy-on-write between clear and flush
 //   5. the address is of a kernel buffer that was freed and not purged: nobody has a reason to use it
@@ -25,6 +26,8 @@ import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
+import { hasRootOf, rootOwnerOf } from '../kernel/pti.js'
+import type { RootOwner } from '../kernel/pti.js'
 import { batchedReason } from '../kernel/unmap-batch.js'
 import type { PcidOwner } from '../kernel/tlb-policy.js'
 import { lazilyFreed } from '../kernel/vmalloc.js'
@@ -59,10 +62,10 @@ export interface Difference {
 
 /** Compares a TLB entry of `cpu` with the tables. No side effects. */
 export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): Judgement {
-  const owner = entry.global ? { mm: k.initMm, behind: '' } : k.policy.ownerOf(k, cpu, entry.pcid)
+  const owner = entry.global ? globalOwner(k) : rootOwnerOf(k, cpu, entry.pcid)
   const { mm } = owner
   if (mm === undefined) return unreachable(owner)
-  const found = compareTlbEntry(k, mm, entry)
+  const found = compareTlbEntry(k, mm, entry, owner.root)
   if (found === 'ok') return { verdict: 'ok', mm, why: '', invariant: '' }
   if (found === 'narrower') return { verdict: 'narrower', mm, why: 'the table permits more', invariant: '' }
   const lazy = lazilyFreed(k, vpnOf(k, entry.hi, entry.lo))
@@ -74,9 +77,11 @@ export function judgeTlbEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry): 
   return excuse(k, cpu, owner, found.table, found.what, found.invariant)
 }
 
-/** The same without excuses, for the tables of `mm`. */
-export function compareTlbEntry(k: KernelState, mm: Mm, entry: TlbEntry): Difference | 'ok' | 'narrower' {
-  const walk = peekWalk(k.geometry, k.mem, mm.pgdPfn, entry.hi, entry.lo)
+/** The same without excuses, for the tables of `mm` under `root`, its kernel root if nothing else is said. */
+export function compareTlbEntry(
+  k: KernelState, mm: Mm, entry: TlbEntry, root = mm.pgdPfn,
+): Difference | 'ok' | 'narrower' {
+  const walk = peekWalk(k.geometry, k.mem, root, entry.hi, entry.lo)
   const last = walk.steps[walk.steps.length - 1]!
   const differs = (what: string, invariant: string): Difference =>
     ({ what, invariant, table: last.pfn, slot: last.slot })
@@ -101,10 +106,10 @@ export function compareTlbEntry(k: KernelState, mm: Mm, entry: TlbEntry): Differ
 /** Compares a paging-cache entry of `cpu` with the tables: it must name the table that a walk would find. */
 export function judgePagingCacheEntry(k: KernelState, cpu: KernelCpu, entry: PagingCacheEntry): Judgement {
   const g = k.geometry
-  const owner = k.policy.ownerOf(k, cpu, entry.pcid)
+  const owner = rootOwnerOf(k, cpu, entry.pcid)
   const { mm } = owner
   if (mm === undefined) return unreachable(owner)
-  let table = mm.pgdPfn
+  let table = owner.root
   for (let level = g.topLevel; ; level = nextLevel(g, level)) {
     const slot = indexAt(g, level, entry.hi, entry.lo)
     const lo = k.mem.loadLo(table, slot)
@@ -141,12 +146,17 @@ function mappingDifference(entry: TlbEntry, walk: PeekResult): string {
   }
 }
 
+/** Global entries are of the kernel half, which all share. */
+function globalOwner(k: KernelState): RootOwner {
+  return { mm: k.initMm, behind: '', root: k.initMm.pgdPfn, isFlushedOnExit: false }
+}
+
 function unreachable(owner: PcidOwner): Judgement {
   return { verdict: 'pending', mm: undefined, why: owner.behind, invariant: '' }
 }
 
 function excuse(
-  k: KernelState, cpu: KernelCpu, owner: PcidOwner, table: number, difference: string, invariant: string,
+  k: KernelState, cpu: KernelCpu, owner: RootOwner, table: number, difference: string, invariant: string,
 ): Judgement {
   const { mm } = owner
   const reason = mm === undefined ? '' : pendingFlush(k, cpu, owner, mm, table)
@@ -155,7 +165,8 @@ function excuse(
 }
 
 /** Why an entry of `mm` whose table is frame `table` may still differ; empty when it may not. */
-function pendingFlush(k: KernelState, cpu: KernelCpu, owner: PcidOwner, mm: Mm, table: number): string {
+function pendingFlush(k: KernelState, cpu: KernelCpu, owner: RootOwner, mm: Mm, table: number): string {
+  if (owner.isFlushedOnExit) return owner.behind
   if (owner.behind !== '' && mayBeBehind(k, cpu, mm)) return owner.behind
   if (mm.gathersPending > 0) return 'a gather is open'
   if (mm.pageTableLocks.get(table)?.isHeld === true) return 'the page-table lock is held'
@@ -165,7 +176,7 @@ function pendingFlush(k: KernelState, cpu: KernelCpu, owner: PcidOwner, mm: Mm, 
 
 /** Can `cpu` run programs of `mm` right now, without anything that would flush first? */
 export function runsMm(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
-  return cpu.current.mm === mm && k.platform.mmu(cpu.id).rootPfn === mm.pgdPfn && k.policy.loadedRoot(k, cpu).mm === mm
+  return cpu.current.mm === mm && hasRootOf(k, cpu, mm) && k.policy.loadedRoot(k, cpu).mm === mm
 }
 
 /**

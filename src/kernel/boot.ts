@@ -3,9 +3,7 @@
 // processes are put on run queues. Nothing here takes virtual time: the run starts at cycle 0.
 
 import { UserError } from '../base/errors.js'
-import { makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_NX_HI, PAGE_PRESENT, PAGE_PSE,
-  PAGE_RW } from '../machine/entry.js'
-import { geometryOf, LEVEL_PTE } from '../machine/geometry.js'
+import { geometryOf } from '../machine/geometry.js'
 import type { TraceRecorder } from '../trace/recorder.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
 import type { InitialProcess, ProgramImage } from './abi.js'
@@ -19,16 +17,17 @@ import { startTurn } from './host.js'
 import { FRAME_KERNEL, FRAME_TABLE, Frames, MAX_ORDER, MAX_ORDER_16K } from './frames.js'
 import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
-import { kernelLayout, pa } from './layout.js'
-import { $slot, allocTable, hugeLevel, pagesPerEntry } from './pgtable.js'
+import { kernelLayout } from './layout.js'
 import { makeKswapd } from './kswapd.js'
 import { lruForget, makeLru } from './lru.js'
 import { watermarksOf } from './page-alloc.js'
+import { mapKernel } from './map-kernel.js'
+import { rootOrder } from './pti.js'
 import { makePageCache } from './page-cache.js'
 import { Perturber } from './perturbation.js'
-import { POLICIES } from './policies.js'
-import { makeSwapArea } from './swap.js'
+import { POLICIES, whyNoPti } from './policies.js'
 import { idleLoop } from './sched.js'
+import { makeSwapArea } from './swap.js'
 import { kernelThreadMain } from './syscalls.js'
 import type { KernelState, Platform } from './state.js'
 import { vpnOf } from './state.js'
@@ -50,10 +49,11 @@ export function bootKernel(
   const { cpus, sockets, costs } = config.machine
   const frames = new Frames(platform.mem.frames, cpus, geometry.pageShift > 12 ? MAX_ORDER_16K : MAX_ORDER)
   releaseMemory(config, frames, geometry.pageShift, layout.textOffset, layout.textBytes + layout.dataBytes)
-  const root = frames.allocate(0, 0, FRAME_TABLE)
-  platform.mem.zeroFrame(root)
+  const root = frames.allocate(0, rootOrder({ config }), FRAME_TABLE)
+  for (let half = 0; half < 1 << rootOrder({ config }); half++) platform.mem.zeroFrame(root + half)
   const perturber = config.perturbation === undefined ? undefined : new Perturber(config.perturbation, cpus)
   const initMm = makeMm({ costs, config, perturber }, -1, 1, root)
+  initMm.tablePages = 1 << rootOrder({ config })
   initMm.mmUsers = 2
   initMm.mmCount = 1 + cpus
   const counters = Object.fromEntries(Object.keys(KERNEL_COUNTERS).map(name => [name, 0]))
@@ -127,6 +127,8 @@ function checkConfig(config: SimulationConfig): void {
   if (config.kernel.pcid && !policyOf(config).usesPcid) {
     throw new UserError(`${config.kernel.policy} does not use PCID: set kernel.pcid to false`)
   }
+  const noPti = config.kernel.pti ? whyNoPti(config.kernel.era, config.kernel.policy, config.machine.geometry) : ''
+  if (noPti !== '') throw new UserError(`${noPti}: set kernel.pti to false`)
 }
 
 function idleTask(cpu: number, trace: TraceRecorder): Task {
@@ -150,40 +152,6 @@ function releaseMemory(
   }
   frames.release(imageEnd, frames.count)
   frames.release(FIRMWARE_BYTES / shift, imageStart)
-}
-
-/** The direct map of all memory, and the image at its link address. Kernel mappings are global. */
-function mapKernel(k: KernelState): void {
-  const { layout, config } = k
-  const pageBytes = 2 ** k.geometry.pageShift
-  const data = PAGE_PRESENT | PAGE_RW | PAGE_ACCESSED | PAGE_DIRTY | PAGE_GLOBAL
-  const text = PAGE_PRESENT | PAGE_ACCESSED | PAGE_GLOBAL
-  const noExec = k.geometry.entryBytes === 8 ? PAGE_NX_HI : 0
-  const mapped = Math.min(k.frames.count, layout.directMapBytes / pageBytes)
-  mapRange(k, layout.pageOffset, 0, mapped, data, noExec)
-  if (layout.startMap === layout.pageOffset) return
-  const start = layout.startMap + BigInt(layout.textOffset)
-  const firstPfn = Number(pa(layout, config.kernel.physBase, start)) / pageBytes
-  const textPages = layout.textBytes / pageBytes
-  mapRange(k, start, firstPfn, textPages, text, 0)
-  mapRange(k, start + BigInt(layout.textBytes), firstPfn + textPages, layout.dataBytes / pageBytes, data, noExec)
-}
-
-/** Maps `pages` frames from `pfn` at `address` in init_mm, with large leaves where both sides are aligned. */
-function mapRange(k: KernelState, address: bigint, pfn: number, pages: number, flagsLo: number, flagsHi: number): void {
-  const g = k.geometry
-  const unsigned = BigInt.asUintN(64, address)
-  const vpn = vpnOf(k, Number(unsigned >> 32n) | 0, Number(unsigned & 0xffff_ffffn) | 0)
-  const huge = hugeLevel(g)
-  const hugePages = pagesPerEntry(g, huge)
-  for (let i = 0; i < pages;) {
-    const isLarge = (vpn + i) % hugePages === 0 && (pfn + i) % hugePages === 0 && pages - i >= hugePages
-    const level = isLarge ? huge : LEVEL_PTE
-    allocTable(k, k.cpus[0], k.initMm, vpn + i, level)
-    const lo = makeEntryLo(pfn + i, isLarge ? flagsLo | PAGE_PSE : flagsLo, g.pageShift)
-    k.mem.store($slot.pfn, $slot.slot, lo, makeEntryHi(pfn + i, flagsHi, g.pageShift))
-    i += isLarge ? hugePages : 1
-  }
 }
 
 function startProcess(k: KernelState, process: InitialProcess): void {

@@ -50,6 +50,8 @@ export const KERNEL_COUNTERS = {
   nr_tlb_remote_flush_received: 'vmstat: handler runs on targets (debug counter)',
   nr_tlb_local_flush_all: 'vmstat: full flushes by initiators (debug counter)',
   nr_tlb_local_flush_one: 'vmstat: pages invalidated by initiators (debug counter)',
+  ptiSwitches: 'CR3 writes on the way into the kernel and out of it (page-table isolation)',
+  ptiUserFlushes: 'returns to user mode that flushed the user PCID (page-table isolation)',
   initiatorCycles: 'cycles from the start of a flush request to its completion, summed',
   responderCycles: 'cycles stolen from targets by flush interrupts, summed',
   savedStates: 'invalidations noted down for later instead of sent (latr)',

@@ -38,6 +38,8 @@ export interface TlbState6x {
   readonly ctxs: readonly TlbContext[]
   isLazy: boolean
   invalidateOther: boolean
+  /** user_pcid_flush_mask: bit asid + 1 where the user half of the slot must be flushed on the way to user mode. */
+  userFlushMask: number
 }
 
 /** A sleep timer of this CPU. */
@@ -69,6 +71,10 @@ export class KernelCpu {
   isPolling = false
   /** Depth of local_irq_disable sections. */
   irqsOff = 0
+  /** On the last steps to user mode, interrupts off: nothing is looked at any more. */
+  isLeavingKernel = false
+  /** Page-table isolation: CR3 names the user root. In user mode, and while the host has taken the CPU from there. */
+  isOnUserRoot = false
   /** In an interrupt handler. */
   inInterrupt = false
   preemptCount = 0
@@ -110,6 +116,7 @@ export class KernelCpu {
       ctxs: Array.from({ length: TLB_NR_DYN_ASIDS }, () => ({ ctxId: 0, tlbGen: 0 })),
       isLazy: false,
       invalidateOther: false,
+      userFlushMask: 0,
     }
   }
 

@@ -6,6 +6,7 @@ import { EVENT } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
+import { invalidateUserPage } from './pti.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
@@ -49,17 +50,19 @@ export function anonymousRequest(cpu: KernelCpu, start: number, end: number): Fl
   }
 }
 
-/** INVLPG for `count` pages from `vpn` in steps of `stridePages`. */
+/** INVLPG for `count` pages from `vpn` in steps of `stridePages`; with page-table isolation in both halves. */
 export function* invalidatePages(
   k: KernelState, cpu: KernelCpu, vpn: number, count: number, stridePages: number,
 ): KernelOp {
   const isFaulty = k.config.kernel.pcid && k.bugs.has('h14-invlpg-keeps-globals-with-pcid')
   const mmu = k.platform.mmu(cpu.id)
+  let userCycles = 0
   for (let i = 0; i < count; i++) {
     const at = vpn + i * stridePages
     // The hardware of the bug takes INVLPG for INVPCID of one address: it leaves global entries.
     if (isFaulty) mmu.invpcid(INVPCID_ADDRESS, mmu.pcid, vpnHi(k, at), vpnLo(k, at))
     else mmu.invlpg(vpnHi(k, at), vpnLo(k, at))
+    userCycles += invalidateUserPage(k, cpu, at)
   }
-  if (count > 0) yield count * k.costs.invlpg
+  if (count > 0) yield count * k.costs.invlpg + userCycles
 }

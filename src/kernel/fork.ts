@@ -23,6 +23,7 @@ import {
 import { makeRoom } from './page-alloc.js'
 import { retFromFork, sleepOn, wakeUpNew } from './sched.js'
 import { pageAddRmap } from './rmap.js'
+import { rootOrder } from './pti.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import { clearSwapExclusive, isMigrationEntry, isSwapPte, SWP_MIGRATION_READ, swapValue,
@@ -41,6 +42,7 @@ export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
   if (slot === undefined) return undefined
   const pgdPfn = allocPgd(k, cpu)
   const mm = pgdPfn < 0 ? undefined : makeMm(k, slot, k.nextCtxId++, pgdPfn)
+  if (mm !== undefined) mm.tablePages = 1 << rootOrder(k)
   if (mm !== undefined) mm.nextTrimCycle = cpu.now + trimPeriodCycles(k)
   if (mm === undefined || !preallocatePmds(k, cpu, mm)) {
     if (mm !== undefined) freePgd(k, cpu, mm)

@@ -5,13 +5,15 @@
 
 import { assert } from '../base/assert.js'
 import {
-  entryPfn, makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_PRESENT, PAGE_PSE, PAGE_RW, PAGE_USER,
+  entryPfn, makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_PSE, PAGE_RW,
+  PAGE_USER,
 } from '../machine/entry.js'
 import { indexAt, LEVEL_PGD, LEVEL_PMD, LEVEL_PTE, splitAddress } from '../machine/geometry.js'
 import type { Geometry } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
 import { FRAME_TABLE } from './frames.js'
 import type { Mm } from './mm.js'
+import { rootOrder, userRoot } from './pti.js'
 import type { KernelState } from './state.js'
 import { vpnHi, vpnLo } from './state.js'
 import { isSwapPte } from './swap-entry.js'
@@ -60,8 +62,20 @@ export function setEntry(
   k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number, slot: number, lo: number, hi: number,
 ): void {
   k.platform.beforeSharedWrite(cpu, mm)
-  k.observer?.entryWritten(cpu, mm, pfn, slot, lo, hi)
-  k.mem.store(pfn, slot, lo, hi)
+  const kernelHi = k.config.kernel.pti && pfn === mm.pgdPfn ? mirrorUserSlot(k, mm, slot, lo, hi) : hi
+  k.observer?.entryWritten(cpu, mm, pfn, slot, lo, kernelHi)
+  k.mem.store(pfn, slot, lo, kernelHi)
+}
+
+/**
+ * pti_set_user_pgtbl(): writes a user slot into the user root, and returns the high word that the kernel root gets. NX
+ * there makes a kernel that went back to user mode under its own root fault at once.
+ */
+function mirrorUserSlot(k: KernelState, mm: Mm, slot: number, lo: number, hi: number): number {
+  if (slot >= firstKernelSlot(k)) return hi
+  k.mem.store(userRoot(k, mm), slot, lo, hi)
+  const isUserTable = (lo & (PAGE_PRESENT | PAGE_USER)) === (PAGE_PRESENT | PAGE_USER)
+  return isUserTable ? hi | PAGE_NX_HI : hi
 }
 
 /**
@@ -86,11 +100,13 @@ export function findTable(k: KernelState, mm: Mm, vpn: number, level: number): b
 }
 
 /** As {@link findTable}, but makes the missing tables (p4d_alloc ... pte_alloc). False: out of memory. */
-export function allocTable(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, level: number): boolean {
+export function allocTable(
+  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, level: number, root = mm.pgdPfn,
+): boolean {
   const g = k.geometry
   const hi = vpnHi(k, vpn)
   const lo = vpnLo(k, vpn)
-  let pfn = mm.pgdPfn
+  let pfn = root
   for (let at = g.topLevel; at < level; at = childLevel(g, at)) {
     const slot = indexAt(g, at, hi, lo)
     const entryLo = k.mem.loadLo(pfn, slot)
@@ -121,16 +137,20 @@ export function findLeaf(k: KernelState, mm: Mm, vpn: number): number {
   return findTable(k, mm, vpn, LEVEL_PTE) ? LEVEL_PTE : -1
 }
 
-/** pgd_alloc(): a root table whose kernel half is shared with every other. -1: out of memory. */
+/** pgd_alloc(): a root table (two with PTI) whose kernel half is shared with every other. -1: out of memory. */
 export function allocPgd(k: KernelState, cpu: KernelCpu): number {
-  const root = k.frames.allocate(cpu.id, 0, FRAME_TABLE)
+  const order = rootOrder(k)
+  const root = k.frames.allocate(cpu.id, order, FRAME_TABLE)
   if (root < 0) return -1
-  k.mem.zeroFrame(root)
-  const slots = 2 ** k.geometry.levels[k.geometry.topLevel].bits
-  for (let slot = firstKernelSlot(k); slot < slots; slot++) {
-    k.mem.store(root, slot, k.mem.loadLo(k.initMm.pgdPfn, slot), k.mem.loadHi(k.initMm.pgdPfn, slot))
+  for (let half = 0; half < 1 << order; half++) {
+    const swapper = k.initMm.pgdPfn + half
+    k.mem.zeroFrame(root + half)
+    const slots = 2 ** k.geometry.levels[k.geometry.topLevel].bits
+    for (let slot = firstKernelSlot(k); slot < slots; slot++) {
+      k.mem.store(root + half, slot, k.mem.loadLo(swapper, slot), k.mem.loadHi(swapper, slot))
+    }
   }
-  k.counters.pagesAllocated += 1
+  k.counters.pagesAllocated += 1 << order
   return root
 }
 
@@ -161,19 +181,19 @@ export function freePgd(k: KernelState, cpu: KernelCpu, mm: Mm): void {
 
 /** Gives a table frame back. The caller has flushed. */
 export function freeTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
-  unaccountTable(mm, pfn)
+  unaccountTable(mm, pfn, 1 << k.frames.order[pfn])
   putTable(k, cpu, mm, pfn)
 }
 
-/** A table is no part of the tree any more. */
-export function unaccountTable(mm: Mm, pfn: number): void {
-  mm.tablePages -= 1
+/** A table is no part of the tree any more; a root can be two pages. */
+export function unaccountTable(mm: Mm, pfn: number, pages = 1): void {
+  mm.tablePages -= pages
   mm.pageTableLocks.delete(pfn)
 }
 
 /** Its frame goes back. */
 export function putTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
-  k.counters.pagesFreed += 1
+  k.counters.pagesFreed += 1 << k.frames.order[pfn]
   // tlb_remove_table() of 6.x: after an RCU grace period. 4.6 relies on the interrupts of the flush alone.
   const waitFor = new Set(k.config.kernel.era === 'linux-4.6' ? [] : walkersNow(k))
   if (waitFor.size === 0) {

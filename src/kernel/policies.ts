@@ -1,5 +1,6 @@
 // The catalogue of lazy-TLB and shootdown policies. Adding one is a module and a line here.
 
+import type { GeometryName } from '../machine/config.js'
 import type { KernelEra } from './config.js'
 import { linux46 } from './tlb-flush-46.js'
 import { linux6x } from './tlb-flush-6x.js'
@@ -34,4 +35,13 @@ export const POLICY_NAMES: readonly string[] = ALL.map(one => one.name)
 /** What a kernel of this era does when nothing else is said. */
 export function nativePolicy(era: KernelEra): string {
   return era
+}
+
+/** Why a kernel cannot isolate page tables (pti.ts); empty when it can. */
+export function whyNoPti(era: KernelEra, policy: string, geometry: GeometryName): string {
+  if (era === 'linux-4.6') return 'linux-4.6 has no page-table isolation'
+  const { withoutPti } = POLICIES[policy]!
+  if (withoutPti !== undefined) return `${policy} has no page-table isolation: ${withoutPti}`
+  if (!geometry.startsWith('x86-64')) return `page-table isolation is modelled for x86-64 only, not for ${geometry}`
+  return ''
 }

@@ -5,14 +5,28 @@
 // Simplified: a CPU that waits (for a lock, for acknowledgements) or is halted loses no time to what
 // holds it up; one that works in the kernel loses it after its present step.
 
+import { INVPCID_ADDRESS } from '../machine/mmu.js'
 import type { Mmu } from '../machine/mmu.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelState } from './state.js'
+import { vpnHi, vpnLo } from './state.js'
 
 /** The MMU of `target`, to be changed by `cpu` at its present cycle. */
 export function remoteMmu(k: KernelState, cpu: KernelCpu, target: KernelCpu): Mmu {
   if (target !== cpu) k.platform.beforeTlbWrite(cpu, target)
   return k.platform.mmu(target.id)
+}
+
+/** A kernel page goes, whatever PCID has it: with page-table isolation it is not global and every slot may. */
+export function dropKernelPage(k: KernelState, mmu: Mmu, vpn: number): void {
+  const hi = vpnHi(k, vpn)
+  const lo = vpnLo(k, vpn)
+  mmu.invlpg(hi, lo)
+  if (!k.config.kernel.pti) return
+  const pcids = new Set<number>()
+  mmu.forEachTlbEntry(entry => pcids.add(entry.pcid))
+  mmu.forEachPagingCacheEntry(entry => pcids.add(entry.pcid))
+  for (const pcid of pcids) mmu.invpcid(INVPCID_ADDRESS, pcid, hi, lo)
 }
 
 /** `target` does nothing for `cycles`; returns how many it really loses (none while the host has it). */

@@ -10,6 +10,7 @@ import { preempted, startTurn } from './host.js'
 import { publishNextInterrupt, takeInterrupt } from './ipi.js'
 import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
+import { afterKernelRoot, beforeUserRoot, loadKernelRoot, loadUserRoot } from './pti.js'
 import { schedule } from './sched.js'
 import { speculate } from './speculation.js'
 import type { KernelState } from './state.js'
@@ -35,7 +36,8 @@ export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): vo
 export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: KernelOp): void {
   beforeStep(k, cpu, cycle)
   leaveUser(cpu, cycle)
-  cpu.stack.push(newFrame(op, cycle))
+  if (k.config.kernel.pti) loadKernelRoot(k, cpu)
+  cpu.stack.push(newFrame(k.config.kernel.pti ? afterKernelRoot(k, cpu, op) : op, cycle))
   run(k, cpu)
 }
 
@@ -102,7 +104,9 @@ function pushInterrupt(k: KernelState, cpu: KernelCpu): void {
   if (below?.halted === true && cpu.vcpu.awayAt <= cpu.now) startTurn(k, cpu, cpu.now)
   const wasHalted = below !== undefined && below.halted && !k.config.kernel.idlePoll
   const vector = takeInterrupt(cpu, cpu.now)
-  const frame = newFrame(handleInterrupt(k, cpu, vector, wasHalted), cpu.now, cpu.now)
+  const isFromUser = below === undefined
+  if (isFromUser && k.config.kernel.pti) loadKernelRoot(k, cpu)
+  const frame = newFrame(handleInterrupt(k, cpu, vector, wasHalted, isFromUser), cpu.now, cpu.now)
   frame.stretchesBelow = below !== undefined && !below.waiting && !below.halted
   cpu.stack.push(frame)
 }
@@ -164,6 +168,7 @@ function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolea
 function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
   const task = cpu.current
   assert(!task.isKernelThread, `${task.comm} has no user mode`)
+  if (cpu.isLeavingKernel) return switchToUserRoot(k, cpu)
   // A task that was waited for on a CPU that it may not run on any more goes now.
   if (cpu.needResched || !task.mayRunOn(cpu.id)) {
     cpu.stack.push(newFrame(schedule(k, cpu), cpu.now))
@@ -173,6 +178,18 @@ function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
     cpu.stack.push(newFrame(doExit(k, cpu, task.killedBy), cpu.now))
     return false
   }
+  return k.config.kernel.pti ? switchToUserRoot(k, cpu) : enterUserMode(k, cpu)
+}
+
+/** The price of the other root first; nothing is looked at on the way. */
+function switchToUserRoot(k: KernelState, cpu: KernelCpu): boolean {
+  if (!cpu.isLeavingKernel) {
+    cpu.isLeavingKernel = true
+    cpu.stack.push(newFrame(beforeUserRoot(k, cpu), cpu.now))
+    return false
+  }
+  cpu.isLeavingKernel = false
+  loadUserRoot(k, cpu)
   return enterUserMode(k, cpu)
 }
 

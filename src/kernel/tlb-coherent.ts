@@ -17,7 +17,8 @@ import type { KernelCpu } from './cpu.js'
 import { anonymousRequest, beginFlush, endFlush } from './flush-request.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
-import { remoteMmu } from './remote-cpu.js'
+import { pcidHalves, rootOwnerOf } from './pti.js'
+import { dropKernelPage, remoteMmu } from './remote-cpu.js'
 import type { KernelState } from './state.js'
 import { vpnHi, vpnLo, vpnOf } from './state.js'
 import { linux6x } from './tlb-flush-6x.js'
@@ -63,7 +64,7 @@ function* flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: n
   for (const target of k.cpus) {
     const mmu = remoteMmu(k, cpu, target)
     if (end - start > k.config.kernel.flushCeilingPages) mmu.flushGlobal()
-    else for (let vpn = start; vpn < end; vpn++) mmu.invlpg(vpnHi(k, vpn), vpnLo(k, vpn))
+    else for (let vpn = start; vpn < end; vpn++) dropKernelPage(k, mmu, vpn)
   }
 }
 
@@ -81,29 +82,30 @@ function invalidate(k: KernelState, cpu: KernelCpu, mm: Mm): void {
   for (const target of k.cpus) {
     for (const [asid, slot] of target.tlb6x.ctxs.entries()) {
       if (slot.ctxId !== mm.ctxId) continue
-      dropDiffering(k, cpu, target, mm, k.config.kernel.pcid ? asid + 1 : 0)
+      for (const pcid of pcidHalves(k, k.config.kernel.pcid ? asid + 1 : 0)) dropDiffering(k, cpu, target, pcid)
       slot.tlbGen = mm.tlbGen
     }
   }
 }
 
-function dropDiffering(k: KernelState, cpu: KernelCpu, target: KernelCpu, mm: Mm, pcid: number): void {
+function dropDiffering(k: KernelState, cpu: KernelCpu, target: KernelCpu, pcid: number): void {
   const mmu = remoteMmu(k, cpu, target)
+  const { root } = rootOwnerOf(k, target, pcid)
   const stale: number[] = []
   mmu.forEachTlbEntry(entry => {
-    if (entry.pcid === pcid && !entry.global && differs(k, mm, entry)) stale.push(vpnOf(k, entry.hi, entry.lo))
+    if (entry.pcid === pcid && !entry.global && differs(k, root, entry)) stale.push(vpnOf(k, entry.hi, entry.lo))
   })
   let isTableGone = false
   mmu.forEachPagingCacheEntry(({ level, hi, lo, pfn, pcid: tag }) => {
-    if (tag === pcid && !isTableGone) isTableGone = tableAt(k, mm, level, hi, lo) !== pfn
+    if (tag === pcid && !isTableGone) isTableGone = tableAt(k, root, level, hi, lo) !== pfn
   })
   for (const vpn of stale) mmu.invpcid(0, pcid, vpnHi(k, vpn), vpnLo(k, vpn))
   // Drops the paging-cache entries of the PCID, whatever the page.
   if (isTableGone) mmu.invpcid(0, pcid, 0, 0)
 }
 
-function differs(k: KernelState, mm: Mm, entry: TlbEntry): boolean {
-  const walk = peekWalk(k.geometry, k.mem, mm.pgdPfn, entry.hi, entry.lo)
+function differs(k: KernelState, root: number, entry: TlbEntry): boolean {
+  const walk = peekWalk(k.geometry, k.mem, root, entry.hi, entry.lo)
   if (walk.reason !== 'ok' && walk.reason !== 'huge') return true
   const leaf = walk.steps[walk.steps.length - 1]!
   return walk.leafLevel !== entry.pageLevel || walk.pfn !== entry.pfn || walk.writable !== entry.writable
@@ -111,9 +113,9 @@ function differs(k: KernelState, mm: Mm, entry: TlbEntry): boolean {
 }
 
 /** Frame of the table that the entry of `level` for this address names; -1 when it names none. */
-function tableAt(k: KernelState, mm: Mm, wanted: number, hi: number, lo: number): number {
+function tableAt(k: KernelState, root: number, wanted: number, hi: number, lo: number): number {
   const g = k.geometry
-  let table = mm.pgdPfn
+  let table = root
   for (let level = g.topLevel; ; level = nextLevel(g, level)) {
     const slot = indexAt(g, level, hi, lo)
     const entryLo = k.mem.loadLo(table, slot)

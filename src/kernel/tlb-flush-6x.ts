@@ -27,6 +27,7 @@ import {
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
+import { invalidateUserAsid } from './pti.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import { FLUSH_ALL } from './tlb-policy.js'
@@ -151,6 +152,7 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   if (needFlush) {
     state.ctxs[asid].ctxId = next.ctxId
     state.ctxs[asid].tlbGen = tlbGen
+    invalidateUserAsid(k, cpu, asid)
   }
   mmu.loadCr3(next.pgdPfn, hardwarePcid(k, asid), !needFlush)
   if (!isGlobalAsid(asid)) k.observer?.slotLoaded(cpu, next, asid, needFlush)
@@ -312,6 +314,8 @@ function* doFlushTlbAll(k: KernelState, cpu: KernelCpu): KernelOp {
 function* doKernelRangeFlush(k: KernelState, cpu: KernelCpu, start: number, pages: number): KernelOp {
   k.counters.nr_tlb_local_flush_one += pages
   yield* invalidatePages(k, cpu, start, pages, 1)
+  // The pages are not global then: every other slot may have them, and is flushed before its next use.
+  if (k.config.kernel.pti) cpu.tlb6x.invalidateOther = true
 }
 
 /** should_flush_tlb(): evaluated by the initiator about CPU `target`. */
@@ -376,6 +380,7 @@ export function* executeFlush(
     yield* invalidatePages(k, cpu, info.start, Math.ceil(units), info.stridePages)
     if (local) k.counters.nr_tlb_local_flush_one += pages
   } else {
+    invalidateUserAsid(k, cpu, state.loadedMmAsid)
     k.platform.mmu(cpu.id).flushNonGlobal()
     yield k.costs.fullFlush
     if (local) k.counters.nr_tlb_local_flush_all += 1
@@ -398,6 +403,9 @@ export function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner
   if (slot === undefined || slot.ctxId === 0) return { mm: undefined, behind: 'the slot is empty' }
   const mm = k.mms.get(slot.ctxId)
   if (mm === undefined) return { mm, behind: `mm ${slot.ctxId} is gone, its slot is flushed before reuse` }
+  if (cpu.tlb6x.invalidateOther && asid !== cpu.tlb6x.loadedMmAsid) {
+    return { mm, behind: 'kernel pages were flushed, the slot is given up before its next use' }
+  }
   return { mm, behind: slot.tlbGen < mm.tlbGen && isCompared(cpu, mm, asid)
     ? `generation ${slot.tlbGen} < ${mm.tlbGen}` : '' }
 }

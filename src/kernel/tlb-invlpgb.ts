@@ -16,7 +16,8 @@ import type { KernelCpu } from './cpu.js'
 import { anonymousRequest, beginFlush, endFlush } from './flush-request.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
-import { remoteMmu } from './remote-cpu.js'
+import { pcidHalves } from './pti.js'
+import { dropKernelPage, remoteMmu } from './remote-cpu.js'
 import type { KernelState } from './state.js'
 import { vpnHi, vpnLo } from './state.js'
 import {
@@ -88,17 +89,19 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
   }
   beginFlush(k, cpu, info)
   yield k.costs.flushSetup
-  const pcid = hardwarePcid(k, context.asid)
+  const pcids = pcidHalves(k, hardwarePcid(k, context.asid))
   const units = info.end === FLUSH_ALL ? 0 : Math.ceil((info.end - info.start) / info.stridePages)
-  yield Math.max(1, Math.ceil(units / PAGES_PER_BROADCAST)) * k.costs.invlpgb
+  yield pcids.length * Math.max(1, Math.ceil(units / PAGES_PER_BROADCAST)) * k.costs.invlpgb
   const targets = context.inTransition ? yield* finishTransition(k, cpu, mm, context, info) : 0
   yield k.costs.tlbsync
   for (const target of k.cpus) {
     const mmu = remoteMmu(k, cpu, target)
-    if (units === 0) mmu.invpcid(1, pcid, 0, 0)
-    for (let i = 0; i < units; i++) {
-      const vpn = info.start + i * info.stridePages
-      mmu.invpcid(0, pcid, vpnHi(k, vpn), vpnLo(k, vpn))
+    for (const pcid of pcids) {
+      if (units === 0) mmu.invpcid(1, pcid, 0, 0)
+      for (let i = 0; i < units; i++) {
+        const vpn = info.start + i * info.stridePages
+        mmu.invpcid(0, pcid, vpnHi(k, vpn), vpnLo(k, vpn))
+      }
     }
   }
   endFlush(k, cpu, info, targets, begin)
@@ -180,7 +183,7 @@ function* flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: n
   for (const target of k.cpus) {
     const mmu = remoteMmu(k, cpu, target)
     if (all) mmu.flushGlobal()
-    else for (let vpn = start; vpn < end; vpn++) mmu.invlpg(vpnHi(k, vpn), vpnLo(k, vpn))
+    else for (let vpn = start; vpn < end; vpn++) dropKernelPage(k, mmu, vpn)
   }
   endFlush(k, cpu, info, 0, begin)
 }

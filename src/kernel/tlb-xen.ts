@@ -27,6 +27,7 @@ export const xen: TlbPolicy = {
   name: 'xen',
   source: 'Linux 6.18 arch/x86/xen/mmu_pv.c, xen_flush_tlb_multi',
   usesPcid: false,
+  withoutPti: 'the hypervisor separates guest user mode from the guest kernel itself',
   flushTlbMulti,
 }
 

@@ -8,6 +8,7 @@ import { forceSignal } from './exit.js'
 import { flushCallQueue, publishNextInterrupt } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import { outOfMemory } from './oom.js'
+import { entryCycles, exitCycles } from './pti.js'
 import { runTimers } from './sched.js'
 import type { KernelState } from './state.js'
 import { emit, vpnOf } from './state.js'
@@ -60,13 +61,18 @@ export function* generalProtection(k: KernelState, task: Task, hi: number, lo: n
   yield* forceSignal(k, k.cpus[task.cpu], 'SIGSEGV', hi, lo)
 }
 
-/** One interrupt, from entry to exit, with interrupts off. `wasHalted`: the CPU has to wake up first. */
-export function* handleInterrupt(k: KernelState, cpu: KernelCpu, vector: number, wasHalted: boolean): KernelOp {
+/**
+ * One interrupt, from entry to exit, with interrupts off. `wasHalted`: the CPU has to wake up first; `isFromUser`: a
+ * program was interrupted, and another root is loaded on both ways.
+ */
+export function* handleInterrupt(
+  k: KernelState, cpu: KernelCpu, vector: number, wasHalted: boolean, isFromUser: boolean,
+): KernelOp {
   const begin = cpu.now - cpu.vcpu.stolenCycles
   cpu.irqsOff += 1
   cpu.inInterrupt = true
   if (wasHalted) yield k.costs.idleExit
-  yield k.costs.irqEntry
+  yield k.costs.irqEntry + (isFromUser ? entryCycles(k) : 0)
   const [entry, exit] = ENTRY_EVENTS[vector]
   emit(k, cpu, entry)
   const isCall = vector === VECTOR_CALL_FUNCTION || vector === VECTOR_CALL_FUNCTION_SINGLE
@@ -75,7 +81,9 @@ export function* handleInterrupt(k: KernelState, cpu: KernelCpu, vector: number,
   if (cpu.tickAt <= cpu.now && k.policy.tick !== undefined) yield* k.policy.tick(k, cpu)
   emit(k, cpu, exit)
   yield k.costs.irqExit
-  if (isCall) k.counters.responderCycles += cpu.now - cpu.vcpu.stolenCycles - begin
+  if (isCall) {
+    k.counters.responderCycles += cpu.now - cpu.vcpu.stolenCycles - begin + (isFromUser ? exitCycles(k, cpu) : 0)
+  }
   cpu.inInterrupt = false
   cpu.irqsOff -= 1
   publishNextInterrupt(k, cpu)

@@ -54,6 +54,8 @@ export interface MachineConfig {
   /** MAXPHYADDR: bits at and above it are reserved in entries. 32..44. */
   maxPhysAddrBits: number
   vendor: 'intel' | 'amd'
+  /** It has the INVPCID instruction (Haswell and later, Zen 3 and later). */
+  invpcid: boolean
   tlb: TlbConfig
   costs: Costs
   /** An overcommitted host below; without it every CPU runs all the time. */

@@ -161,9 +161,10 @@ export const pmdBadLinux46 = (lo: number, hi: number): boolean =>
 /** Any flag outside P, W, U, A, D. */
 export const pudBad = (lo: number, hi: number): boolean =>
   (lo & PAGE_FLAGS_LO & ~(BASE_TABLE | PAGE_USER)) !== 0 || entryFlagsHi(hi) !== 0
-export const p4dBad = pudBad
+/** As pudBad, but NX is fine: page-table isolation sets it in user slots of kernel roots. The same for pgd. */
+export const p4dBad = (lo: number, hi: number): boolean => pudBad(lo, hi & ~PAGE_NX_HI)
 export const pgdBad = (lo: number, hi: number): boolean =>
-  (lo & PAGE_FLAGS_LO & ~PAGE_USER) !== BASE_TABLE || entryFlagsHi(hi) !== 0
+  (lo & PAGE_FLAGS_LO & ~PAGE_USER) !== BASE_TABLE || entryFlagsHi(hi & ~PAGE_NX_HI) !== 0
 /** Linux 4.6: not empty, and not a present table: absent hugetlb entries count as huge. */
 export const pmdHuge = (lo: number, hi: number): boolean =>
   !pmdNone(lo, hi) && (lo & (PAGE_PRESENT | PAGE_PSE)) !== PAGE_PRESENT

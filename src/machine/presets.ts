@@ -135,6 +135,7 @@ function machineOf(name: MachineName, shape: MachineShape): MachinePreset {
     memoryBytes: 256 * MEBIBYTE,
     maxPhysAddrBits: shape.maxPhysAddrBits ?? 44,
     vendor: shape.vendor ?? 'intel',
+    invpcid: shape.tlb !== 'ivybridge',
     tlb: TLB_PRESETS[shape.tlb]!,
     costs: costsOf(name),
   }

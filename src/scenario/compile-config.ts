@@ -6,7 +6,7 @@ import { formatBytes } from '../base/units.js'
 import { BUGS, type Bug, type BugName } from '../kernel/bugs.js'
 import type { KernelConfig, KernelEra, SimulationConfig } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/layout.js'
-import { nativePolicy, POLICIES, POLICY_NAMES } from '../kernel/policies.js'
+import { nativePolicy, POLICIES, POLICY_NAMES, whyNoPti } from '../kernel/policies.js'
 import type { HostConfig, MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
 import { geometryOf } from '../machine/geometry.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
@@ -65,6 +65,7 @@ function compileMachine(source: YamlSource, raw: RawScenario, overrides: Scenari
     memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseSize(options.memory),
     maxPhysAddrBits: options.maxPhysAddrBits ?? base.maxPhysAddrBits,
     vendor: options.vendor ?? base.vendor,
+    invpcid: options.invpcid ?? base.invpcid,
     tlb: compileTlb(source, options.tlb, base.tlb),
     costs: { ...base.costs, ...withoutUndefined(options.costs) },
   }
@@ -173,7 +174,7 @@ function compileKernel(
     flushCeilingPages: options.flushCeiling ?? DEFAULT_FLUSH_CEILING_PAGES,
     ...(options.vmapLazyPages === undefined ? {} : { vmapLazyPages: options.vmapLazyPages }),
     pcid: options.pcid ?? (policy.usesPcid && hasPcid),
-    pti: false,
+    pti: compilePti(source, options, era, policy.name, machine),
     remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
@@ -182,6 +183,16 @@ function compileKernel(
     bugs: overrides.bugs === undefined ? compileBugs(source, bugs ?? [], era) : chosenBugs(source, overrides.bugs, era),
     speculation: options.speculation ?? false,
   }
+}
+
+/** Page-table isolation, where kernel, policy and page tables know it. */
+function compilePti(
+  source: YamlSource, { pti }: RawKernel, era: KernelEra, policy: string, machine: MachineConfig,
+): boolean {
+  if (pti !== true) return false
+  const reason = whyNoPti(era, policy, machine.geometry)
+  if (reason !== '') throw source.error(reason, ['kernel', 'pti'], ['remove the key, or set it to false'])
+  return true
 }
 
 /** At least the header and one page, at most what an entry of 32 bits can name. */

@@ -63,6 +63,7 @@ const machine = keys({
   geometry: oneOf('geometry', GEOMETRY_NAMES).optional().describe('Page-table geometry. Default: that of the preset.'),
   maxPhysAddrBits: integer(32, 44, 'bits').optional().describe('MAXPHYADDR: entry bits at and above it are reserved.'),
   vendor: oneOf('vendor', ['intel', 'amd']).optional().describe('Whose manual decides where they differ.'),
+  invpcid: flag.optional().describe('It has INVPCID, which page-table isolation uses. Default: that of the preset.'),
   tlb: z.union([oneOf('TLB preset', Object.keys(TLB_PRESETS)), tlb], wants('a TLB preset or a map')).optional()
     .describe('TLBs: the name of a preset, or changes to one.'),
   host: keys({
@@ -86,6 +87,8 @@ const kernel = keys({
       + 'each doubling of their number (lazy_max_pages).'),
   pcid: flag.optional()
     .describe('Use PCID. Default: true where the geometry has it, except linux-4.6 and policies without PCID.'),
+  pti: flag.optional()
+    .describe('Page-table isolation: user mode runs under page tables and PCIDs of its own. Default: false.'),
   remoteFlush: oneOf('order', ['concurrent', 'serial']).optional()
     .describe('Does the initiator flush itself while its targets do, or before? Default: concurrent; 4.6 is serial.'),
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),

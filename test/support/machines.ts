@@ -22,7 +22,7 @@ export function testMachine(overrides: Partial<MachineConfig> = {}): MachineConf
     { arrays: [{ entries, ways }], base: 0, large: 0, giant: 0 })
   return {
     preset: 'test', cpus: 2, sockets: 1, geometry: 'x86-64', memoryBytes: 64 * 2 ** 20, maxPhysAddrBits: 40,
-    vendor: 'intel',
+    vendor: 'intel', invpcid: true,
     tlb: {
       l1i: oneArray(16, 4), l1d: oneArray(16, 4), stlb: oneArray(96, 12),
       pagingCache: { pgd: 2, p4d: 4, pud: 8, pmd: 32 },

@@ -9,6 +9,7 @@ import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
 import { randomHost } from './random-host.js'
+import { sometimesIsolated } from './random-pti.js'
 import { sometimesPerturbed } from './random-perturbation.js'
 import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
   repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
@@ -133,7 +134,7 @@ export const randomRunOfAnyPolicy: fc.Arbitrary<RandomRun> = randomRunOf(fc.cons
 
 /** A whole random run under the policies that `policies` gives, each on the first of its eras. */
 export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<RandomRun> {
-  return sometimesPerturbed(fc.integer({ min: 1, max: 5 }).chain(cpus => fc.record({
+  return sometimesIsolated(sometimesPerturbed(fc.integer({ min: 1, max: 5 }).chain(cpus => fc.record({
     processes: fc.integer({ min: 1, max: 3 })
       .chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => process(cpus, i)))),
     worker: fc.option(kernelThread(cpus), { nil: undefined }),
@@ -166,5 +167,5 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
         [...spec.processes, ...[spec.worker, spec.pair].filter(more => more !== undefined)],
         { barriers: [2], areas: AREAS, flags: 4, children: spec.children, files: FILES }),
     }
-  })))
+  }))))
 }
