@@ -237,6 +237,11 @@ export class Watch implements KernelObserver {
 
   kernelRangeFlushed(cpu: KernelCpu, start: number, end: number, begin: number): void {
     this.#cleanKernel.push({ start, end, since: begin, by: `the flush of kernel pages by cpu${cpu.id}` })
+    // Places in tables are numbered without the sign of their address.
+    const { vaBits, pageShift } = this.#k.geometry
+    const first = start % 2 ** (vaBits - pageShift)
+    const { cleared } = this.#stateOf(this.#k.initMm)
+    for (const [key, { vpn }] of cleared) if (first <= vpn && vpn < first + end - start) cleared.delete(key)
   }
 
   batchFlushed(cpu: KernelCpu, pages: ReadonlyMap<Mm, ReadonlySet<number>>, begin: number): void {

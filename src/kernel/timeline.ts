@@ -123,7 +123,9 @@ function run(k: KernelState, cpu: KernelCpu): void {
     const value = result.value
     if (value > 0) {
       assert(Number.isInteger(value), `a price of ${value} cycles is not whole`)
-      frame.resumeAt = cpu.now + (k.perturber === undefined ? value : k.perturber.step(cpu.id, value))
+      // The turns of a host are its own.
+      const isPlain = k.perturber === undefined || frame.isStolen
+      frame.resumeAt = cpu.now + (isPlain ? value : k.perturber.step(cpu.id, value))
       return
     }
     switch (value) {
