@@ -24,8 +24,8 @@ const TABLE_HEAD =
   '| | bug | program | kernel | seeds until found | orders until found | invariant | operations, shrunk |'
 const TABLE_RULE = `|${'---|'.repeat(8)}`
 const SEEDS = 10_000
-const ORDERS = 3000
-const SHRINK_RUNS = 1500
+const ORDERS = 2000
+const SHRINK_RUNS = 800
 
 interface Flags {
   update?: boolean

@@ -21,6 +21,7 @@ export interface Hunt {
 
 export const HUNTS: Partial<Record<BugName, Hunt>> = {
   'h01-mask-bit-in-store-buffer': { file: 'munmap-and-sleep.yaml', era: 'linux-4.6' },
+  'h03-batched-flush-not-seen': { file: 'reclaim-and-mprotect.yaml', era: 'linux-6.x' },
   'h04-mremap-flush-after-unlock': { file: 'mremap-and-truncate.yaml', era: 'linux-4.6' },
   'h06-lazy-cpu-skips-freed-tables': { file: 'munmap-and-sleep.yaml', era: 'linux-6.x' },
   'h07-lazy-ldt-not-reloaded': { file: 'munmap-and-sleep.yaml', era: 'linux-4.6' },
