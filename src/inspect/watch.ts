@@ -162,7 +162,7 @@ export class Watch implements KernelObserver {
     return cpu.inUserMode && (this.#deferred[cpu.id]?.length ?? 0) > 0
   }
 
-  /** When this entry was written last; -1: not since boot. */
+  /** When this entry last became or ceased to be what a TLB may hold; -1: not since boot. */
   lastWrite(table: number, slot: number): number {
     return this.#lastWrite.get(table * SLOTS + slot) ?? -1
   }
@@ -189,7 +189,8 @@ export class Watch implements KernelObserver {
     const place = this.#place(mm, table)
     const pages = pagesPerEntry(k.geometry, place.level)
     const vpn = place.vpn + slot * pages
-    this.#lastWrite.set(table * SLOTS + slot, cpu.now)
+    // What hardware did not see before and does not see now (a migration entry that is dropped) is no change to a TLB.
+    if (entryPresent(oldLo) || entryPresent(lo)) this.#lastWrite.set(table * SLOTS + slot, cpu.now)
     const { pid, comm } = cpu.current
     this.#remember({
       cycle: cpu.now, cpu: cpu.id, pid, comm, mm, level: place.level, vpn, pages, oldLo, oldHi, lo, hi,

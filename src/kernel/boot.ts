@@ -17,6 +17,7 @@ import { startTurn } from './host.js'
 import { FRAME_KERNEL, FRAME_TABLE, Frames, MAX_ORDER, MAX_ORDER_16K } from './frames.js'
 import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
+import { makeMigration } from './migration-entries.js'
 import { kernelLayout } from './layout.js'
 import { makeKswapd } from './kswapd.js'
 import { lruForget, makeLru } from './lru.js'
@@ -72,6 +73,7 @@ export function bootKernel(
     rmap: new Map(),
     pageCache: makePageCache(image.files),
     pageLocks: new Map(),
+    migration: makeMigration(),
     vmalloc: makeVmalloc(layout, geometry, image.bufferNames.length),
     swap: makeSwapArea(Math.floor(config.kernel.swapBytes / 2 ** geometry.pageShift)),
     lru: makeLru(frames.count),

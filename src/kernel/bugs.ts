@@ -29,6 +29,11 @@ export const BUGS = {
     fix: 'x86/mm: Add barriers and document switch_mm()-vs-flush synchronization', fixedIn: '4.5',
     eras: ['linux-4.6'], invariants: ['I6', 'I8'],
   },
+  'h02-numa-marker-with-flush-pending': {
+    number: 2, title: 'a page moves without a flush, as its entry is a marker; but the flush of the marker is pending',
+    fix: 'mm: fix TLB flush race between migration, and change_protection_range', fixedIn: '3.13',
+    eras: BOTH, invariants: ['I1', 'I8'],
+  },
   'h03-batched-flush-not-seen': {
     number: 3, title: 'reclaim has unmapped a page and not flushed yet; who finds its entry gone relies on it',
     fix: 'mm, mprotect: flush TLB if potentially racing with a parallel reclaim leaving stale TLB entries',
@@ -68,6 +73,11 @@ export const BUGS = {
     number: 12, title: 'INVLPG leaves the latched PAE top entry, which names a pmd page that was freed',
     fix: 'x86-32: Fix possible incomplete TLB invalidate with PAE pagetables', fixedIn: '3.9',
     eras: BOTH, invariants: ['I2'],
+  },
+  'h13-flush-after-page-table-unlock': {
+    number: 13, title: 'migration drops the table\'s lock before it flushes; MADV_DONTNEED finds nothing present',
+    fix: 'mm/migrate_device.c: flush TLB while holding PTL', fixedIn: '6.0',
+    eras: BOTH, invariants: ['I8'],
   },
   'h14-invlpg-keeps-globals-with-pcid': {
     number: 14, title: 'hardware: INVLPG leaves global entries while PCIDs are in use (Alder Lake, Raptor Lake)',

@@ -16,6 +16,7 @@ import type { Mm } from './mm.js'
 import { makeRoom } from './page-alloc.js'
 import type { MappedFile } from './page-cache.js'
 import { fileOf, findOrReadPage, isCachedAs } from './page-cache.js'
+import { isPageLocked, waitOnPageLocked } from './page-lock.js'
 import { pagesPerEntry, setEntry } from './pgtable.js'
 import { pageAddRmap } from './rmap.js'
 import type { KernelState } from './state.js'
@@ -43,11 +44,16 @@ export function* doFileFault(
   const pfn = yield* findOrReadPage(k, cpu, file, page)
   if (pfn === -2) return 'SIGBUS'
   if (pfn < 0) return outOfMemory(k, cpu, file)
+  // lock_page(): whoever moves the page finishes first.
+  if (isPageLocked(k, pfn)) {
+    yield* waitOnPageLocked(k, cpu, pfn)
+    return 'done'
+  }
   if (access.write && !vma.shared) return yield* doCowFault(k, cpu, mm, vma, at, file, page, pfn)
   const lock = pageTableLock(mm, at.table)
   yield* lock.acquire(cpu, true)
   yield* settleRange(k, cpu, mm, at.vpn, at.vpn + pagesPerEntry(k.geometry, at.level))
-  if (isStillEmpty(k, at) && isCachedAs(k, file, page, pfn)) {
+  if (isStillEmpty(k, at) && isCachedAs(k, file, page, pfn) && !isPageLocked(k, pfn)) {
     storeLeaf(k, cpu, mm, at.table, at.slot, pfn, fileLeafFlags(k, vma, file, at.level, access.write))
     if (access.write) file.dirty.add(page)
     addMapping(k, cpu, mm, at, pfn, file)

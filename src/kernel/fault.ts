@@ -5,7 +5,8 @@
 // Simplified: 6.x takes a per-VMA lock for most faults; here every fault takes mmap_lock for
 // reading. Faults run in parallel either way; they wait only while a writer is at work.
 
-import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_RW } from '../machine/entry.js'
+import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_RW,
+  pteProtnone } from '../machine/entry.js'
 import { LEVEL_PTE } from '../machine/geometry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from './abi.js'
@@ -21,6 +22,7 @@ import { cachePlace } from './page-cache.js'
 import { makeRoom } from './page-alloc.js'
 import { isPageLocked } from './page-lock.js'
 import { $slot, allocTable, findTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import { doNumaPage } from './numa.js'
 import { pageAddRmap, pageRemoveRmap } from './rmap.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
@@ -69,6 +71,7 @@ export function* faultLocked(
     const result = yield* doSwapPage(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot }, access)
     return result === 'shared' ? yield* doWpPage(k, cpu, mm, pageVpn, level, table, slot) : result
   }
+  if (pteProtnone(lo)) return yield* doNumaPage(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot })
   if (lo === 0 && hi === 0) {
     if (vma.file !== NO_FILE) {
       return yield* doFileFault(k, cpu, mm, vma, { vpn: pageVpn, level, table, slot }, access)

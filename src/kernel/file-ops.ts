@@ -24,16 +24,26 @@ import { pageTableLock, zapRange } from './zap.js'
 export function* syncFile(k: KernelState, cpu: KernelCpu, file: MappedFile): KernelOp {
   const pages = [...file.dirty].sort((a, b) => a - b)
   for (const page of pages) {
-    const pfn = file.pages.get(page)
-    if (pfn === undefined || !file.dirty.has(page)) continue
     // Against reclaim, which takes clean pages: until it is written, the page only looks like one.
-    yield* lockPage(k, cpu, pfn)
+    const pfn = yield* lockCachedPage(k, cpu, file, page)
+    if (pfn < 0) continue
     // Clean from here on: whoever makes an entry writable after this marks the page again.
     file.dirty.delete(page)
     yield* file.rmapLock.acquire(cpu, false)
     for (const entry of rmapWalk(k, pfn)) yield* cleanEntry(k, cpu, entry, pfn)
     file.rmapLock.release(cpu, false)
     if (file.pages.get(page) === pfn) yield* writePage(k, file, page, pfn)
+    unlockPage(k, cpu, pfn)
+  }
+}
+
+/** filemap_lock_folio() of a dirty page: its frame, or -1 when it is clean or gone by now. */
+function* lockCachedPage(k: KernelState, cpu: KernelCpu, file: MappedFile, page: number): KernelOp<number> {
+  for (;;) {
+    const pfn = file.pages.get(page)
+    if (pfn === undefined || !file.dirty.has(page)) return -1
+    yield* lockPage(k, cpu, pfn)
+    if (file.pages.get(page) === pfn && file.dirty.has(page)) return pfn
     unlockPage(k, cpu, pfn)
   }
 }

@@ -14,6 +14,7 @@ import { copyLdt } from './ldt.js'
 import { Lock } from './lock.js'
 import { trimPeriodCycles } from './flush-request.js'
 import { exitMmap } from './mmap.js'
+import { migrationStarts } from './migration-entries.js'
 import type { Mm } from './mm.js'
 import { mmdrop } from './mm.js'
 import {
@@ -172,7 +173,7 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
       entries += 1
       const target = { pfn: $slot.pfn, slot: $slot.slot }
       if (isSwapPte(lo, hi)) {
-        copyNonpresent(k, cpu, from, to, vma, { pfn, slot, level }, target, lo, hi)
+        copyNonpresent(k, cpu, from, to, vma, vpn, { pfn, slot, level }, target, lo, hi)
         return
       }
       const protectedEntry = vma.shared ? { lo: lo & ~PAGE_DIRTY, hi } : writeProtect(k, lo, hi)
@@ -201,13 +202,14 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
  * private area.
  */
 function copyNonpresent(
-  k: KernelState, cpu: KernelCpu, from: Mm, to: Mm, vma: Vma, source: { pfn: number; slot: number; level: number },
-  target: { pfn: number; slot: number }, lo: number, hi: number,
+  k: KernelState, cpu: KernelCpu, from: Mm, to: Mm, vma: Vma, vpn: number,
+  source: { pfn: number; slot: number; level: number }, target: { pfn: number; slot: number }, lo: number, hi: number,
 ): void {
   let shared = lo
   if (isMigrationEntry(lo, hi)) {
     to.rssPages += pagesPerEntry(k.geometry, source.level)
     if (!vma.shared) shared = withMigrationType(lo, SWP_MIGRATION_READ)
+    migrationStarts(k, to, vpn, swapValue(lo, hi))
   } else {
     swapDuplicate(k, swapValue(lo, hi))
     to.swapPages += 1

@@ -40,6 +40,8 @@ export class Frames {
   readonly anonExclusive: Uint8Array
   /** FRAME_* of each frame. */
   readonly use: Uint8Array
+  /** The CPU that took the frame last; it is on the node of that CPU (kernel/numa.ts). */
+  readonly home: Uint16Array
   /** Order of the block that starts here, for allocated and free blocks alike. */
   readonly order: Uint8Array
   /** Told of every block that goes back, for reclaim's lists. */
@@ -65,6 +67,7 @@ export class Frames {
     this.anonExclusive = new Uint8Array(count)
     this.use = new Uint8Array(count).fill(FRAME_RESERVED)
     this.order = new Uint8Array(count)
+    this.home = new Uint16Array(count)
     this.#next = new Int32Array(count)
     this.#previous = new Int32Array(count)
     this.#freeHead = new Uint8Array(count)
@@ -102,6 +105,7 @@ export class Frames {
     this.mapcount[pfn] = 0
     this.anonExclusive[pfn] = 0
     this.order[pfn] = order
+    this.home[pfn] = cpu
     this.use.fill(use, pfn, pfn + (1 << order))
     this.#freeFrames -= 1 << order
     return pfn

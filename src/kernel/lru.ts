@@ -65,6 +65,11 @@ export function putback(k: KernelState, pfn: number, active: boolean): void {
   add(k, pfn, (isFileLru(k, pfn) ? LRU_FILE : 0) | (active ? LRU_ACTIVE : 0))
 }
 
+/** folio_migrate_flags(): the page is in another frame, which is on no list yet. */
+export function lruMove(k: KernelState, from: number, to: number): void {
+  k.lru.flags[to] = k.lru.flags[from]
+}
+
 /** The page was freed. */
 export function lruForget(k: KernelState, pfn: number): void {
   remove(k, pfn)

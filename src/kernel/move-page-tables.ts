@@ -21,12 +21,14 @@ import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import { PAGE_SPECIAL } from './leaf.js'
 import type { Lock } from './lock.js'
+import { migrationMoved } from './migration-entries.js'
 import type { Mm } from './mm.js'
 import { fileOf } from './page-cache.js'
 import { $slot, allocTable, findTable, forEachLeaf, hugeLevel, pagesPerEntry, pagesPerHugePage,
   setEntry } from './pgtable.js'
 import { rmapMoved } from './rmap.js'
 import type { KernelState } from './state.js'
+import { isMigrationEntry, swapValue } from './swap-entry.js'
 import { flushTlbBatchedPending } from './unmap-batch.js'
 import type { Vma } from './vma.js'
 import { pageTableLock } from './zap.js'
@@ -254,6 +256,7 @@ function unlockTables(cpu: KernelCpu, locks: readonly Lock[]): void {
 }
 
 function moveRmap(k: KernelState, mm: Mm, from: number, to: number, lo: number, hi: number): void {
+  if (isMigrationEntry(lo, hi)) migrationMoved(k, mm, from, to, swapValue(lo, hi))
   if ((lo & (PAGE_PRESENT | PAGE_PROTNONE)) === 0 || (lo & PAGE_SPECIAL) !== 0) return
   const pfn = entryPfn(lo, hi, k.geometry.pageShift)
   if (pfn !== k.zeroPagePfn) rmapMoved(k, mm, from, to, pfn)

@@ -10,6 +10,7 @@
 
 import { ERRNO } from './abi.js'
 import type { KernelCpu } from './cpu.js'
+import { settleRange } from './deferred-free.js'
 import { linkChildArea } from './file-areas.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
@@ -82,6 +83,7 @@ function* expand(k: KernelState, cpu: KernelCpu, mm: Mm, request: MremapRequest)
   const end = start + newPages
   const isAtEnd = vma.vmEnd === start + pages
   if (isAtEnd && end <= k.layout.userEndVpn && mm.vmas.overlapping(vma.vmEnd, end).length === 0) {
+    yield* settleRange(k, cpu, mm, start + pages, end)
     yield* linkChildArea(k, cpu, mm, stretched(vma, start + pages, end))
     return start
   }
@@ -154,6 +156,7 @@ function inHugePages(k: KernelState, mm: Mm, request: MremapRequest): MremapRequ
 /** move_vma(): the area is copied, its entries follow, the old one goes. */
 function* moveVma(k: KernelState, cpu: KernelCpu, mm: Mm, request: MremapRequest, to: number): KernelOp<number> {
   const { start, pages, newPages } = request
+  yield* settleRange(k, cpu, mm, to, to + newPages)
   const vma = partOf(mm.vmas.find(start)!, start, start + pages)
   yield* linkChildArea(k, cpu, mm, { ...vma, vmStart: to, vmEnd: to + newPages })
   const moved = yield* movePageTables(k, cpu, { mm, vma, from: start, to, pages })

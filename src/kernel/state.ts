@@ -17,6 +17,7 @@ import type { DeferredFree } from './deferred-free.js'
 import type { Frames } from './frames.js'
 import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
+import type { Migration } from './migration-entries.js'
 import type { Mm } from './mm.js'
 import type { KernelObserver } from './observer.js'
 import type { PageCache } from './page-cache.js'
@@ -105,6 +106,8 @@ export interface KernelState {
   /** Frames that are locked, and pages that are not in memory. */
   readonly pageLocks: PageLocks
   readonly swap: SwapArea
+  /** Pages on their way to other frames. */
+  readonly migration: Migration
   /** Kernel buffers. */
   readonly vmalloc: Vmalloc
   /** What reclaim looks at, when, and who does it in the background. */

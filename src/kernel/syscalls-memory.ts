@@ -5,7 +5,9 @@ import { ERRNO } from './abi.js'
 import type { AreaRef } from './abi.js'
 import { madvise } from './madvise.js'
 import { mmap, mprotect, munmap } from './mmap.js'
+import { movePages } from './migrate.js'
 import { mremap } from './mremap.js'
+import { changeProtNuma } from './numa.js'
 import { vpnOf } from './state.js'
 import type { KernelState } from './state.js'
 import type { Mm } from './mm.js'
@@ -49,6 +51,16 @@ export const MEMORY_CALLS: CallTable = {
 
   *reclaim(k, { cpu, instruction }) {
     return yield* memoryReclaim(k, cpu, instruction.pages)
+  },
+
+  *migrate(k, { cpu, task, range }) {
+    if (range === undefined) return -ERRNO.EINVAL
+    return yield* movePages(k, cpu, mmOf(task, 'migrate'), range.start, range.end)
+  },
+
+  *numaHint(k, { cpu, task, range }) {
+    if (range === undefined) return -ERRNO.EINVAL
+    return yield* changeProtNuma(k, cpu, mmOf(task, 'numaHint'), range.start, range.end)
   },
 
   *mremap(k, { cpu, task, instruction, range }) {

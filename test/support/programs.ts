@@ -41,6 +41,8 @@ export const fork = (program: number, comm: string, cpus?: number[]): Instructio
 export const mremap = (
   where: AreaRef, pages: number, options: Partial<Extract<Instruction, { op: 'mremap' }>> = {},
 ): Instruction => ({ op: 'mremap', source, where, bytes: pages * PAGE, mayMove: true, area: where.area, ...options })
+export const migrate = (where: AreaRef): Instruction => ({ op: 'migrate', source, where })
+export const numaHint = (where: AreaRef): Instruction => ({ op: 'numaHint', source, where })
 export const vmalloc = (buffer: number, pages: number): Instruction =>
   ({ op: 'vmalloc', source, buffer, bytes: pages * PAGE })
 export const vfree = (buffer: number): Instruction => ({ op: 'vfree', source, buffer })

@@ -1,8 +1,9 @@
-// Random steps that move memory about, mremap in all its forms; and kernel buffers that come and go.
+// Random steps that move memory about: mremap in all its forms, migration, NUMA balancing; and kernel buffers that
+// come and go.
 
 import fc from 'fast-check'
 import type { AreaRef } from '../../src/kernel/abi.js'
-import { area, kernelTouch, mremap, vfree, vmalloc } from './programs.js'
+import { area, kernelTouch, migrate, mremap, numaHint, vfree, vmalloc } from './programs.js'
 import type { Step } from './programs.js'
 
 const MIB = 2 ** 20
@@ -16,11 +17,12 @@ export function moveSteps(areas: number): fc.Arbitrary<Step> {
     index: fc.integer({ min: 0, max: areas - 1 }), offset: fc.constantFrom(0, 0, 0, 1, 5),
     pages: fc.constantFrom(0, 0, 3, 40),
   }).map(({ index, offset, pages }) => area(index, offset, pages))
-  return fc.record({
+  const remap = fc.record({
     where, pages: fc.constantFrom(0, 2, 8, 40, 48, 90, 2 * MIB / 4096), mayMove: fc.boolean(),
     at: fc.option(fc.constantFrom(...PLACES), { nil: undefined }),
   }).map(({ where: from, pages, mayMove, at }) =>
     mremap(from, pages, { mayMove, ...(at === undefined ? {} : { at: { hi: 0, lo: at }, mayMove: true }) }))
+  return fc.oneof(remap, where.map(migrate), where.map(numaHint))
 }
 
 /** Kernel buffers. They are freed and used in any order, so tasks may end in an oops. */

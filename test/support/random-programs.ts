@@ -68,7 +68,7 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fileStep },
   { weight: 2, arbitrary: part.map(p => munmap(area(p.index, p.offset, p.pages))) },
   { weight: 1, arbitrary: fc.tuple(part, prot).map(([p, to]) => mprotect(area(p.index, p.offset, p.pages), to)) },
-  { weight: 2, arbitrary: moveSteps(AREAS) },
+  { weight: 4, arbitrary: moveSteps(AREAS) },
   { weight: 1, arbitrary: kernelBufferStep },
   { weight: 2, arbitrary: part.map(p => dontneed(area(p.index, p.offset, p.pages))) },
   { weight: 2, arbitrary: fc.tuple(areaIndex, fc.bigInt(0n, 255n)).map(([i, v]) => store(area(i), v)) },
