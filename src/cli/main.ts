@@ -37,6 +37,10 @@ const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare what a real kernel did (ftrace text) with a scenario, operation by operation',
     load: async () => (await import('./compare.js')).compareCommand(),
   },
+  policies: {
+    description: 'compare all shootdown policies on the same workloads',
+    load: async () => (await import('./policies.js')).policiesCommand(),
+  },
   explain: {
     description: 'show how an address splits and walks',
     load: async () => (await import('./explain.js')).explainCommand(),

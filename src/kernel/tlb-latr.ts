@@ -88,7 +88,9 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
 function* deferFree(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp<boolean> {
   const { mm } = gather
   const own = k.deferredFrees.filter(state => state.info.initiator === cpu)
-  if (!mm.mmCpumask.anyBut(cpu.id) || own.length >= STATES_PER_CPU || cpu.now > mm.nextTrimCycle) return false
+  const runsElsewhere = k.cpus.some(({ id, tlb6x }) =>
+    id !== cpu.id && mm.mmCpumask.has(id) && !tlb6x.isLazy && (tlb6x.loadedMm === mm || tlb6x.loadedMm === undefined))
+  if (!runsElsewhere || own.length >= STATES_PER_CPU || cpu.now > mm.nextTrimCycle) return false
   cpu.preemptCount += 1
   const begin = cpu.now
   mm.tlbGen += 1
