@@ -61,6 +61,26 @@ function translate(memory: Buffer, cr3: bigint, levels: number, address: bigint)
   return undefined
 }
 
+/** Every leaf below the kernel half of a root: first address, physical address, and whether it is global. */
+function kernelLeaves(memory: Buffer, cr3: bigint, levels: number): { address: bigint; leaf: Translation }[] {
+  const found: { address: bigint; leaf: Translation }[] = []
+  const visit = (table: bigint, level: number, base: bigint): void => {
+    const shift = BigInt(12 + 9 * (level - 1))
+    for (let slot = level === levels ? 256n : 0n; slot < 512n; slot++) {
+      const entry = memory.readBigUInt64LE(Number(table + 8n * slot))
+      if ((entry & 1n) === 0n) continue
+      const address = base | (slot << shift)
+      if (level === 1 || (level <= 3 && (entry & 0x80n) !== 0n)) {
+        found.push({ address, leaf: translate(memory, cr3, levels, address)! })
+      } else {
+        visit(entry & 0xff_ffff_f000n, level - 1, address)
+      }
+    }
+  }
+  visit(cr3, levels, levels === 4 ? 0xffff_0000_0000_0000n : 0xfe00_0000_0000_0000n)
+  return found
+}
+
 interface Written {
   k: KernelState
   memory: Buffer
@@ -68,8 +88,8 @@ interface Written {
   path: string
 }
 
-async function write(geometry: GeometryName, programs: ProgramImage): Promise<Written> {
-  const config = testConfig({ geometry, memoryBytes: 64 * 2 ** 20 }, { pcid: geometry.startsWith('x86-64') })
+async function write(geometry: GeometryName, programs: ProgramImage, pti = false): Promise<Written> {
+  const config = testConfig({ geometry, memoryBytes: 64 * 2 ** 20 }, { pcid: geometry.startsWith('x86-64'), pti })
   const { simulation, memory } = await simulateHere(config, programs, { untilCycle: STOP, check: true })
   const path = join(folder, 'memory.img')
   writeMemoryImage(path, memory, simulation.kernel)
@@ -127,6 +147,41 @@ for (const [geometry, levels, bases] of [
             mapped += isMapped ? 1 : 0
           }
         }
+      }
+      expect(mapped).toBeGreaterThan(512)
+    })
+
+    test('page-table isolation: the user root translates user pages alike, and of the kernel has no data', async () => {
+      const { k, memory, tasks } = await write(geometry, programs, true)
+      let mapped = 0
+      for (const { pid, cr3, userCr3 } of tasks.tasks) {
+        expect(BigInt(userCr3!)).toBe(BigInt(cr3) + 4096n)
+        const mm = k.tasks.find((task) => task.pid === pid)!.mm!
+        for (const vma of mm.vmas.areas) {
+          for (let vpn = vma.vmStart; vpn < vma.vmEnd; vpn++) {
+            const { hi, lo } = u64(BigInt(vpn) * 4096n)
+            const last = peekWalk(k.geometry, k.mem, mm.pgdPfn, hi, lo).steps.at(-1)!
+            if ((last.lo & 1) !== 0 && (last.lo & 0x20) === 0) continue
+            const [inKernel, inUser] = [cr3, userCr3!].map((root) =>
+              translate(memory, BigInt(root), levels, BigInt(vpn) * 4096n))
+            if (inKernel === undefined) expect(inUser).toBeUndefined()
+            else expect(inUser).toEqual({ ...inKernel, executable: last.hi >= 0 })
+            // The kernel cannot execute user pages.
+            expect(inKernel?.executable ?? false).toBe(false)
+            mapped += inUser === undefined ? 0 : 1
+          }
+        }
+        const leaves = kernelLeaves(memory, BigInt(userCr3!), levels)
+        expect(leaves.every(({ leaf }) => !leaf.user)).toBe(true)
+        // One large page of entry code, the IDT and three pages for each of two CPUs: nothing of it is direct map.
+        expect(leaves.length).toBe(1 + 1 + 2 * 3)
+        const [areas, code] = [leaves.slice(0, -1), leaves.at(-1)!]
+        expect(code).toEqual({ address: 0xffff_ffff_8100_0000n,
+          leaf: { physical: 0x100_0000n, writable: false, user: false, executable: true } })
+        expect(areas.map(({ address }) => address & ~0xffffn)).toEqual(areas.map(() => 0xffff_fe00_0000_0000n))
+        const direct = leaves.map(({ leaf }) => leaf.physical).filter((physical) => physical !== 0x100_0000n)
+        for (const physical of direct) expect(memory.subarray(Number(physical), Number(physical) + 4096)
+          .every((byte) => byte === 0)).toBe(true)
       }
       expect(mapped).toBeGreaterThan(512)
     })
