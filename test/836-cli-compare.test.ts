@@ -13,7 +13,7 @@ const SESSIONS = Array.from(readFileSync(join(ROOT, 'docs/compare.md'), 'utf8')
 const EXAMPLE = join(ROOT, 'scenarios/captures/example.ftrace')
 
 describe('docs/compare.md', () => {
-  test('has three sessions', () => expect(SESSIONS).toHaveLength(3))
+  test('has four sessions', () => expect(SESSIONS).toHaveLength(4))
 
   for (const { command, output } of SESSIONS) {
     test(`shows what "${command.slice(PREFIX.length)}" prints`, async () => {
@@ -80,4 +80,25 @@ test('what cannot be compared is told, with its place, and the exit code is 2', 
     const { code, stderr } = await shootdown(['compare', ...args])
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)])
   }
+})
+
+test('replay-sched reports as JSON, writes its trace and a scenario that does the same', async () => {
+  const folder = temporaryFolder()
+  const capture = join(ROOT, 'test/fixtures/ftrace/munmap3-remote-spin.txt')
+  const [trace, again, yaml] = ['a.trace', 'b.trace', 's.yaml'].map(name => join(folder, name))
+  const { code, stdout } = await shootdown(
+    ['replay-sched', capture, '--json', '--trace', trace!, '--save-scenario', yaml!, '--working-set', '4'])
+  expect(code).toBe(0)
+  expect(JSON.parse(stdout)).toMatchObject({
+    capturedSwitches: [15, 1], inferredSwitches: [2, 1],
+    capturedTasks: [{ name: 'tlb_main', group: 0 }, { name: 'tlb_remote', group: 0 }, { isKernelThread: true }],
+  })
+  expect((await shootdown(['run', yaml!, '--engine', 'threads', '--trace', again!])).code).toBe(0)
+  expect(readFileSync(again!, 'utf8')).toBe(readFileSync(trace!, 'utf8'))
+})
+
+test('replay-sched refuses a capture that does not say who ran', async () => {
+  const file = join(temporaryFolder({ 'c.txt': '  a-1  [000] d..1. 1.000001: tlb_flush: pages:3 reason:x (1)\n' }), 'c.txt')
+  const { code, stderr } = await shootdown(['replay-sched', file])
+  expect([code, stderr]).toEqual([2, expect.stringContaining('c.txt:1:1: there is no sched_switch in this capture')])
 })

@@ -15,6 +15,7 @@ import { loadTrace } from '../scenario/trace-file.js'
 import { loadCapture } from '../study/capture-file.js'
 import { deriveScenario } from '../study/derive-scenario.js'
 import { savedCapture, simulatedCapture } from '../study/compare-run.js'
+import { loadSchedule } from '../study/schedule-scenario.js'
 import { compareCaptures } from '../trace/capture-compare.js'
 import { captureText } from '../trace/capture-text.js'
 import type { FtraceCapture } from '../trace/ftrace-parse.js'
@@ -125,7 +126,7 @@ async function run(
 
 function overrides({ seed, cpus, era, policy }: Flags): Parameters<typeof loadScenario>[1] {
   return {
-    ...(seed === undefined ? {} : { seed }), ...(cpus === undefined ? {} : { cpus }),
+    loadSchedule, ...(seed === undefined ? {} : { seed }), ...(cpus === undefined ? {} : { cpus }),
     ...(era === undefined ? {} : { era }), ...(policy === undefined ? {} : { policy }),
   }
 }

@@ -41,6 +41,10 @@ const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare all shootdown policies on the same workloads',
     load: async () => (await import('./policies.js')).policiesCommand(),
   },
+  'replay-sched': {
+    description: 'run tasks where and when a captured schedule says, and show what the TLBs did',
+    load: async () => (await import('./replay-sched.js')).replaySchedCommand(),
+  },
   explain: {
     description: 'show how an address splits and walks',
     load: async () => (await import('./explain.js')).explainCommand(),

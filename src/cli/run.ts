@@ -12,6 +12,7 @@ import { loadScenario } from '../scenario/parse.js'
 import type { Scenario } from '../scenario/scenario.js'
 import { MAX_CPUS } from '../scenario/schema-operations.js'
 import { loadTrace } from '../scenario/trace-file.js'
+import { loadSchedule } from '../study/schedule-scenario.js'
 import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { EXIT_DIFFERENT } from './errors.js'
 import { interruptible } from './interrupt.js'
@@ -87,6 +88,7 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
 async function loadAll(files: readonly string[], flags: Flags, progress: Progress): Promise<Scenario[]> {
   const overrides = {
     events: EVENT_VOCABULARY,
+    loadSchedule,
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     ...(flags.era === undefined ? {} : { era: flags.era }),

@@ -7,6 +7,7 @@ import type { ClockOf } from '../inspect/dump.js'
 import { loadScenario } from '../scenario/parse.js'
 import type { Scenario } from '../scenario/scenario.js'
 import { loadTrace } from '../scenario/trace-file.js'
+import { loadSchedule } from '../study/schedule-scenario.js'
 import { interruptible } from './interrupt.js'
 import { fullestMoment } from './fullest-moment.js'
 import { Progress } from './progress.js'
@@ -36,7 +37,7 @@ export async function withStoppedRun(
   const progress = new Progress()
   await interruptible(() => `while running ${file}: nothing was written`, async ({ signal }) => {
     try {
-      const scenario = await loadScenario(file, {}, (path) => loadTrace(path, ({ records }) => {
+      const scenario = await loadScenario(file, { loadSchedule }, (path) => loadTrace(path, ({ records }) => {
         progress.update(() => `reading ${path}: ${grouped(records)} records`)
       }))
       const options = {

@@ -385,6 +385,24 @@ export interface InitialProcess {
   traceMappings: readonly number[]
 }
 
+/** From `cycle` on a CPU runs `task` (a comm; '' is the idle task). */
+export interface ScheduleTurn {
+  cycle: number
+  task: string
+  /** The task that leaves, and whether it went to sleep; otherwise it is preempted. */
+  before: string
+  beforeSleeps: boolean
+  /** `task`, which has the CPU already, exits. */
+  exits?: boolean
+}
+/** Who runs where and when, instead of what the scheduler would choose (kernel/sched-script.ts). */
+export interface Schedule {
+  /** By CPU, ascending in time. */
+  turns: readonly (readonly ScheduleTurn[])[]
+  /** From here on every task that is left ends. */
+  endCycle: number
+}
+
 /** Everything that runs in a simulation. Plain data: may be sent to a worker as it is. */
 export interface ProgramImage {
   programs: readonly Program[]
@@ -397,4 +415,5 @@ export interface ProgramImage {
   /** Names of vmalloc buffers. */
   bufferNames: readonly string[]
   processes: readonly InitialProcess[]
+  schedule?: Schedule
 }

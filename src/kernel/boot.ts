@@ -28,6 +28,7 @@ import { makePageCache } from './page-cache.js'
 import { Perturber } from './perturbation.js'
 import { POLICIES, whyNoPti } from './policies.js'
 import { idleLoop } from './sched.js'
+import { startSchedule } from './sched-script.js'
 import { makeSwapArea } from './swap.js'
 import { kernelThreadMain } from './syscalls.js'
 import type { KernelState, Platform } from './state.js'
@@ -81,6 +82,7 @@ export function bootKernel(
     kswapd: makeKswapd(() => k),
     openBatches: new Set(),
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
+    schedule: undefined,
     zeroPagePfn: 0,
     nextPid: 1,
     nextCtxId: 2,
@@ -108,6 +110,7 @@ export function bootKernel(
     startTurn(k, cpu, 0)
   }
   for (const process of image.processes) startProcess(k, process)
+  k.schedule = startSchedule(k)
   return k
 }
 

@@ -80,6 +80,8 @@ export class KernelCpu {
   preemptCount = 0
   /** Cycle at which the running task's slice ends. */
   sliceEnd = 0
+  /** Cycle at which a given schedule (sched-script.ts) has its next turn. */
+  turnAt = Infinity
   /** When the next interrupt, sleep timer or end of slice comes: kept by publishNextInterrupt(). */
   nextInterrupt = Infinity
   /** The next tick that the policy wants; Infinity: none. */

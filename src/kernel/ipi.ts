@@ -96,6 +96,7 @@ export function smpSendReschedule(k: KernelState, cpu: KernelCpu, target: Kernel
 export function nextInterruptCycle(cpu: KernelCpu): number {
   let next = Math.min(cpu.mailbox.earliest(), cpu.tickAt)
   if (cpu.timers.length > 0) next = Math.min(next, cpu.timers[0].at)
+  if (!cpu.needResched) next = Math.min(next, cpu.turnAt)
   if (cpu.runQueue.length > 0 && !cpu.isIdle && !cpu.needResched) next = Math.min(next, cpu.sliceEnd)
   return next
 }

@@ -13,6 +13,7 @@ import type { KernelCpu } from './cpu.js'
 import { flushCallQueue, publishNextInterrupt, smpSendReschedule, wakePoller } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import { HALT } from './kernel-op.js'
+import { scheduledNext } from './sched-script.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import type { Task } from './task.js'
@@ -24,8 +25,7 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
   const preemptCount = cpu.preemptCount
   cpu.preemptCount = 2
   cpu.needResched = false
-  if (!prev.isIdle && prev.state === 'R' && mayStay(cpu, prev)) cpu.runQueue.push(prev)
-  const next = cpu.runQueue.shift() ?? cpu.idleTask
+  const next = scheduledNext(k, cpu, prev) ?? pickNext(cpu, prev)
   let here = cpu
   if (next === prev) {
     startSlice(k, cpu)
@@ -40,6 +40,12 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
   here.irqsOff -= 1
   publishNextInterrupt(k, here)
   return here
+}
+
+/** pick_next_task(): the queue in turn; a runnable `prev` goes to its end. */
+function pickNext(cpu: KernelCpu, prev: Task): Task {
+  if (!prev.isIdle && prev.state === 'R' && mayStay(cpu, prev)) cpu.runQueue.push(prev)
+  return cpu.runQueue.shift() ?? cpu.idleTask
 }
 
 /** ret_from_fork(): the first thing on a new task's stack. */
@@ -90,7 +96,7 @@ export function* idleLoop(k: KernelState, cpu: KernelCpu): KernelOp {
       yield* flushCallQueue(k, cpu)
       cpu.irqsOff -= 1
     }
-    while (cpu.runQueue.length > 0) yield* schedule(k, cpu)
+    while (cpu.runQueue.length > 0 || cpu.turnAt <= cpu.now) yield* schedule(k, cpu)
     cpu.needResched = false
     cpu.isPolling = k.config.kernel.idlePoll
     yield HALT
@@ -178,6 +184,7 @@ export function runTimers(k: KernelState, cpu: KernelCpu): void {
     if (timer !== undefined) wakeUp(k, cpu, timer.task)
   }
   if (cpu.runQueue.length > 0 && cpu.sliceEnd <= cpu.now) cpu.needResched = true
+  if (cpu.turnAt <= cpu.now) cpu.needResched = true
 }
 
 /** select_task_rq(): an idle CPU, the last one first; else the last one, else the shortest queue. */

@@ -27,6 +27,7 @@ import type { Watermarks } from './page-alloc.js'
 import type { PageLocks } from './page-lock.js'
 import type { Perturber } from './perturbation.js'
 import type { Rmap } from './rmap.js'
+import type { ScheduleState } from './sched-script.js'
 import type { BufferedStore } from './store-buffer.js'
 import type { SwapArea } from './swap.js'
 import type { Task } from './task.js'
@@ -117,6 +118,8 @@ export interface KernelState {
   /** Batches of reclaimers that are not flushed yet. */
   readonly openBatches: Set<UnmapBatch>
   readonly barriers: Barrier[]
+  /** Set when the image says who runs where and when. */
+  schedule: ScheduleState | undefined
   /** The shared page of zeroes. */
   zeroPagePfn: number
   nextPid: number

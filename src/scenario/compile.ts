@@ -10,7 +10,8 @@ import { compileExpectation } from './compile-expect.js'
 import type { Expectation } from './expect.js'
 import { checkThreadsApart, FixedMappings } from './fixed-mappings.js'
 import { Names } from './names.js'
-import type { ScenarioNote, ScenarioOverrides } from './scenario.js'
+import { compileSchedule } from './compile-schedule.js'
+import type { CapturedSchedule, ScenarioNote, ScenarioOverrides } from './scenario.js'
 import type { RawOperation } from './schema-operations.js'
 import type { RawProcess, RawScenario, RawThread } from './schema.js'
 import { suggestionLines } from './suggest.js'
@@ -30,7 +31,7 @@ export interface CompiledScenario {
 /** `traces` holds a decoded trace for every `replay`, by its path as written. */
 export function compileScenario(
   source: YamlSource, raw: RawScenario, name: string, overrides: ScenarioOverrides,
-  traces: ReadonlyMap<string, TraceRecords>,
+  traces: ReadonlyMap<string, TraceRecords>, captured?: CapturedSchedule,
 ): CompiledScenario {
   const config = compileConfig(source, raw, name, overrides)
   const names = new Names(source)
@@ -47,9 +48,13 @@ export function compileScenario(
   compileFiles(set, raw)
   const processes = compileProcesses(set, raw)
   names.check()
+  const schedule = captured && compileSchedule({
+    source, raw, taskNames: new Set(names.taskNames), cpus: config.machine.cpus,
+    frequencyGhz: set.frequencyGhz, notes: set.notes,
+  }, captured)
   return {
     config,
-    image: { programs: set.programs, processes, ...names.tables() },
+    image: { programs: set.programs, processes, ...names.tables(), ...(schedule === undefined ? {} : { schedule }) },
     expectations: (raw.expect ?? []).map((expectation, index) =>
       compileExpectation(source, expectation, ['expect', index],
         { taskNames: names.taskNames, cpus: config.machine.cpus }, overrides)),

@@ -7,7 +7,7 @@ import { basename, dirname, extname, isAbsolute, join } from 'node:path'
 import { UserError } from '../base/errors.js'
 import type { TraceRecords } from '../kernel/abi.js'
 import { compileScenario } from './compile.js'
-import type { LoadTrace, Scenario, ScenarioOverrides } from './scenario.js'
+import type { CapturedSchedule, LoadTrace, Scenario, ScenarioOverrides } from './scenario.js'
 import type { RawOperation } from './schema-operations.js'
 import { scenarioSchema, type RawScenario } from './schema.js'
 import { schemaError } from './schema-errors.js'
@@ -40,13 +40,14 @@ export async function parseScenario(
   const source = new YamlSource(file, text)
   const raw = checkSchema(source)
   const traces = await loadTraces(source, raw, loadTrace)
+  const schedule = await loadSchedule(source, raw, overrides)
   const name = raw.name ?? basename(file, extname(file))
   return {
     file,
     name,
     question: raw.question,
     lookFor: raw.lookFor === undefined ? [] : [raw.lookFor].flat(),
-    ...compileScenario(source, raw, name, overrides, traces),
+    ...compileScenario(source, raw, name, overrides, traces, schedule),
   }
 }
 
@@ -125,6 +126,25 @@ async function loadTraces(
     }
   }
   return traces
+}
+
+/** Reads the capture that `schedule:` names. */
+async function loadSchedule(
+  source: YamlSource, raw: RawScenario, overrides: ScenarioOverrides,
+): Promise<CapturedSchedule | undefined> {
+  if (raw.schedule === undefined) return undefined
+  const path: Path = typeof raw.schedule === 'string' ? ['schedule'] : ['schedule', 'trace']
+  const trace = typeof raw.schedule === 'string' ? raw.schedule : raw.schedule.trace
+  if (overrides.loadSchedule === undefined) throw source.error('this command cannot replay a captured schedule', path)
+  const file = isAbsolute(trace) ? trace : join(dirname(source.source.file), trace)
+  if (!existsSync(file)) throw source.error(`there is no capture "${trace}"`, path,
+    [...nearestFile(file), 'the path is relative to the scenario file'])
+  try {
+    return await overrides.loadSchedule(file)
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error
+    throw source.error(`the capture "${trace}" cannot be read`, path, error.format().split('\n'))
+  }
 }
 
 function* replays(raw: RawScenario): Generator<{ trace: string; path: Path }> {

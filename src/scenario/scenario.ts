@@ -25,6 +25,19 @@ export interface Scenario {
   notes: readonly ScenarioNote[]
 }
 
+/** Who ran where and when, as a capture of a real scheduler says (study/captured-schedule.ts). */
+export interface CapturedSchedule {
+  file: string
+  cpus: number
+  durationUs: number
+  /** Names of its tasks, as unique as those of a scenario. */
+  tasks: readonly string[]
+  /** Ascending in time; '' is the idle task. */
+  turns: readonly {
+    cpu: number; timeUs: number; task: string; before: string; beforeSleeps: boolean; exits: boolean
+  }[]
+}
+
 /** What the command line changes about a scenario. */
 export interface ScenarioOverrides {
   seed?: number
@@ -38,6 +51,8 @@ export interface ScenarioOverrides {
   bugs?: readonly BugName[]
   /** Events, their fields and values, to check `expect:` against; without it events are taken as written. */
   events?: EventVocabulary
+  /** Reads what `schedule:` names; without it such a scenario is refused. */
+  loadSchedule?: (path: string) => Promise<CapturedSchedule>
 }
 
 /** What a field of an event can hold. A list is a closed set: each value under all its names, the usual one first. */

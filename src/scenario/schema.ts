@@ -166,6 +166,14 @@ export const scenarioSchema = keys({
   processes: some(processMap, 'processes').describe('What runs. The only key that is required.'),
   kernelThreads: some(kernelThread, 'kernel threads').optional()
     .describe('Tasks without an address space of their own.'),
+  schedule: z.union([text, keys({
+    trace: text.describe('Path of the capture (ftrace text with sched_switch), relative to the scenario file.'),
+    tasks: z.record(z.string(), comm, wants('a map of captured tasks to tasks of the scenario')).optional()
+      .describe('Which task of the capture is which of the scenario, where their names differ.'),
+    stretch: z.number(wants('a positive number')).positive(wants('a positive number')).optional()
+      .describe('Makes the captured time so many times longer. Default: 1.'),
+  }).meta({ id: 'schedule' })], wants('the path of a capture or a map')).optional()
+    .describe('Tasks run where and when a captured schedule says, not as the scheduler would choose.'),
   expect: some(expectation, 'expectations').optional().describe('Facts that must hold after the run.'),
 }).meta({ id: 'scenario' })
 

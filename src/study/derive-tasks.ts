@@ -118,8 +118,9 @@ function homeOf(facts: readonly Fact[], pid: number): number {
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0
 }
 
-function uniqueName(comm: string, used: Set<string>): string {
-  const base = comm.trim() || 'task'
+/** A task name that is not used yet, as a scenario may have it. */
+export function uniqueName(comm: string, used: Set<string>): string {
+  const base = commOf(comm.trim()) || 'task'
   let name = base
   for (let i = 2; used.has(name); i++) name = `${base.slice(0, 12)}.${i}`
   used.add(name)

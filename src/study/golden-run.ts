@@ -12,6 +12,7 @@ import type { EngineName } from '../engine/scheduler-loop.js'
 import { checkExpectations } from '../scenario/expect.js'
 import { loadScenario } from '../scenario/parse.js'
 import { loadTrace } from '../scenario/trace-file.js'
+import { loadSchedule } from './schedule-scenario.js'
 import { diffTraces } from '../trace/diff.js'
 import { diffText, headerDifferences } from '../trace/diff-text.js'
 import { formatTextTrace } from '../trace/text.js'
@@ -75,7 +76,7 @@ export async function runGolden(task: GoldenTask): Promise<GoldenOutcome> {
 }
 
 async function fill(outcome: GoldenOutcome, task: GoldenTask): Promise<void> {
-  const scenario = await loadScenario(task.file, { events: EVENT_VOCABULARY }, loadTrace)
+  const scenario = await loadScenario(task.file, { events: EVENT_VOCABULARY, loadSchedule }, loadTrace)
   const { config, image, expectations } = scenario
   const { result } = await simulate(config, image, { engine: task.engine, check: task.check })
   outcome.events = result.trace.length
