@@ -98,7 +98,8 @@ test('replay-sched reports as JSON, writes its trace and a scenario that does th
 })
 
 test('replay-sched refuses a capture that does not say who ran', async () => {
-  const file = join(temporaryFolder({ 'c.txt': '  a-1  [000] d..1. 1.000001: tlb_flush: pages:3 reason:x (1)\n' }), 'c.txt')
+  const text = '  a-1  [000] d..1. 1.000001: tlb_flush: pages:3 reason:x (1)\n'
+  const file = join(temporaryFolder({ 'c.txt': text }), 'c.txt')
   const { code, stderr } = await shootdown(['replay-sched', file])
   expect([code, stderr]).toEqual([2, expect.stringContaining('c.txt:1:1: there is no sched_switch in this capture')])
 })

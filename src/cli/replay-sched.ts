@@ -109,7 +109,7 @@ function reportText(file: string, flags: Flags, read: ReadSchedule, report: Sche
     `capture   ${file}: ${total(read.switches)} switches, ${schedule.cpus} CPUs, ${schedule.durationUs.toFixed(0)} us`,
     `tasks     ${tasks.length - kernelThreads} user tasks in ${spaces} address spaces, ${kernelThreads} kernel threads`,
     `kernel    ${era}${policy === era ? '' : `, policy ${policy}`}`,
-    `run       ${microseconds(result.cycle, ghz)}${stretched}; each task writes ${flags.workingSet} pages while it runs`,
+    `run       ${microseconds(result.cycle, ghz)}${stretched}; a task writes ${flags.workingSet} pages while it runs`,
     ...read.notes.map(note => `note      ${note}`), '', ...cpuTable(report, ghz, outcome), '',
     ...taskTable(report, read, ghz),
   ]

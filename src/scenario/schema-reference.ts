@@ -61,7 +61,7 @@ barriers belong to the whole scenario, and so do task names, of which each may b
 const ORDER = ['scenario', 'machine', 'tlb', 'tlb level', 'paging cache', 'host', 'costs', 'kernel', 'process',
   'thread', 'kernel thread', 'file', 'operation', 'touch', 'access', 'store', 'load', 'mmap', 'range', 'mprotect',
   'madvise', 'mremap', 'reclaim', 'truncate', 'modifyLdt', 'vmalloc', 'kernelTouch', 'sleep', 'barrier', 'fork',
-  'clone', 'vfork', 'execve', 'setaffinity', 'nice', 'repeat', 'replay', 'expectation']
+  'clone', 'vfork', 'execve', 'setaffinity', 'nice', 'repeat', 'replay', 'schedule', 'expectation']
 
 const INTRODUCTIONS: Record<string, string> = {
   scenario: 'The keys at the top of the file.',
