@@ -1,7 +1,7 @@
 // A schedule that is given: which task runs on which CPU from which cycle on, as a real scheduler's
 // trace said. It takes the place of the choice that schedule() makes; everything else of a switch
-// (lazy TLB, slots, flushes, interrupts, prices) is as always. Tasks that have no turn are parked: they
-// are on no run queue, and asleep or preempted as the trace says.
+// (lazy TLB, slots, flushes, interrupts, prices) is as always. Between their turns tasks are parked: they
+// are on no run queue, and asleep or preempted as the trace says. A task without any turn has idle time.
 //
 //   turn      cycle 5000: task 3, whose predecessor went to sleep
 //   exits     the task on this CPU ends on its way back to user mode
@@ -35,13 +35,18 @@ export interface ScheduleState {
   readonly tasks: ReadonlyMap<string, Task>
 }
 
-/** Parks every task of the image and arms the first turn of every CPU. Undefined: the image has no schedule. */
+/** Parks every task that has turns and arms the first turn of every CPU. Undefined: the image has no schedule. */
 export function startSchedule(k: KernelState): ScheduleState | undefined {
   const { schedule } = k.image
   if (schedule === undefined) return undefined
   const scheduled = new Set(schedule.turns.flatMap(turns => turns.map(turn => turn.task)))
   const parked = new Set<Task>()
-  for (const cpu of k.cpus) for (const task of cpu.runQueue.splice(0)) parked.add(task)
+  for (const cpu of k.cpus) {
+    for (const task of cpu.runQueue.splice(0)) {
+      if (scheduled.has(task.comm)) parked.add(task)
+      else cpu.runQueue.push(task)
+    }
+  }
   const turns = k.cpus.map(cpu => schedule.turns[cpu.id] ?? [])
   for (const cpu of k.cpus) {
     cpu.turnAt = turns[cpu.id][0]?.cycle ?? schedule.endCycle
