@@ -1,5 +1,6 @@
 // Locks in virtual time: mmap_lock (readers and one writer) and the page-table locks. A waiter
-// spins on its CPU, takes interrupts meanwhile, and gets the lock in the order of asking.
+// spins on its CPU, takes interrupts meanwhile, and gets the lock in the order of asking (under a
+// perturbation mmap_lock goes to any of them).
 //
 // Simplified: mmap_lock is a sleeping lock in Linux, with optimistic spinning on a running owner.
 // Owners here never sleep while they hold it, so waiters always spin; a blocked CPU therefore

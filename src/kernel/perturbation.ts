@@ -21,7 +21,7 @@ export interface PerturbationConfig {
   kinds: readonly RunPerturbation[]
 }
 
-/** Strides of the draws of one seed. Zeroes are common: a seed that perturbs one thing shows its bugs best. */
+/** What a seed draws from. Zeroes are common: a seed that perturbs one thing shows its bugs best. */
 const JITTER_PERCENT = [0, 0, 5, 50, 200]
 const SLOWER_CPU = [1, 1, 1, 3, 10]
 const STALL_ONE_IN = [0, 6, 20, 60, 200]
