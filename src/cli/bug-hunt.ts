@@ -25,7 +25,7 @@ const TABLE_HEAD =
 const TABLE_RULE = `|${'---|'.repeat(8)}`
 const SEEDS = 10_000
 const ORDERS = 2000
-const SHRINK_RUNS = 800
+const SHRINK_RUNS = 2500
 
 interface Flags {
   update?: boolean

@@ -21,6 +21,7 @@ export interface Hunt {
 
 export const HUNTS: Partial<Record<BugName, Hunt>> = {
   'h01-mask-bit-in-store-buffer': { file: 'munmap-and-sleep.yaml', era: 'linux-4.6' },
+  'h02-numa-marker-with-flush-pending': { file: 'numa-and-migrate.yaml', era: 'linux-6.x' },
   'h03-batched-flush-not-seen': { file: 'reclaim-and-mprotect.yaml', era: 'linux-6.x' },
   'h04-mremap-flush-after-unlock': { file: 'mremap-and-truncate.yaml', era: 'linux-4.6' },
   'h06-lazy-cpu-skips-freed-tables': { file: 'munmap-and-sleep.yaml', era: 'linux-6.x' },
@@ -29,6 +30,7 @@ export const HUNTS: Partial<Record<BugName, Hunt>> = {
   'h09-use-mm-with-interrupts-on': { file: 'kthread-and-munmap.yaml', era: 'linux-4.6' },
   'h10-device-area-unlinked-before-flush': { file: 'device-and-munmap.yaml', era: 'linux-6.x' },
   'h12-pae-top-entry-without-full-flush': { file: 'tables-and-munmap.yaml', era: 'linux-6.x' },
+  'h13-flush-after-page-table-unlock': { file: 'numa-and-migrate.yaml', era: 'linux-6.x' },
   'h14-invlpg-keeps-globals-with-pcid': { file: 'kernel-buffers.yaml', era: 'linux-6.x' },
 }
 
