@@ -103,7 +103,7 @@ describe.each(ERAS)('migration of %s', (era) => {
     expect([...file!.pages.values()].map(pfn => bench.k.frames.refcount[pfn])).toEqual([2, 1])
   })
 
-  test('a page that somebody has pinned is tried ten times and stays: EAGAIN', () => {
+  test('a page that somebody has pinned is tried ten times, then stays: EAGAIN', () => {
     const bench = new KernelBench(testConfig({ cpus: 1 }, { era }), image([process('a', 0,
       mmap(0, 2), touch(area(0), 'write'), signal(0), compute(100), { ...migrate(area(0)), expectError: 'EAGAIN' },
       signal(1), LONG)]))

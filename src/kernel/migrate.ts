@@ -8,8 +8,9 @@
 // page's lock.
 //
 //            4.6                                  6.x
-//   pages    one after the other                  all are unmapped, then all are copied; who did
-//                                                 not succeed is tried again alone
+//   pages    one after the other                  512 are unmapped, then copied; who did not
+//                                                 succeed is tried again alone
+//   retries  from the start, with a new flush     of the copy alone, the page stays unmapped
 //   flush    of each entry, its table's lock held one for all, where other CPUs have the mm
 //
 // Simplified: huge pages stay where they are. A page that is mapped by several address spaces moves
@@ -40,8 +41,14 @@ import type { UnmapBatch } from './unmap-batch.js'
 import { batchUnmap, flushBatch, makeUnmapBatch, shouldDefer } from './unmap-batch.js'
 import type { Vma } from './vma.js'
 
-/** NR_MAX_MIGRATE_PAGE_RETRY: how often a page that somebody holds is tried. */
-const PASSES = 10
+/** NR_MAX_MIGRATE_PAGES_RETRY: how often a page that somebody holds is tried. */
+const RETRIES = 10
+/** NR_MAX_MIGRATE_ASYNC_RETRY of 6.x: how many of them are made for all pages together. */
+const ASYNC_RETRIES = 3
+/** The passes of 4.6 that wait for nobody's page lock. */
+const FORCE_AFTER = 3
+/** NR_MAX_BATCHED_MIGRATION. */
+const BATCH_PAGES = 512
 
 /** Frames that have not moved, and whether that is for want of memory. */
 interface Left {
@@ -62,7 +69,7 @@ export function* movePages(k: KernelState, cpu: KernelCpu, mm: Mm, start: number
   const frames = isolate(k, mm, start, end)
   yield k.costs.vmaOperation + frames.length * k.costs.ptePerPage
   mm.mmapLock.release(cpu, false)
-  const left = yield* migratePages(k, cpu, frames)
+  const left = yield* migratePages(k, cpu, frames, 'sync')
   for (const pfn of left.frames) putbackPage(k, cpu, pfn)
   if (left.isOutOfMemory) return -ERRNO.ENOMEM
   return left.frames.length > 0 ? -ERRNO.EAGAIN : frames.length
@@ -70,25 +77,38 @@ export function* movePages(k: KernelState, cpu: KernelCpu, mm: Mm, start: number
 
 /**
  * migrate_pages(): moves frames, of each of which the caller gives away one reference; those of the frames that are
- * left come back to him.
+ * left come back to him. `async`: waits for nobody's page lock.
  */
 export function* migratePages(
-  k: KernelState, cpu: KernelCpu, frames: readonly number[],
+  k: KernelState, cpu: KernelCpu, frames: readonly number[], mode: 'sync' | 'async',
 ): KernelOp<Left> {
   const left: Left = { frames: [...frames], isOutOfMemory: false }
-  // The first pass of 6.x waits for nobody's page lock, because it holds many.
-  if (k.config.kernel.era === 'linux-6.x' && frames.length > 1) yield* migrateBatch(k, cpu, left, true)
-  for (let pass = 0; pass < PASSES && left.frames.length > 0 && !left.isOutOfMemory; pass++) {
-    const again = left.frames.splice(0)
-    for (const pfn of again) {
-      const one: Left = { frames: [pfn], isOutOfMemory: left.isOutOfMemory }
-      if (!one.isOutOfMemory) yield* migrateBatch(k, cpu, one, false)
-      left.frames.push(...one.frames)
-      left.isOutOfMemory = one.isOutOfMemory
+  if (k.config.kernel.era === 'linux-4.6') {
+    for (let pass = 0; pass < RETRIES && left.frames.length > 0 && !left.isOutOfMemory; pass++) {
+      yield* migrateEach(k, cpu, left, 1, mode === 'async' || pass < FORCE_AFTER)
     }
+  } else {
+    const todo = left.frames.splice(0)
+    for (let at = 0; at < todo.length; at += BATCH_PAGES) {
+      const batch: Left = { frames: todo.slice(at, at + BATCH_PAGES), isOutOfMemory: left.isOutOfMemory }
+      if (!batch.isOutOfMemory) yield* migrateBatch(k, cpu, batch, mode === 'async' ? RETRIES : ASYNC_RETRIES, true)
+      left.frames.push(...batch.frames)
+      left.isOutOfMemory = batch.isOutOfMemory
+    }
+    if (mode === 'sync') yield* migrateEach(k, cpu, left, RETRIES - ASYNC_RETRIES, false)
   }
   k.counters.pgmigrate_fail += left.frames.length
   return left
+}
+
+/** Whoever is left, one after the other. */
+function* migrateEach(k: KernelState, cpu: KernelCpu, left: Left, passes: number, tryOnly: boolean): KernelOp {
+  for (const pfn of left.frames.splice(0)) {
+    const one: Left = { frames: [pfn], isOutOfMemory: left.isOutOfMemory }
+    if (!one.isOutOfMemory) yield* migrateBatch(k, cpu, one, passes, tryOnly)
+    left.frames.push(...one.frames)
+    left.isOutOfMemory = one.isOutOfMemory
+  }
 }
 
 /** May this frame be moved at all? */
@@ -125,34 +145,60 @@ function isolate(k: KernelState, mm: Mm, start: number, end: number): number[] {
   return [...frames]
 }
 
-/** migrate_pages_batch(), or with one page and no batch unmap_and_move(). Takes the pages that moved out of `left`. */
-function* migrateBatch(k: KernelState, cpu: KernelCpu, left: Left, tryOnly: boolean): KernelOp {
+/**
+ * migrate_pages_batch(), or with one page and one pass unmap_and_move(). Takes the pages that moved out of `left`. A
+ * page that somebody holds stays unmapped while it is tried again.
+ */
+function* migrateBatch(k: KernelState, cpu: KernelCpu, left: Left, passes: number, tryOnly: boolean): KernelOp {
   const batch = makeUnmapBatch(k)
   const moving: Moving[] = []
-  const again: number[] = []
-  for (const pfn of left.frames.splice(0)) {
-    const fresh = left.isOutOfMemory ? -1 : yield* beginMove(k, cpu, pfn, tryOnly)
-    if (fresh === GONE) continue
-    if (fresh >= 0) {
+  const failed: number[] = []
+  let todo = left.frames.splice(0)
+  for (let pass = 0; pass < passes && todo.length > 0; pass++) {
+    const again: number[] = []
+    for (const pfn of todo) {
+      const fresh = left.isOutOfMemory ? NO_MEMORY : yield* beginMove(k, cpu, pfn, tryOnly)
+      left.isOutOfMemory ||= fresh === NO_MEMORY
+      if (fresh === NO_MEMORY) failed.push(pfn)
+      if (fresh === LOCKED) again.push(pfn)
+      if (fresh < 0) continue
       yield* tryToMigrate(k, cpu, pfn, batch)
       moving.push({ old: pfn, fresh })
-      continue
     }
-    left.isOutOfMemory ||= fresh === NO_MEMORY
-    again.push(pfn)
+    todo = again
   }
   yield* flushBatch(k, cpu, batch)
-  for (const { old, fresh } of moving) {
-    const isMoved = moveToNewPage(k, cpu, old, fresh)
-    if (isMoved) yield k.costs.copyPage
-    yield* removeMigrationEntries(k, cpu, old, isMoved ? fresh : old)
+  const held = yield* moveAll(k, cpu, moving, passes)
+  for (const { old, fresh } of held) {
+    yield* removeMigrationEntries(k, cpu, old, old)
     unlockPage(k, cpu, old)
     putPage(k, cpu, fresh)
-    if (isMoved) putbackPage(k, cpu, old)
-    else again.push(old)
-    if (isMoved) k.counters.pgmigrate_success += 1
   }
-  left.frames.push(...again)
+  left.frames.push(...failed, ...todo, ...held.map(({ old }) => old))
+}
+
+/** migrate_folios_move(): the pages that somebody else still has a reference to. */
+function* moveAll(k: KernelState, cpu: KernelCpu, moving: Moving[], passes: number): KernelOp<Moving[]> {
+  let todo = moving
+  for (let pass = 0; pass < passes && todo.length > 0; pass++) {
+    const again: Moving[] = []
+    for (const page of todo) {
+      const { old, fresh } = page
+      if (!moveToNewPage(k, cpu, old, fresh)) {
+        yield Math.max(1, k.costs.lock)
+        again.push(page)
+        continue
+      }
+      yield k.costs.copyPage
+      yield* removeMigrationEntries(k, cpu, old, fresh)
+      unlockPage(k, cpu, old)
+      putPage(k, cpu, fresh)
+      putbackPage(k, cpu, old)
+      k.counters.pgmigrate_success += 1
+    }
+    todo = again
+  }
+  return todo
 }
 
 const LOCKED = -1

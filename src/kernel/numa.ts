@@ -13,7 +13,7 @@
 //
 // Simplified: a node is a socket, and a frame is on the node of the CPU that took it from the
 // allocator last: memory has no places, and any frame serves any node. A page moves at the first
-// fault from another node, without Linux's second look at who used it before.
+// fault from another node, without Linux's second look at who used it before. Huge pages are left alone.
 
 import { entryPfn, makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_PROTNONE, PAGE_RW, ptePresent,
   pteProtnone } from '../machine/entry.js'
@@ -79,7 +79,7 @@ export function* doNumaPage(
   lock.release(cpu, true)
   yield k.costs.ptePerPage
   if (!isMoving) return 'done'
-  const { frames } = yield* migratePages(k, cpu, [pfn])
+  const { frames } = yield* migratePages(k, cpu, [pfn], 'async')
   k.counters.numa_pages_migrated += 1 - frames.length
   for (const left of frames) putbackPage(k, cpu, left)
   if (frames.length === 0 || k.config.kernel.era === 'linux-4.6') return 'done'
