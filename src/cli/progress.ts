@@ -4,7 +4,7 @@
 
 const TERMINAL_INTERVAL_MS = 100
 /** A log should not grow by work that is over quickly. */
-const LOG_INTERVAL_MS = 5000
+const LOG_INTERVAL_MS = 30_000
 
 export class Progress {
   private readonly stream: NodeJS.WriteStream
