@@ -23,8 +23,9 @@ import type { TableEntry } from './table-walk.js'
 import { allSlots, forEachEntry } from './table-walk.js'
 import { violated } from './violation.js'
 
-/** What the tables say about one user page. */
+/** What the tables say about one frame, or about one compound page as a whole. */
 interface Mapping {
+  /** Entries of base pages, or huge entries. */
   count: number
   /** The first mm that maps it, and where. */
   mm: Mm
@@ -36,6 +37,8 @@ interface Mapping {
 interface Recount {
   /** Entries that name each swap slot. */
   swapped: Map<number, number>
+  /** Compound pages that huge entries map, by first frame. */
+  huge: Map<number, Mapping>
   pages: Map<number, Mapping>
   tables: Map<number, Mm>
   /** References that the policy keeps until it has flushed. */
@@ -44,15 +47,20 @@ interface Recount {
 
 /** Recounts frames and tables from the roots. Returns how many tables it read. */
 export function checkFrames(k: KernelState, cycle?: number): number {
-  const recount: Recount = { swapped: new Map(), pages: new Map(), tables: new Map(), kept: new Map() }
+  const recount: Recount = { swapped: new Map(), huge: new Map(), pages: new Map(), tables: new Map(), kept: new Map() }
   for (const { pages, tables } of k.deferredFrees) {
-    for (const pfn of [...pages, ...tables]) recount.kept.set(pfn, (recount.kept.get(pfn) ?? 0) + 1)
+    for (const pfn of [...pages, ...tables].map(page => k.frames.headOf(page))) {
+      recount.kept.set(pfn, (recount.kept.get(pfn) ?? 0) + 1)
+    }
   }
   for (const mm of k.mms.values()) checkTree(k, mm, recount, cycle)
   const quiet = isQuiet(k)
   checkSwap(k, recount, quiet, cycle)
-  for (const [pfn, mapping] of recount.pages) checkPage(k, pfn, mapping, recount.kept.get(pfn) ?? 0, quiet, cycle)
-  if (quiet) checkLeaks(k, recount, cycle)
+  const totals = new Map<number, number>()
+  for (const [pfn, mapping] of recount.pages) checkPage(k, pfn, mapping, recount, totals, quiet, cycle)
+  for (const [pfn, mapping] of recount.huge) checkHugePage(k, pfn, mapping, totals, quiet, cycle)
+  for (const [head, total] of totals) checkReferences(k, head, total, recount, quiet, cycle)
+  if (quiet) checkLeaks(k, recount, totals, cycle)
   return recount.tables.size
 }
 
@@ -63,11 +71,16 @@ function isQuiet(k: KernelState): boolean {
 
 function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | undefined): void {
   const range = mm === k.initMm ? allSlots(k) : { from: 0, to: firstKernelSlot(k) }
-  const isSettled = mm.gathersPending === 0 && ![...mm.pageTableLocks.values()].some((lock) => lock.isHeld)
+  const isSettled = mm.gathersPending === 0 && !mm.mmapLock.isHeldForWriting
+    && ![...mm.pageTableLocks.values()].some((lock) => lock.isHeld)
   let tables = 1 << rootOrder(k)
   let rssPages = 0
   let swapPages = 0
   addTable(k, mm, mm.pgdPfn, recount, cycle)
+  for (const deposited of mm.depositedTables.values()) {
+    tables += deposited.length
+    for (const table of deposited) addTable(k, mm, table, recount, cycle)
+  }
   forEachEntry(k, mm, range, (entry) => {
     if (!entry.isLeaf) {
       tables += 1
@@ -147,38 +160,62 @@ function addTable(k: KernelState, mm: Mm, pfn: number, recount: Recount, cycle: 
 
 function addPage(mm: Mm, entry: TableEntry, recount: Recount): void {
   const isWritable = entryPresent(entry.lo) && entryWritable(entry.lo)
-  const known = recount.pages.get(entry.pfn)
+  const mappings = entry.pages > 1 ? recount.huge : recount.pages
+  const known = mappings.get(entry.pfn)
   if (known === undefined) {
-    recount.pages.set(entry.pfn, { count: 1, mm, vpn: entry.vpn, isWritable })
+    mappings.set(entry.pfn, { count: 1, mm, vpn: entry.vpn, isWritable })
     return
   }
   known.count += 1
   known.isWritable ||= isWritable
 }
 
+/** Mappings of one frame, or of a part of a compound page. */
 function checkPage(
-  k: KernelState, pfn: number, mapping: Mapping, kept: number, quiet: boolean, cycle: number | undefined,
+  k: KernelState, pfn: number, mapping: Mapping, recount: Recount, totals: Map<number, number>, quiet: boolean,
+  cycle: number | undefined,
 ): void {
   const { mm, vpn, count } = mapping
-  const { use, refcount, mapcount } = k.frames
-  const cached = cachePlace(k, pfn)
-  const slot = swapCacheSlot(k, pfn)
-  const references = count + kept + (cached === undefined && slot === undefined ? 0 : 1)
-  const counts = `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[pfn]}` +
-    (cached === undefined ? '' : `, page ${cached.page} of ${cached.file.name}`) +
-    (slot === undefined ? '' : `, in the swap cache as slot ${slot}`)
+  const { use, mapcount } = k.frames
+  const head = k.frames.headOf(pfn)
+  totals.set(head, (totals.get(head) ?? 0) + count)
+  const counts = countsOf(k, pfn, count)
   if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts}`)
-  if (count > mapcount[pfn]! || mapcount[pfn]! + references - count > refcount[pfn]!) {
-    violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
-  }
-  if (quiet && (count !== mapcount[pfn] || references !== refcount[pfn])) {
+  if (count > mapcount[pfn]!) violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
+  if (quiet && count !== mapcount[pfn]) {
     violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts}`)
   }
-  if (count > 1 && mapping.isWritable && cached === undefined) {
-    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
+  const whole = recount.huge.get(head)
+  const isWritable = mapping.isWritable || whole?.isWritable === true
+  if (count + (whole?.count ?? 0) > 1 && isWritable && cachePlace(k, head) === undefined) {
+    const also = whole === undefined ? '' : `, and ${whole.count} huge mappings`
+    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}${also}`)
   }
+  const slot = swapCacheSlot(k, pfn)
   if (slot !== undefined && k.swap.counts[slot]! > 0 && mapping.isWritable) {
     violated(k, 'I30', { mm, vpn, cycle }, `shared through its swap slot and writable: ${counts}`)
+  }
+}
+
+/** Mappings of a compound page by huge entries. */
+function checkHugePage(
+  k: KernelState, head: number, mapping: Mapping, totals: Map<number, number>, quiet: boolean,
+  cycle: number | undefined,
+): void {
+  const { mm, vpn, count, isWritable } = mapping
+  const { use, entireMapcount } = k.frames
+  totals.set(head, (totals.get(head) ?? 0) + count)
+  const counts = `compound page ${head} has ${count} huge mappings, entire mapcount ${entireMapcount[head]}, ` +
+    `refcount ${k.frames.refcount[head]}`
+  if (use[head] !== FRAME_USER || k.frames.headOf(head) !== head) {
+    violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user page of this size: ${counts}`)
+  }
+  if (count > entireMapcount[head]!) violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
+  if (quiet && count !== entireMapcount[head]) {
+    violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts}`)
+  }
+  if (count > 1 && isWritable && cachePlace(k, head) === undefined) {
+    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
   }
 }
 
@@ -199,11 +236,47 @@ function checkSwap(k: KernelState, recount: Recount, quiet: boolean, cycle: numb
   }
 }
 
+/** Every mapping of any part of a block holds a reference, so do the page cache and the swap cache. */
+function checkReferences(
+  k: KernelState, head: number, total: number, recount: Recount, quiet: boolean, cycle: number | undefined,
+): void {
+  const { refcount } = k.frames
+  const references = total + (recount.kept.get(head) ?? 0) + (isCached(k, head) ? 1 : 0)
+  if (references <= refcount[head]! && (!quiet || references === refcount[head])) return
+  const first = recount.huge.get(head) ?? partOf(k, recount, head)
+  const text = refcount[head]! < references ? 'counted too low' : 'nothing is under way, but the counts differ'
+  violated(k, 'I29', { ...(first === undefined ? {} : { mm: first.mm, vpn: first.vpn }), cycle },
+    `${text}: ${countsOf(k, head, total)}`)
+}
+
+/** The first part of a block that a base-page entry maps. */
+function partOf(k: KernelState, { pages }: Recount, head: number): Mapping | undefined {
+  for (let pfn = head; pfn < head + 2 ** k.frames.order[head]!; pfn++) {
+    const mapping = pages.get(pfn)
+    if (mapping !== undefined) return mapping
+  }
+  return undefined
+}
+
+function countsOf(k: KernelState, pfn: number, count: number): string {
+  const cached = cachePlace(k, pfn)
+  const slot = swapCacheSlot(k, pfn)
+  const { mapcount, refcount } = k.frames
+  return `frame ${pfn} has ${count} mappings, mapcount ${mapcount[pfn]}, refcount ${refcount[k.frames.headOf(pfn)]}` +
+    (cached === undefined ? '' : `, page ${cached.page} of ${cached.file.name}`) +
+    (slot === undefined ? '' : `, in the swap cache as slot ${slot}`)
+}
+
+/** The page cache or the swap cache holds a reference. */
+function isCached(k: KernelState, head: number): boolean {
+  return cachePlace(k, head) !== undefined || swapCacheSlot(k, head) !== undefined
+}
+
 /** A page of a file that nobody maps belongs to the cache alone; a driver's memory always. */
 function checkCached(k: KernelState, recount: Recount, cycle: number | undefined): void {
   const { use, refcount } = k.frames
   for (const [pfn, { file, page }] of k.pageCache.places) {
-    if (recount.pages.has(pfn)) continue
+    if (recount.pages.has(pfn) || recount.huge.has(pfn)) continue
     const references = 1 + (recount.kept.get(pfn) ?? 0)
     const isCounted = refcount[pfn] === references && use[pfn] === (file.kind === 'device' ? FRAME_KERNEL : FRAME_USER)
     if (isCounted && file.pages.get(page) === pfn && (file.kind === 'file' || file.mappedPages > 0)) continue
@@ -219,13 +292,15 @@ function isKeptInSwap(k: KernelState, pfn: number): boolean {
 }
 
 /** Nothing is under way: every frame that is in use is in some tree, or in the page cache. */
-function checkLeaks(k: KernelState, recount: Recount, cycle: number | undefined): void {
+function checkLeaks(
+  k: KernelState, recount: Recount, totals: ReadonlyMap<number, number>, cycle: number | undefined,
+): void {
   checkCached(k, recount, cycle)
   const { use, refcount, count } = k.frames
   for (let pfn = 0; pfn < count; pfn++) {
     if (refcount[pfn]! === 0 || recount.kept.has(pfn)) continue
     const isCached = cachePlace(k, pfn) !== undefined || isKeptInSwap(k, pfn)
-    if (use[pfn] === FRAME_USER && !recount.pages.has(pfn) && !isCached) {
+    if (use[pfn] === FRAME_USER && !totals.has(pfn) && !isCached) {
       violated(k, 'I29', { cycle }, `user frame ${pfn} is referenced ${refcount[pfn]} times, but nothing maps it`)
     }
     if (use[pfn] === FRAME_TABLE && !recount.tables.has(pfn)) {

@@ -11,7 +11,7 @@
 import { hex64, hexNumber } from '../base/units.js'
 import type { PagingCacheEntry, TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER, MAX_ORDER } from '../kernel/frames.js'
+import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER } from '../kernel/frames.js'
 import type { Mm } from '../kernel/mm.js'
 import { hasRootOf, rootOwnerOf } from '../kernel/pti.js'
 import type { KernelState } from '../kernel/state.js'
@@ -74,7 +74,7 @@ function checkFrameIsLive(
   k: KernelState, cpu: KernelCpu, entry: TlbEntry, mm: Mm | undefined, cycle: number | undefined,
 ): void {
   const { use, refcount } = k.frames
-  const isOwned = (use[entry.pfn] === FRAME_USER && refcount[blockStart(k, entry.pfn)]! > 0)
+  const isOwned = (use[entry.pfn] === FRAME_USER && refcount[k.frames.headOf(entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
   if (isOwned) return
   const isHeld = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
@@ -82,16 +82,6 @@ function checkFrameIsLive(
   if (!isUsed && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)
-}
-
-/** First frame of the block that holds `pfn`: a compound page counts its references there. */
-function blockStart(k: KernelState, pfn: number): number {
-  const { order, refcount } = k.frames
-  for (let size = 0; size <= MAX_ORDER; size++) {
-    const start = pfn - (pfn % 2 ** size)
-    if (refcount[start]! > 0 && start + 2 ** order[start]! > pfn) return start
-  }
-  return pfn
 }
 
 /** I2: the tables that walks continue in are those of the tree, and none was given back. */

@@ -12,12 +12,15 @@ import type { SimulationConfig } from './config.js'
 import { KERNEL_COUNTERS } from './counters.js'
 import type { KernelCounter } from './counters.js'
 import { KernelCpu } from './cpu.js'
+import { doExit } from './exit.js'
 import { makeMm, newMm, newTask } from './fork.js'
 import { startTurn } from './host.js'
 import { FRAME_KERNEL, FRAME_TABLE, Frames, MAX_ORDER, MAX_ORDER_16K } from './frames.js'
 import { Mailbox } from './mailbox.js'
 import { newFrame } from './kernel-op.js'
 import { makeMigration } from './migration-entries.js'
+import type { KernelOp } from './kernel-op.js'
+import { khugepagedMain } from './khugepaged.js'
 import { kernelLayout } from './layout.js'
 import { makeKswapd } from './kswapd.js'
 import { lruForget, makeLru } from './lru.js'
@@ -81,6 +84,8 @@ export function bootKernel(
     watermarks: watermarksOf(config.kernel.era, geometry, frames.freeFrames),
     kswapd: makeKswapd(() => k),
     openBatches: new Set(),
+    deferredSplits: new Set(),
+    khugepaged: { task: undefined, mm: undefined, ctxId: 0, vpn: 0 },
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     schedule: undefined,
     zeroPagePfn: 0,
@@ -111,6 +116,7 @@ export function bootKernel(
   }
   for (const process of image.processes) startProcess(k, process)
   k.schedule = startSchedule(k)
+  startKhugepaged(k)
   return k
 }
 
@@ -157,6 +163,21 @@ function releaseMemory(
   }
   frames.release(imageEnd, frames.count)
   frames.release(FIRMWARE_BYTES / shift, imageStart)
+}
+
+/** start_stop_khugepaged(). */
+function startKhugepaged(k: KernelState): void {
+  if (k.config.kernel.khugepaged === undefined || k.config.kernel.thp === 'never') return
+  function* main(task: Task): KernelOp {
+    yield* khugepagedMain(k, task)
+    yield* doExit(k, k.cpus[task.cpu], 'exited')
+  }
+  const cpus = k.cpus.map(each => each.id)
+  const task = newTask(k, { comm: 'khugepaged', mm: undefined, cpus, program: 0, kernelMain: main })
+  const last = k.cpus[k.cpus.length - 1]
+  task.cpu = last.id
+  last.runQueue.push(task)
+  k.khugepaged.task = task
 }
 
 function startProcess(k: KernelState, process: InitialProcess): void {

@@ -44,6 +44,11 @@ export const BUGS = {
     fix: 'mremap: properly flush TLB before releasing the page', fixedIn: '4.19',
     eras: BOTH, invariants: ['I1'],
   },
+  'h05-mapcount-not-atomic-against-split': {
+    number: 5, title: 'a write fault counts the mappings of a huge page while another process splits its entry',
+    fix: 'mm: thp: make the THP mapcount atomic against __split_huge_pmd_locked()', fixedIn: '5.8',
+    eras: ['linux-4.6'], invariants: ['I30'],
+  },
   'h06-lazy-cpu-skips-freed-tables': {
     number: 6, title: 'a lazy CPU is left out of a flush although page tables are freed after it',
     fix: 'x86/mm/tlb: Leave lazy TLB mode at page table free time', fixedIn: '4.20',
@@ -83,6 +88,11 @@ export const BUGS = {
     number: 14, title: 'hardware: INVLPG leaves global entries while PCIDs are in use (Alder Lake, Raptor Lake)',
     fix: 'x86/mm: Avoid incomplete Global INVLPG flushes: no PCID on these CPUs', fixedIn: '6.4',
     eras: ['linux-6.x'], invariants: ['I8'],
+  },
+  'h15-collapse-without-sync-ipi': {
+    number: 15, title: 'a lockless walker is still in the page table that a collapse took from the tree',
+    fix: 'mm/khugepaged: fix GUP-fast interaction by sending IPI', fixedIn: '6.1',
+    eras: ['linux-6.x'], invariants: ['I31'],
   },
 } as const satisfies Readonly<Record<string, Bug>>
 

@@ -8,8 +8,21 @@ import type { PerturbationConfig } from './perturbation.js'
 export const KERNEL_ERAS = ['linux-4.6', 'linux-6.x'] as const
 export type KernelEra = (typeof KERNEL_ERAS)[number]
 
+export const THP_MODES = ['always', 'madvise', 'never'] as const
+export type ThpMode = (typeof THP_MODES)[number]
+
 /** Address spaces that may exist at once; fork gives ENOMEM beyond. */
 export const MM_SLOTS = 1024
+
+/** /sys/kernel/mm/transparent_hugepage/khugepaged. */
+export interface KhugepagedConfig {
+  /** Between two scans. */
+  scanSleepCycles: number
+  /** Entries looked at in one scan. */
+  pagesToScan: number
+  /** Entries of a range that may be empty. */
+  maxPtesNone: number
+}
 
 export interface KernelConfig {
   era: KernelEra
@@ -33,6 +46,10 @@ export interface KernelConfig {
   physBase: number
   /** Size of the swap area, bytes; 0: none. */
   swapBytes: number
+  /** transparent_hugepage/enabled: which anonymous areas get huge pages without asking. */
+  thp: ThpMode
+  /** Undefined: no khugepaged. */
+  khugepaged: KhugepagedConfig | undefined
   /** Historical bugs that are put back in (bugs.ts). */
   bugs: readonly BugName[]
   /** CPUs walk mapped addresses on their own and fill TLBs and paging caches with them (speculation.ts). */

@@ -4,6 +4,7 @@
 import { EVENT } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
+import { stopKhugepaged } from './khugepaged.js'
 import { exitMmap } from './mmap.js'
 import type { Mm } from './mm.js'
 import { mmdropLast, mmdropLazy, mmgrabLazy } from './mm.js'
@@ -22,7 +23,7 @@ export function* doExit(k: KernelState, cpu: KernelCpu, outcome: TaskOutcome): K
   emit(k, cpu, EVENT.schedProcessExit, task.group.live === 0 ? 1 : 0)
   yield k.costs.forkBase
   if (task.mm !== undefined) yield* exitMm(k, cpu, task, task.mm)
-  if (!task.isKernelThread) k.liveTasks -= 1
+  if (!task.isKernelThread && --k.liveTasks === 0) stopKhugepaged(k, cpu)
   exitNotify(k, cpu, task)
   task.state = 'Z'
   yield* schedule(k, cpu)

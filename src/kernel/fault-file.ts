@@ -138,7 +138,7 @@ function addMapping(
   if (file?.kind === 'device') return
   // Of an anonymous copy the allocation's reference is the mapping's; a page of the cache gets another.
   if (file !== undefined) k.frames.get(pfn)
-  pageAddRmap(k, mm, at.vpn, pfn)
+  pageAddRmap(k, mm, at.vpn, pfn, pagesPerEntry(k.geometry, at.level))
   mm.rssPages += pagesPerEntry(k.geometry, at.level)
 }
 

@@ -15,6 +15,7 @@ import { settleRange } from './deferred-free.js'
 import { doFileFault, doSharedWrite } from './fault-file.js'
 import { doSwapPage } from './fault-swap.js'
 import { FRAME_USER } from './frames.js'
+import { handleHugeFault, transHugeMapcount } from './huge-memory.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
@@ -23,7 +24,8 @@ import { makeRoom } from './page-alloc.js'
 import { isPageLocked } from './page-lock.js'
 import { $slot, allocTable, findTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import { doNumaPage } from './numa.js'
-import { pageAddRmap, pageRemoveRmap } from './rmap.js'
+import { folioRmapWalk, pageAddRmap, pageRemoveRmap } from './rmap.js'
+import { findHugePmd, shrinkDeferredSplits, totalMapcount } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import { isSwapPte } from './swap-entry.js'
@@ -58,11 +60,18 @@ export function* faultLocked(
   if (access.write && (vma.prot & PROT_WRITE) === 0) return 'SIGSEGV'
   if (access.exec && (vma.prot & PROT_EXEC) === 0) return 'SIGSEGV'
   if (!access.write && !access.exec && (vma.prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return 'SIGSEGV'
+  if (!vma.huge) {
+    const result = yield* handleHugeFault(k, cpu, mm, vma, vpn, access.write)
+    if (result === 'oom') return outOfMemory(k, cpu, 'page table')
+    if (result === 'done') return 'done'
+  }
   const level = vma.huge ? hugeLevel(k.geometry) : LEVEL_PTE
   const pages = pagesPerEntry(k.geometry, level)
   const pageVpn = Math.floor(vpn / pages) * pages
   const isReady = findTable(k, mm, pageVpn, level) || (yield* makeRoom(k, cpu, k.geometry.levels.length))
   yield* settleRange(k, cpu, mm, pageVpn, pageVpn + pages)
+  // While that took time, another thread may have mapped a huge page here: the program looks again.
+  if (!vma.huge && findHugePmd(k, mm, vpn)) return 'done'
   if (!isReady || !allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)
@@ -106,7 +115,7 @@ function* doAnonymousPage(
   }
   const pages = pagesPerEntry(k.geometry, level)
   const isRoom = level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
-  const pfn = isRoom ? allocateUserPage(k, cpu, pages) : -1
+  const pfn = isRoom ? yield* allocateUserPage(k, cpu, pages) : -1
   if (pfn < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'anonymous page') : 'SIGBUS'
   zeroPages(k, pfn, pages)
   yield pages * k.costs.zeroPage
@@ -114,7 +123,7 @@ function* doAnonymousPage(
   yield* settleRange(k, cpu, mm, vpn, vpn + pages)
   if (isEmpty(k, table, slot)) {
     storeLeaf(k, cpu, mm, table, slot, pfn, leafFlags(k, vma.prot, level, access.write))
-    pageAddRmap(k, mm, vpn, pfn)
+    pageAddRmap(k, mm, vpn, pfn, pages)
     k.frames.anonExclusive[pfn] = 1
     mm.rssPages += pages
     k.counters.demandZero += 1
@@ -144,7 +153,7 @@ function* doWpPage(
     lock.release(cpu, true)
     return 'done'
   }
-  if (old !== k.zeroPagePfn && mayReuse(k, cpu, old)) {
+  if (old !== k.zeroPagePfn && mayReuse(k, cpu, mm, old)) {
     setEntry(k, cpu, mm, table, slot, oldLo | PAGE_RW | PAGE_DIRTY | PAGE_ACCESSED, oldHi & ~SAVED_DIRTY_HI)
     k.frames.anonExclusive[old] = 1
     k.counters.cowReuses += 1
@@ -156,7 +165,7 @@ function* doWpPage(
   const isRoom = level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
   // Making room may have taken the page itself.
   if (k.mem.loadLo(table, slot) !== oldLo || k.mem.loadHi(table, slot) !== oldHi) return 'done'
-  const copy = isRoom ? allocateUserPage(k, cpu, pages) : -1
+  const copy = isRoom ? yield* allocateUserPage(k, cpu, pages) : -1
   if (copy < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'copy-on-write page') : 'SIGBUS'
   if (old === k.zeroPagePfn) zeroPages(k, copy, pages)
   else k.mem.copyFrame(copy, old, pages)
@@ -170,14 +179,14 @@ function* doWpPage(
     const exec = (oldHi & PAGE_NX_HI) === 0 && g.entryBytes === 8 ? PROT_EXEC : 0
     const flags = leafFlags(k, PROT_READ | PROT_WRITE | exec, level, true)
     storeLeaf(k, cpu, mm, table, slot, copy, flags)
-    pageAddRmap(k, mm, vpn, copy)
+    pageAddRmap(k, mm, vpn, copy, pages)
     k.frames.anonExclusive[copy] = 1
     k.counters.cowCopies += 1
     emit(k, cpu, EVENT.pageMap, vpnHi(k, vpn), vpnLo(k, vpn), copy, k.frames.order[copy])
     if (old === k.zeroPagePfn) {
       mm.rssPages += pages
     } else {
-      pageRemoveRmap(k, mm, vpn, old)
+      pageRemoveRmap(k, mm, vpn, old, pages)
       freeSwapCache(k, cpu, old)
       freeUserPage(k, cpu, old)
     }
@@ -194,8 +203,10 @@ function* doWpPage(
  * counts references (wp_can_reuse_anon_folio), so a page that another mm's gather or reclaim still holds is copied. The
  * swap cache gives the page up if no entry names its slot.
  */
-function mayReuse(k: KernelState, cpu: KernelCpu, pfn: number): boolean {
-  if (k.frames.mapcount[pfn] !== 1 || cachePlace(k, pfn) !== undefined) return false
+function mayReuse(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): boolean {
+  if (cachePlace(k, pfn) !== undefined) return false
+  if (k.frames.isThp[k.frames.headOf(pfn)] === 1) return mayReusePart(k, mm, pfn)
+  if (k.frames.mapcount[pfn] + k.frames.entireMapcount[pfn] !== 1) return false
   const is46 = k.config.kernel.era === 'linux-4.6'
   if (swapCacheSlot(k, pfn) !== undefined) {
     const isHeld = isPageLocked(k, pfn) || (!is46 && k.frames.refcount[pfn] > 2)
@@ -204,15 +215,35 @@ function mayReuse(k: KernelState, cpu: KernelCpu, pfn: number): boolean {
   return is46 || k.frames.refcount[pfn] === 1
 }
 
-function allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): number {
-  const pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
+/**
+ * The same of a part of a transparent huge page. 4.6: if no part of it is mapped twice. 6.x: if the part was not
+ * shared since it was written last, or all mappings and references of the whole are this mm's
+ * (__wp_can_reuse_large_anon_folio).
+ */
+function mayReusePart(k: KernelState, mm: Mm, pfn: number): boolean {
+  const head = k.frames.headOf(pfn)
+  if (k.config.kernel.era === 'linux-4.6') return transHugeMapcount(k, head) === 1
+  if (k.frames.anonExclusive[pfn] === 1) return true
+  const mappings = totalMapcount(k, head)
+  return mappings > 1 && mappings === k.frames.refcount[head] && folioRmapWalk(k, head).every(entry => entry.mm === mm)
+}
+
+/** When memory is short, huge pages of which only a part is mapped are split first. */
+function* allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): KernelOp<number> {
+  let pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
+  if (pfn < 0 && k.deferredSplits.size > 0 && (yield* shrinkDeferredSplits(k, cpu)) > 0) {
+    pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
+  }
   if (pfn >= 0) k.counters.pagesAllocated += pages
   return pfn
 }
 
 function freeUserPage(k: KernelState, cpu: KernelCpu, pfn: number): void {
   const pages = 1 << k.frames.order[pfn]
-  if (k.frames.put(cpu.id, pfn)) k.counters.pagesFreed += pages
+  const head = k.frames.headOf(pfn)
+  if (!k.frames.put(cpu.id, pfn)) return
+  k.deferredSplits.delete(head)
+  k.counters.pagesFreed += pages
 }
 
 function zeroPages(k: KernelState, pfn: number, pages: number): void {

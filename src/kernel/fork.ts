@@ -2,6 +2,7 @@
 // that borrow the address space until they have one of their own (vfork). Ending them: exit.ts.
 
 import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW } from '../machine/entry.js'
+import { LEVEL_PTE } from '../machine/geometry.js'
 import { EVENT } from '../trace/events.js'
 import { ERRNO } from './abi.js'
 import { CpuMask } from './cpumask.js'
@@ -18,13 +19,14 @@ import { migrationStarts } from './migration-entries.js'
 import type { Mm } from './mm.js'
 import { mmdrop } from './mm.js'
 import {
-  $slot, allocPgd, allocTable, forEachLeaf, freePgd, pagesPerEntry, pagesPerHugePage, preallocatePmds,
+  $slot, allocPgd, allocTable, allocTableFrame, forEachLeaf, freePgd, pagesPerEntry, pagesPerHugePage, preallocatePmds,
   setEntry,
 } from './pgtable.js'
 import { makeRoom } from './page-alloc.js'
 import { retFromFork, sleepOn, wakeUpNew } from './sched.js'
 import { pageAddRmap } from './rmap.js'
 import { rootOrder } from './pti.js'
+import { depositTable, freeTableFrame } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import { clearSwapExclusive, isMigrationEntry, isSwapPte, SWP_MIGRATION_READ, swapValue,
@@ -61,8 +63,8 @@ export function makeMm(k: Pick<KernelState, 'costs' | 'config' | 'perturber'>,
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
     batchPending: 0, batchFlushed: 0,
     nextTrimCycle: 0, vmas: new VmaList(), unlinking: [],
-    mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock, k.perturber),
-    pageTableLocks: new Map(), gathersPending: 0, rssPages: 0, swapPages: 0, tablePages: 1, isFreed: false,
+    mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock, k.perturber), pageTableLocks: new Map(),
+    depositedTables: new Map(), gathersPending: 0, rssPages: 0, swapPages: 0, tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }
 }
@@ -166,10 +168,14 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
     if (!(yield* makeRoom(k, cpu, tablesFor(k, from, vma)))) isComplete = false
     forEachLeaf(k, from, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
       if (!isComplete) return
-      if (!allocTable(k, cpu, to, vpn, level)) {
+      const isThp = level !== LEVEL_PTE && !vma.huge
+      const deposit = isThp ? allocTableFrame(k, cpu) : -1
+      if ((isThp && deposit < 0) || !allocTable(k, cpu, to, vpn, level)) {
+        if (deposit >= 0) freeTableFrame(k, cpu, deposit)
         isComplete = false
         return
       }
+      if (isThp) depositTable(to, $slot.pfn, deposit)
       entries += 1
       const target = { pfn: $slot.pfn, slot: $slot.slot }
       if (isSwapPte(lo, hi)) {
@@ -182,7 +188,7 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
       const page = entryPfn(lo, hi, k.geometry.pageShift)
       if (page !== k.zeroPagePfn && (lo & PAGE_SPECIAL) === 0) {
         k.frames.get(page)
-        pageAddRmap(k, to, vpn, page)
+        pageAddRmap(k, to, vpn, page, pagesPerEntry(k.geometry, level))
         k.frames.anonExclusive[page] = 0
         to.rssPages += pagesPerEntry(k.geometry, level)
       }

@@ -29,10 +29,14 @@ const NONE = -1
 
 export class Frames {
   readonly count: number
-  /** Page::_refcount of each frame; a compound page counts on its first frame. */
+  /** Page::_refcount of each frame; a compound page counts on its first frame, one for every entry that maps it. */
   readonly refcount: Int32Array
-  /** How many page-table entries map the frame (compound: its first frame). */
+  /** How many entries of base pages map the frame, also as a part of a compound page (page->_mapcount). */
   readonly mapcount: Int32Array
+  /** How many huge entries map the compound page, on its first frame (folio->_entire_mapcount). */
+  readonly entireMapcount: Int32Array
+  /** 1 on the first frame of a transparent huge page, however it is mapped now. */
+  readonly isThp: Uint8Array
   /**
    * PageAnonExclusive (6.x): 1 while the page belongs to one mm and was not shared since, so that mprotect
    * may make it writable. Cleared by fork on both sides; set again when a write fault finds one owner left.
@@ -42,7 +46,7 @@ export class Frames {
   readonly use: Uint8Array
   /** The CPU that took the frame last; it is on the node of that CPU (kernel/numa.ts). */
   readonly home: Uint16Array
-  /** Order of the block that starts here, for allocated and free blocks alike. */
+  /** Order of the block that starts here if it is free; of the block that holds the frame if it is allocated. */
   readonly order: Uint8Array
   /** Told of every block that goes back, for reclaim's lists. */
   onRelease: ((pfn: number) => void) | undefined
@@ -64,6 +68,8 @@ export class Frames {
     this.#heads = new Int32Array(maxOrder + 1).fill(NONE)
     this.refcount = new Int32Array(count)
     this.mapcount = new Int32Array(count)
+    this.entireMapcount = new Int32Array(count)
+    this.isThp = new Uint8Array(count)
     this.anonExclusive = new Uint8Array(count)
     this.use = new Uint8Array(count).fill(FRAME_RESERVED)
     this.order = new Uint8Array(count)
@@ -102,23 +108,32 @@ export class Frames {
     if (pfn === NONE) return NONE
     assert(this.refcount[pfn] === 0, `frame ${pfn} handed out while referenced`)
     this.refcount[pfn] = 1
-    this.mapcount[pfn] = 0
-    this.anonExclusive[pfn] = 0
-    this.order[pfn] = order
-    this.home[pfn] = cpu
+    this.mapcount.fill(0, pfn, pfn + (1 << order))
+    this.anonExclusive.fill(0, pfn, pfn + (1 << order))
+    this.entireMapcount[pfn] = 0
+    this.isThp[pfn] = 0
+    this.order.fill(order, pfn, pfn + (1 << order))
+    this.home.fill(cpu, pfn, pfn + (1 << order))
     this.use.fill(use, pfn, pfn + (1 << order))
     this.#freeFrames -= 1 << order
     return pfn
   }
 
-  /** get_page(). */
-  get(pfn: number): void {
-    assert(this.refcount[pfn] > 0, `frame ${pfn} referenced while free`)
-    this.refcount[pfn] += 1
+  /** compound_head() of an allocated frame: blocks are aligned to their size. */
+  headOf(pfn: number): number {
+    return pfn - (pfn % (1 << this.order[pfn]))
   }
 
-  /** put_page(): true when this was the last reference and the block was freed. */
-  put(cpu: number, pfn: number): boolean {
+  /** get_page(), of any frame of a block. */
+  get(pfn: number): void {
+    const head = this.headOf(pfn)
+    assert(this.refcount[head] > 0, `frame ${pfn} referenced while free`)
+    this.refcount[head] += 1
+  }
+
+  /** put_page(), of any frame of a block: true when this was the last reference and the block was freed. */
+  put(cpu: number, page: number): boolean {
+    const pfn = this.headOf(page)
     assert(this.refcount[pfn] > 0, `frame ${pfn} freed twice`)
     this.refcount[pfn] -= 1
     if (this.refcount[pfn] > 0) return false
@@ -135,6 +150,19 @@ export class Frames {
     list.push(pfn)
     if (list.length > PER_CPU_HIGH) for (const back of list.splice(0, PER_CPU_BATCH)) this.#freeBlock(back, 0)
     return true
+  }
+
+  /** split_page(): every frame of a block becomes a block of its own, with the references that its mappings hold. */
+  splitBlock(cpu: number, head: number): number {
+    const count = 1 << this.order[head]
+    this.order.fill(0, head, head + count)
+    this.isThp[head] = 0
+    let freed = 0
+    for (let pfn = head; pfn < head + count; pfn++) {
+      this.refcount[pfn] = this.mapcount[pfn] + 1
+      if (this.put(cpu, pfn)) freed += 1
+    }
+    return freed
   }
 
   #allocateSingle(cpu: number): number {

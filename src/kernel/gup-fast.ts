@@ -81,7 +81,7 @@ function* pinOne(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, pinned: nu
     // pte_special(): there is nothing to pin.
     if ((lo & PAGE_SPECIAL) !== 0) return 0
     // try_get_folio(): a frame that is being freed has no reference to add to.
-    if (k.frames.refcount[pfn] === 0) return 0
+    if (k.frames.refcount[k.frames.headOf(pfn)] === 0) return 0
     k.frames.get(pfn)
     yield Math.max(1, k.costs.walkStep)
     k.observer?.walkerReads(cpu, mm, table)

@@ -2,7 +2,9 @@
 
 import type { Advice } from './abi.js'
 import { ERRNO } from './abi.js'
+import { madviseCollapse } from './collapse.js'
 import type { KernelCpu } from './cpu.js'
+import { madviseHuge } from './huge-advice.js'
 import type { KernelOp } from './kernel-op.js'
 import { madviseCold, madviseFree, madvisePageout } from './madvise-pages.js'
 import type { Mm } from './mm.js'
@@ -16,6 +18,9 @@ const ADVICE_HANDLERS: { readonly [name in Advice]?: AdviceHandler } = {
   free: madviseFree,
   cold: madviseCold,
   pageout: madvisePageout,
+  collapse: madviseCollapse,
+  hugepage: (k, cpu, mm, start, end) => madviseHuge(k, cpu, mm, start, end, 'hugepage'),
+  nohugepage: (k, cpu, mm, start, end) => madviseHuge(k, cpu, mm, start, end, 'nohugepage'),
 }
 
 /** 0, or a negative error number. */

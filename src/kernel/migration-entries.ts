@@ -19,8 +19,8 @@ export function makeMigration(): Migration {
 /** The entry of `mm` for page `vpn` stands in for frame `pfn` from now on. */
 export function migrationStarts(k: KernelState, mm: Mm, vpn: number, pfn: number): void {
   const entries = k.migration.entries.get(pfn)
-  if (entries === undefined) k.migration.entries.set(pfn, [{ mm, vpn }])
-  else entries.push({ mm, vpn })
+  if (entries === undefined) k.migration.entries.set(pfn, [{ mm, vpn, pages: 1 }])
+  else entries.push({ mm, vpn, pages: 1 })
 }
 
 /** mremap carried such an entry elsewhere. */

@@ -43,6 +43,8 @@ export interface Mm {
   readonly mmapLock: Lock
   /** Page-table locks by table frame, made on demand. */
   readonly pageTableLocks: Map<number, Lock>
+  /** Empty tables for the day when a huge entry is split, by the table that holds the entry (pmd_huge_pte). */
+  readonly depositedTables: Map<number, number[]>
   /** Open gathers, for nesting (mm_tlb_flush_nested). */
   gathersPending: number
   /** User frames mapped (rss), base pages. */

@@ -12,13 +12,16 @@ import { faultLocked } from './fault.js'
 import { beginUnlink, checkMapping, mappedArea, unlinkFileAreas } from './file-areas.js'
 import type { MappingRequest } from './file-areas.js'
 import { keptAt, settleRange } from './deferred-free.js'
+import { hugeAlignedAddress } from './huge-advice.js'
 import type { KernelOp } from './kernel-op.js'
+import { khugepagedExit } from './khugepaged.js'
 import { leafFlags, PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
 import type { Mm } from './mm.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
 import type { MmuGather } from './mmu-gather.js'
 import { cachePlace, fileMapped, filesUnmapped } from './page-cache.js'
 import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
+import { vmaAdjustTransHuge } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { isSwapPte, isWritableMigrationEntry, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, swapValue,
   withMigrationType } from './swap-entry.js'
@@ -79,6 +82,7 @@ export function* munmap(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, e
     mm.mmapLock.release(cpu, true)
     return -ERRNO.EINVAL
   }
+  yield* vmaAdjustTransHuge(k, cpu, mm, start, end)
   const removed = mm.vmas.remove(start, end)
   // 6.x lets other readers in once the areas are gone; 4.6 keeps writing to the end.
   const downgrade = k.config.kernel.era === 'linux-6.x'
@@ -108,6 +112,7 @@ export function* mprotect(
       break
     }
     if (vma.prot !== prot) {
+      yield* vmaAdjustTransHuge(k, cpu, mm, vma.vmStart, vma.vmEnd)
       mm.vmas.setProt(vma.vmStart, vma.vmEnd, prot)
       yield* changeProtection(k, cpu, gather, vma, prot)
     }
@@ -155,6 +160,7 @@ export function* madviseDontneed(
 /** exit_mmap(): every area and every table, nobody uses the mm any more. */
 export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   const end = k.layout.userEndVpn
+  yield* khugepagedExit(k, cpu, mm)
   const gather = gatherMmu(mm, true)
   const removed = mm.vmas.remove(0, end)
   beginUnlink(mm, removed)
@@ -187,9 +193,13 @@ export function splitsHugePage(k: KernelState, mm: Mm, start: number, end: numbe
     (Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0))
 }
 
+/** What is to be mapped there, for whoever knows: private anonymous memory may go on huge page borders. */
+type Backing = Partial<Pick<MmapRequest, 'shared' | 'file' | 'device' | 'huge'>>
+
 /** get_unmapped_area(): the first page, or a negative error number. */
 export function chooseAddress(
-  k: KernelState, mm: Mm, request: Pick<MmapRequest, 'at' | 'fixed' | 'noReplace'>, pages: number, unit: number,
+  k: KernelState, mm: Mm, request: Pick<MmapRequest, 'at' | 'fixed' | 'noReplace'> & Backing, pages: number,
+  unit: number,
 ): number {
   const lowest = Math.ceil(MMAP_MIN_ADDR / 2 ** k.geometry.pageShift)
   // A hint below mmap_min_addr is raised to it, a fixed address there is refused.
@@ -202,6 +212,8 @@ export function chooseAddress(
     return at
   }
   if (fits && at > 0 && at % unit === 0 && mm.vmas.overlapping(at, at + pages).length === 0) return at
+  const aligned = hugeAlignedAddress(k, mm, request, pages, lowest)
+  if (aligned >= 0 && keptAt(k, mm, aligned, aligned + pages) === undefined) return aligned
   for (let top = k.layout.mmapBaseVpn; ;) {
     const start = mm.vmas.findGapTopDown(pages, top, lowest, unit)
     const kept = start < 0 ? undefined : keptAt(k, mm, start, start + pages)
@@ -215,6 +227,7 @@ const MMAP_MIN_ADDR = 2 ** 16
 
 /** do_munmap() for a call that keeps mmap_lock for writing (MAP_FIXED, mremap). */
 export function* unmapLocked(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+  yield* vmaAdjustTransHuge(k, cpu, mm, start, end)
   const removed = mm.vmas.remove(start, end)
   if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed, false)
 }
@@ -282,7 +295,7 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
     const entry = modifiedEntry(k, { ...vma, prot }, level, lo, hi)
     present += 1
     if (entry.lo !== lo || entry.hi !== hi) setEntry(k, cpu, mm, pfn, slot, entry.lo, entry.hi)
-    if (is46 || vma.huge || !needsFlush(lo, hi, entry.lo, entry.hi)) return
+    if (is46 || vma.huge || !needsFlush(lo, hi, entry.lo, entry.hi, level !== LEVEL_PTE)) return
     gatherEntry(gather, vpn, pagesPerEntry(k.geometry, level))
   })
   if (present > 0) yield present * k.costs.ptePerPage
@@ -306,7 +319,7 @@ function downgradeMigration(
 
 /**
  * pte_modify() and the write upgrades that need no fault: of shared pages whose first write is not waited for or has
- * been, and in 6.x of a private page that belongs to this mm alone (not of huge pages). `vma` has the new protection.
+ * been, and in 6.x of a private page that belongs to this mm alone (not of hugetlb). `vma` has the new protection.
  */
 function modifiedEntry(
   k: KernelState, vma: Vma, level: number, lo: number, hi: number,
@@ -316,7 +329,7 @@ function modifiedEntry(
   const page = entryPfn(lo, hi, shift)
   const flags = leafFlags(k, prot, level, false)
   const isDirty = (lo & PAGE_DIRTY) !== 0 || (hi & SAVED_DIRTY_HI) !== 0
-  const isExclusive = level === LEVEL_PTE && k.frames.anonExclusive[page] === 1
+  const isExclusive = !vma.huge && k.frames.anonExclusive[page] === 1
   const mayWrite = (prot & PROT_WRITE) !== 0
     && (vma.shared ? isDirty || isWritableAtOnce(k, vma) : isExclusive && k.config.kernel.era === 'linux-6.x')
   let newLo = makeEntryLo(page, flags.lo | (lo & (PAGE_ACCESSED | PAGE_SPECIAL)), shift)
@@ -328,12 +341,15 @@ function modifiedEntry(
   return { lo: newLo, hi: newHi }
 }
 
-/** pte_flags_need_flush() of 6.x; software bits and A do not matter, setting D does not either. */
-export function needsFlush(oldLo: number, oldHi: number, newLo: number, newHi: number): boolean {
+/**
+ * pte_flags_need_flush() of 6.x; software bits do not matter, setting D does not either. Clearing A matters in huge
+ * entries only.
+ */
+export function needsFlush(oldLo: number, oldHi: number, newLo: number, newHi: number, isHuge = false): boolean {
   if ((oldLo & PAGE_PRESENT) === 0) return false
   const addressHi = 0xf_ffff
   if (((oldLo ^ newLo) & ADDRESS_LO) !== 0 || ((oldHi ^ newHi) & addressHi) !== 0) return true
-  const cleared = oldLo & ~newLo & (PAGE_DIRTY | PAGE_PRESENT)
+  const cleared = oldLo & ~newLo & (PAGE_DIRTY | PAGE_PRESENT | (isHuge ? PAGE_ACCESSED : 0))
   const differs = (oldLo ^ newLo) & (PAGE_RW | PAGE_USER | PAGE_PWT | PAGE_PCD | PAGE_PSE | PAGE_GLOBAL)
   return cleared !== 0 || differs !== 0 || ((oldHi ^ newHi) & PAGE_NX_HI) !== 0
 }

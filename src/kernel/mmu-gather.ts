@@ -133,7 +133,9 @@ export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): Ke
   for (const pfn of gather.pages.splice(0)) {
     const pages = 1 << k.frames.order[pfn]
     freeSwapCache(k, cpu, pfn)
+    const head = k.frames.headOf(pfn)
     if (k.frames.put(cpu.id, pfn)) {
+      k.deferredSplits.delete(head)
       k.counters.pagesFreed += pages
       freed += 1
     }

@@ -27,6 +27,7 @@ import { fileOf } from './page-cache.js'
 import { $slot, allocTable, findTable, forEachLeaf, hugeLevel, pagesPerEntry, pagesPerHugePage,
   setEntry } from './pgtable.js'
 import { rmapMoved } from './rmap.js'
+import { moveDeposit, splitHugePmd } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { isMigrationEntry, swapValue } from './swap-entry.js'
 import { flushTlbBatchedPending } from './unmap-batch.js'
@@ -115,9 +116,13 @@ function* moveTableWise(
   if ((lo & PAGE_PSE) !== 0 && k.geometry.levels[level].leaf) {
     if (step.pages === span) {
       if (!allocTable(k, cpu, move.mm, step.new, level)) return false
-      yield* moveEntry(k, cpu, move, step, old, { table: $slot.pfn, slot: $slot.slot })
-      return true
+      const to = { table: $slot.pfn, slot: $slot.slot }
+      if (k.mem.loadLo(to.table, to.slot) === 0) {
+        yield* moveEntry(k, cpu, move, step, old, to)
+        return true
+      }
     }
+    yield* splitHugePmd(k, cpu, move.mm, step.old)
   }
   step.pages = Math.min(step.pages, most)
   if (!allocTable(k, cpu, move.mm, step.new, LEVEL_PTE)) return false
@@ -170,6 +175,7 @@ function* moveEntry(
   setEntry(k, cpu, mm, old.table, old.slot, 0, 0)
   setEntry(k, cpu, mm, to.table, to.slot, lo, hi)
   if ((lo & PAGE_PSE) === 0) k.counters.pageTablesMoved += 1
+  else moveDeposit(mm, old.table, to.table)
   yield k.costs.ptePerPage
   if (!k.bugs.has('h04-mremap-flush-after-unlock')) {
     yield* flushMoved(k, cpu, mm, step.old, step.old + step.pages)

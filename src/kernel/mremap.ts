@@ -17,6 +17,7 @@ import type { Mm } from './mm.js'
 import { chooseAddress, splitsHugePage, unmapLocked, unmapRegion } from './mmap.js'
 import { movePageTables } from './move-page-tables.js'
 import { pagesPerHugePage } from './pgtable.js'
+import { vmaAdjustTransHuge } from './split-huge.js'
 import type { KernelState } from './state.js'
 import type { Vma } from './vma.js'
 import { partOf } from './vma.js'
@@ -67,6 +68,7 @@ function* shrinkAndUnlock(k: KernelState, cpu: KernelCpu, mm: Mm, request: Mrema
     return refused < 0 ? refused : splits && newPages !== pages ? -ERRNO.EINVAL : start
   }
   yield k.costs.munmapExtra
+  yield* vmaAdjustTransHuge(k, cpu, mm, start + newPages, start + pages)
   const removed = mm.vmas.remove(start + newPages, start + pages)
   if (!is46) mm.mmapLock.downgrade(cpu)
   if (removed.length > 0) yield* unmapRegion(k, cpu, mm, removed, false)
@@ -88,7 +90,9 @@ function* expand(k: KernelState, cpu: KernelCpu, mm: Mm, request: MremapRequest)
     return start
   }
   if (!mayMove) return -ERRNO.ENOMEM
-  const to = chooseAddress(k, mm, { at: -1, fixed: false, noReplace: false }, newPages, 1)
+  const { shared, file, device, huge } = vma
+  const anywhere = { at: -1, fixed: false, noReplace: false, shared, file, device, huge }
+  const to = chooseAddress(k, mm, anywhere, newPages, 1)
   return to < 0 ? to : yield* moveVma(k, cpu, mm, request, to)
 }
 

@@ -17,6 +17,7 @@ import type { KernelEra } from './config.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import { LRU_ACTIVE_FILE, LRU_INACTIVE_FILE } from './lru.js'
+import { shrinkDeferredSplits } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { doTryToFreePages, MAX_RECLAIM_RETRIES, reclaimablePages, scanControl, SWAP_CLUSTER_MAX } from './vmscan.js'
 
@@ -49,6 +50,8 @@ export function canReclaim(k: KernelState): boolean {
  */
 export function* makeRoom(k: KernelState, cpu: KernelCpu, frames: number): KernelOp<boolean> {
   const { min, low } = k.watermarks
+  // shrink_slab(): parts of huge pages that nobody maps.
+  if (k.frames.freeFrames - frames < min && k.deferredSplits.size > 0) yield* shrinkDeferredSplits(k, cpu)
   if (k.frames.freeFrames - frames >= low || !canReclaim(k)) return true
   k.kswapd.wake(cpu)
   const task = cpu.current

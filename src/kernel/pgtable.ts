@@ -78,6 +78,15 @@ function mirrorUserSlot(k: KernelState, mm: Mm, slot: number, lo: number, hi: nu
   return isUserTable ? hi | PAGE_NX_HI : hi
 }
 
+/** pmd_populate() and its siblings: an entry of `level` names table `child` from now on. */
+export function setTableEntry(
+  k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number, slot: number, child: number, level: number,
+): void {
+  const { pageShift } = k.geometry
+  const flags = tableFlags(k, mm, level)
+  setEntry(k, cpu, mm, pfn, slot, makeEntryLo(child, flags, pageShift), makeEntryHi(child, 0, pageShift))
+}
+
 /**
  * Finds the table of `level` that holds the entry for `vpn`, without making one. False when a
  * higher entry is empty or is itself a leaf.
@@ -117,8 +126,7 @@ export function allocTable(
     }
     const table = newTable(k, cpu, mm)
     if (table < 0) return false
-    const flags = tableFlags(k, mm, at)
-    setEntry(k, cpu, mm, pfn, slot, makeEntryLo(table, flags, g.pageShift), makeEntryHi(table, 0, g.pageShift))
+    setTableEntry(k, cpu, mm, pfn, slot, table, at)
     pfn = table
   }
   $slot.pfn = pfn
@@ -255,12 +263,18 @@ function nextTableStart(k: KernelState, mm: Mm, vpn: number, end: number): numbe
   return end
 }
 
-function newTable(k: KernelState, cpu: KernelCpu, mm: Mm): number {
+/** pte_alloc_one(): an empty table that hangs nowhere and that no mm counts yet; -1: out of memory. */
+export function allocTableFrame(k: KernelState, cpu: KernelCpu): number {
   const table = k.frames.allocate(cpu.id, 0, FRAME_TABLE)
   if (table < 0) return -1
   k.mem.zeroFrame(table)
-  mm.tablePages += 1
   k.counters.pagesAllocated += 1
+  return table
+}
+
+function newTable(k: KernelState, cpu: KernelCpu, mm: Mm): number {
+  const table = allocTableFrame(k, cpu)
+  if (table >= 0) mm.tablePages += 1
   return table
 }
 

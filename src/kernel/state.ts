@@ -15,6 +15,7 @@ import type { KernelCounter } from './counters.js'
 import type { KernelCpu } from './cpu.js'
 import type { DeferredFree } from './deferred-free.js'
 import type { Frames } from './frames.js'
+import type { Khugepaged } from './khugepaged.js'
 import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
 import type { Migration } from './migration-entries.js'
@@ -117,6 +118,9 @@ export interface KernelState {
   readonly kswapd: Kswapd
   /** Batches of reclaimers that are not flushed yet. */
   readonly openBatches: Set<UnmapBatch>
+  /** Transparent huge pages of which only a part is mapped (the deferred split queue), by first frame. */
+  readonly deferredSplits: Set<number>
+  readonly khugepaged: Khugepaged
   readonly barriers: Barrier[]
   /** Set when the image says who runs where and when. */
   schedule: ScheduleState | undefined

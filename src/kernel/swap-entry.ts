@@ -30,7 +30,8 @@ const EXCLUSIVE = 1 << 4
 const YOUNG = 1 << 9
 const DIRTY = 1 << 10
 const VALUE_SHIFT = 11
-const PRESENT_OR_PROTNONE = 1 | (1 << 8)
+/** P, PROT_NONE, and PS: a huge entry that is being split has only that (pmd_present). */
+const PRESENT_BITS = 1 | (1 << 7) | (1 << 8)
 /** A, D: a CPU may leave them in an entry that was just cleared. */
 const STRAY = 1 << 5 | 1 << 6
 
@@ -42,7 +43,7 @@ export interface SwapEntry {
 
 /** is_swap_pte(): not empty and not present. Also true of migration entries. */
 export function isSwapPte(lo: number, hi: number): boolean {
-  return (lo & PRESENT_OR_PROTNONE) === 0 && ((lo & ~STRAY) !== 0 || hi !== 0)
+  return (lo & PRESENT_BITS) === 0 && ((lo & ~STRAY) !== 0 || hi !== 0)
 }
 
 /** SWP_* of an entry for which {@link isSwapPte} holds. */

@@ -96,10 +96,16 @@ export class VmaList {
 
   /** Gives [start, end) new protections, splitting and merging as needed. */
   setProt(start: number, end: number, prot: number): void {
-    this.splitAt(start)
-    this.splitAt(end)
-    for (const area of this.overlapping(start, end)) area.prot = prot
-    for (let i = this.#areas.length - 1; i > 0; i--) this.#mergePair(i - 1)
+    this.#change(start, end, (area) => {
+      area.prot = prot
+    })
+  }
+
+  /** The same of what madvise says about huge pages. */
+  setThp(start: number, end: number, thp: VmaAttributes['thp']): void {
+    this.#change(start, end, (area) => {
+      area.thp = thp
+    })
   }
 
   /** End of the area below `vpn`, or 0 (the floor of free_pgtables). */
@@ -132,6 +138,13 @@ export class VmaList {
       end = Math.min(end, below.vmStart)
     }
     return -1
+  }
+
+  #change(start: number, end: number, change: (area: Vma) => void): void {
+    this.splitAt(start)
+    this.splitAt(end)
+    this.overlapping(start, end).forEach(change)
+    for (let i = this.#areas.length - 1; i > 0; i--) this.#mergePair(i - 1)
   }
 
   #firstEndingAfter(vpn: number): number {

@@ -10,17 +10,20 @@ import { LEVEL_PTE } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import { PAGE_SPECIAL } from './leaf.js'
-import { Lock } from './lock.js'
 import type { Mm } from './mm.js'
 import type { MmuGather } from './mmu-gather.js'
 import { flushMmu, flushMmuTlbonly, gatherEntry, gatherPage, gatherTable } from './mmu-gather.js'
 import { keepDirty } from './page-cache.js'
 import { $slot, childLevel, findLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import { pageTableLock } from './pt-lock.js'
 import { pageRemoveRmap } from './rmap.js'
+import { freeDeposit, splitHugePmd } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { isMigrationEntry, isSwapPte, swapValue } from './swap-entry.js'
 import { freeSwapAndCache } from './swap.js'
 import { flushTlbBatchedPending } from './unmap-batch.js'
+
+export { pageTableLock } from './pt-lock.js'
 
 /** unmap_page_range(): clears every entry of [start, end); full gathers are flushed on the way. */
 export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number): KernelOp {
@@ -35,8 +38,18 @@ export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, sta
       continue
     }
     const { pfn, slot } = $slot
+    const isWhole = vpn % regionPages === 0 && vpn + regionPages <= end
+    if (level !== LEVEL_PTE && !isWhole) {
+      yield* splitHugePmd(k, cpu, gather.mm, vpn)
+      continue
+    }
     const lock = pageTableLock(gather.mm, pfn)
     yield* lock.acquire(cpu, true)
+    // A huge page that another CPU has split meanwhile.
+    if (level !== LEVEL_PTE && findLeaf(k, gather.mm, vpn) !== level) {
+      lock.release(cpu, true)
+      continue
+    }
     cpu.preemptCount += 1
     yield* flushTlbBatchedPending(k, cpu, gather.mm)
     const entries = level === LEVEL_PTE ? regionEnd - vpn : 1
@@ -59,16 +72,6 @@ export function* freePgtables(
   yield* freeBelow(k, cpu, gather, g.topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)
 }
 
-/** The lock of a page-table page (pte_lockptr). */
-export function pageTableLock(mm: Mm, tablePfn: number): Lock {
-  let lock = mm.pageTableLocks.get(tablePfn)
-  if (lock === undefined) {
-    lock = new Lock(`page-table lock of frame ${tablePfn}`, 0)
-    mm.pageTableLocks.set(tablePfn, lock)
-  }
-  return lock
-}
-
 /** How far clearing got: entries looked at, entries cleared, and whether the gather is full. */
 interface Cleared {
   visited: number
@@ -82,6 +85,8 @@ function clearEntries(
   level: number, pfn: number, firstSlot: number, entries: number, firstVpn: number,
 ): Cleared {
   const pages = pagesPerEntry(k.geometry, level)
+  // tlb_remove_pmd_tlb_entry() of 4.6 extends the range by one base page: enough for INVLPG.
+  const is46 = k.config.kernel.era === 'linux-4.6'
   let count = 0
   for (let i = 0; i < entries; i++) {
     const slot = firstSlot + i
@@ -95,12 +100,13 @@ function clearEntries(
       continue
     }
     const vpn = level === LEVEL_PTE ? firstVpn + i : Math.floor(firstVpn / pages) * pages
-    gatherEntry(gather, vpn, pages)
+    gatherEntry(gather, vpn, is46 && pages > 1 && !gather.hugetlb ? 1 : pages)
     const page = entryPfn(lo, hi, k.geometry.pageShift)
     if (page === k.zeroPagePfn || (lo & PAGE_SPECIAL) !== 0) continue
     keepDirty(k, page, lo, hi)
     gather.mm.rssPages -= pages
-    pageRemoveRmap(k, gather.mm, vpn, page)
+    pageRemoveRmap(k, gather.mm, vpn, page, pages)
+    if (pages > 1 && k.frames.isThp[page] === 1) freeDeposit(k, cpu, gather.mm, pfn)
     if (gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }
   }
   return { visited: entries, count, full: false }

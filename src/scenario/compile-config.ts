@@ -8,7 +8,7 @@ import type { KernelConfig, KernelEra, SimulationConfig } from '../kernel/config
 import { kernelLayout } from '../kernel/layout.js'
 import { nativePolicy, POLICIES, POLICY_NAMES, whyNoPti } from '../kernel/policies.js'
 import type { HostConfig, MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
-import { geometryOf } from '../machine/geometry.js'
+import { geometryOf, LEVEL_PTE } from '../machine/geometry.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
 import { MAX_CYCLES } from './fields.js'
 import type { ScenarioOverrides } from './scenario.js'
@@ -180,6 +180,8 @@ function compileKernel(
     idlePoll: options.idle === 'poll',
     physBase,
     swapBytes: compileSwap(source, options.swap, machine),
+    thp: options.thp ?? 'never',
+    khugepaged: compileKhugepaged(options.khugepaged, machine),
     bugs: overrides.bugs === undefined ? compileBugs(source, bugs ?? [], era) : chosenBugs(source, overrides.bugs, era),
     speculation: options.speculation ?? false,
   }
@@ -203,6 +205,17 @@ function compileSwap(source: YamlSource, swap: string | number | undefined, mach
   if (bytes === 0 || (bytes >= 2 * pageBytes && bytes <= SWAP_MAX_BYTES)) return bytes
   const range = `${formatBytes(2 * pageBytes)} to ${formatBytes(SWAP_MAX_BYTES)}`
   throw source.error(`swap must be 0, or ${range}`, ['kernel', 'swap'])
+}
+
+function compileKhugepaged(
+  raw: RawKernel['khugepaged'], { costs, geometry }: MachineConfig,
+): KernelConfig['khugepaged'] {
+  if (raw === undefined) return undefined
+  return {
+    scanSleepCycles: Math.max(1, parseDuration(raw.scanSleep ?? '10s', costs.frequencyGhz)),
+    pagesToScan: raw.pagesToScan ?? 4096,
+    maxPtesNone: raw.maxPtesNone ?? 2 ** geometryOf(geometry).levels[LEVEL_PTE]!.bits - 1,
+  }
 }
 
 /** A switch does something only on kernels that have the place of the fix. */

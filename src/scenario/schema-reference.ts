@@ -58,7 +58,8 @@ barriers belong to the whole scenario, and so do task names, of which each may b
 **Places.** Where an *area name or address* is expected, \`buf\` means the whole area and \`0xb17000\` one access there.
 `
 
-const ORDER = ['scenario', 'machine', 'tlb', 'tlb level', 'paging cache', 'host', 'costs', 'kernel', 'process',
+const ORDER = ['scenario', 'machine', 'tlb', 'tlb level', 'paging cache', 'host', 'costs', 'kernel', 'khugepaged',
+  'process',
   'thread', 'kernel thread', 'file', 'operation', 'touch', 'access', 'store', 'load', 'mmap', 'range', 'mprotect',
   'madvise', 'mremap', 'reclaim', 'truncate', 'modifyLdt', 'vmalloc', 'kernelTouch', 'sleep', 'barrier', 'fork',
   'clone', 'vfork', 'execve', 'setaffinity', 'nice', 'repeat', 'replay', 'schedule', 'expectation']

@@ -7,7 +7,7 @@
 
 import { z } from 'zod'
 import { BUG_NAMES } from '../kernel/bugs.js'
-import { KERNEL_ERAS } from '../kernel/config.js'
+import { KERNEL_ERAS, THP_MODES } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
 import { GEOMETRY_NAMES } from '../machine/config.js'
@@ -76,6 +76,12 @@ const machine = keys({
 }).meta({ id: 'machine' })
 
 const era = oneOf('kernel era', KERNEL_ERAS)
+const khugepaged = keys({
+  scanSleep: duration.optional().describe('Between two scans. Default: 10s.'),
+  pagesToScan: integer(1, 2 ** 20, 'pages').optional().describe('Entries looked at in one scan. Default: 4096.'),
+  maxPtesNone: integer(0, 2 ** 20, 'pages').optional()
+    .describe('Entries of a range that may be empty. Default: all but one.'),
+}).meta({ id: 'khugepaged' })
 const kernel = keys({
   era: era.optional().describe('Whose rules the kernel follows. Default: linux-6.x.'),
   policy: oneOf('shootdown policy', POLICY_NAMES).optional()
@@ -97,6 +103,10 @@ const kernel = keys({
   swap: size.optional().describe('Size of the swap area, in memory that is not counted (zram). Default: none.'),
   speculation: flag.optional()
     .describe('CPUs in the kernel walk mapped addresses on their own, as out-of-order hardware may. Default: false.'),
+  thp: oneOf('THP mode', THP_MODES).optional()
+    .describe('Transparent huge pages for all anonymous areas, after madvise hugepage, or not at all. Default: never.'),
+  khugepaged: khugepaged.optional()
+    .describe('A kernel task that collapses base pages into huge ones in the background. Default: none.'),
   physBase: size.optional().describe('Physical load address of the kernel image, a multiple of 2M. Default: 16M.'),
 }).meta({ id: 'kernel' })
 

@@ -42,7 +42,8 @@ export function testConfig(
     kernel: {
       era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
       pti: false, remoteFlush: era === 'linux-4.6' ? 'serial' : 'concurrent',
-      timeSliceCycles: 20_000, idlePoll: false, physBase: 0, swapBytes: 0, bugs: [], speculation: false,
+      timeSliceCycles: 20_000, idlePoll: false, physBase: 0, swapBytes: 0, thp: 'never', khugepaged: undefined,
+      bugs: [], speculation: false,
       ...kernel,
     },
     seed: 1,

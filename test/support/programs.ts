@@ -22,8 +22,8 @@ export const touch = (where: AreaRef, access: AccessKind, options: Partial<Touch
 })
 export const munmap = (where: AreaRef): Instruction => ({ op: 'munmap', source, where })
 export const mprotect = (where: AreaRef, prot: number): Instruction => ({ op: 'mprotect', source, where, prot })
-export const dontneed = (where: AreaRef): Instruction => ({ op: 'madvise', source, where, advice: 'dontneed' })
 export const advise = (where: AreaRef, advice: Advice): Instruction => ({ op: 'madvise', source, where, advice })
+export const dontneed = (where: AreaRef): Instruction => advise(where, 'dontneed')
 export const reclaim = (pages: number): Instruction => ({ op: 'reclaim', source, pages })
 export const store = (where: AreaRef, value: bigint): Instruction =>
   ({ op: 'store', source, where, value: u64(value) })

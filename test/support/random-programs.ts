@@ -16,6 +16,7 @@ import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, mod
 import type { ProcessSpec, Step } from './programs.js'
 import { kernelBufferStep, moveSteps } from './random-moves.js'
 import { pair, taskStep } from './random-tasks.js'
+import { khugepagedConfig, thpMode, thpSetup, thpStep } from './random-thp.js'
 
 export interface RandomRun {
   config: SimulationConfig
@@ -66,6 +67,7 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: touchStep },
   { weight: 2, arbitrary: mapStep },
   { weight: 1, arbitrary: fileStep },
+  { weight: 2, arbitrary: thpStep(AREAS) },
   { weight: 2, arbitrary: part.map(p => munmap(area(p.index, p.offset, p.pages))) },
   { weight: 1, arbitrary: fc.tuple(part, prot).map(([p, to]) => mprotect(area(p.index, p.offset, p.pages), to)) },
   { weight: 4, arbitrary: moveSteps(AREAS) },
@@ -101,16 +103,16 @@ const cpuSet = (cpus: number): fc.Arbitrary<number[]> =>
 
 /** One process: the first thread maps and raises a flag, the others poll it, then everybody works. */
 function process(cpus: number, index: number): fc.Arbitrary<ProcessSpec> {
-  const thread = fc.record({ steps: body(cpus), cpus: cpuSet(cpus), late: fc.boolean() })
-  return fc.array(thread, { minLength: 1, maxLength: 3 })
-    .map(threads => ({
-      threads: threads.map((thread, i) => ({
-        comm: `p${index}t${i}`,
-        cpus: thread.cpus,
-        program: program(`p${index}t${i}`,
-          ...(i === 0 ? [...mapAll, signal(index)] : [spin(index)]), ...thread.steps, ...(thread.late ? [wait()] : [])),
-      })),
-    }))
+  const threads = fc.array(
+    fc.record({ steps: body(cpus), cpus: cpuSet(cpus), late: fc.boolean() }), { minLength: 1, maxLength: 3 })
+  return fc.tuple(threads, thpSetup(AREAS - 1)).map(([specs, thpArea]) => ({
+    threads: specs.map((thread, i) => ({
+      comm: `p${index}t${i}`,
+      cpus: thread.cpus,
+      program: program(`p${index}t${i}`, ...(i === 0 ? [...mapAll, ...thpArea, signal(index)] : [spin(index)]),
+        ...thread.steps, ...(thread.late ? [wait()] : [])),
+    })),
+  }))
 }
 
 const kernelThread = (cpus: number): fc.Arbitrary<ProcessSpec> => fc.record({
@@ -145,6 +147,8 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     timeSliceCycles: fc.integer({ min: 500, max: 20_000 }),
     idlePoll: fc.boolean(),
     speculation: fc.boolean(),
+    thp: thpMode,
+    khugepaged: khugepagedConfig,
     sockets: fc.constantFrom(1, 1, 2),
     geometry: fc.constantFrom<SimulationConfig['machine']['geometry']>(
       'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
@@ -161,7 +165,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
         { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20, ...spec.host },
         { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
           idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling,
-          vmapLazyPages: spec.vmapLazyPages,
+          vmapLazyPages: spec.vmapLazyPages, thp: spec.thp, khugepaged: spec.khugepaged,
           remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush }),
       image: image(
         [...spec.processes, ...[spec.worker, spec.pair].filter(more => more !== undefined)],
