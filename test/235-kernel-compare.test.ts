@@ -89,9 +89,29 @@ describe('a scenario derived from a capture does what was captured', () => {
       call: [range('madvise', { advice: 'dontneed' })], cleanUp: ['munmap: a'] },
     'fork, the child exits on the same CPU': { mark: 'op=fork pages=5 remote=spin', rounds: 1,
       call: ['fork: {name: tlb_child, cpu: 0, program: [exit]}', 'wait'], cleanUp: ['munmap: a'] },
+    'madvise free, round after round': { mark: 'op=madvise_free pages=3 remote=spin', remaps: false,
+      prepare: ['write: a'], call: [range('madvise', { advice: 'free' })] },
+    'mremap to a free address': { mark: 'op=mremap pages=3 remote=spin',
+      call: ['mremap: {area: a, offset: 4K, pages: 3, newAt: 0x7f5551e40000}'],
+      cleanUp: ['munmap: {at: 0x7f5451e3f000, pages: 1}', 'munmap: {at: 0x7f5451e43000, pages: 1}',
+        'munmap: {at: 0x7f5551e40000, pages: 3}'] },
+    'fork, the child exits on the other CPU': { mark: 'op=fork pages=5 remote=never', remote: 'none', rounds: 1,
+      call: ['fork: {name: tlb_child, cpu: 1, program: [exit]}', 'wait'] },
+    'writes to pages that a living child shares': { mark: 'op=cow pages=5 remote=never', remote: 'none', rounds: 1,
+      prepare: ['fork: {name: tlb_child, cpu: 1, program: [sleep: 400us]}', 'compute: 60us'], call: ['write: a'],
+      cleanUp: ['wait'] },
     'fork by a single thread': { mark: 'op=fork pages=5 remote=never', remote: 'none', rounds: 1,
       call: ['fork: {name: tlb_child, cpu: 0, program: [exit]}', 'wait'] },
   }
+  test.each([0.45, 0.62, 0.78])('also of a capture that is cut off at %f of its length', async (share) => {
+    for (const name of ['munmap3-remote-spin', 'pipe-pingpong']) {
+      const text = readFileSync(new URL(`./fixtures/ftrace/${name}.txt`, import.meta.url), 'utf8')
+      const comparison = await derived(readFtrace(text.slice(0, Math.floor(text.length * share)), name))
+      expect(unexplained(comparison)).toEqual([])
+      expect(comparison.operations.at(-1)!.verdict).toBe('explained')
+    }
+  })
+
   for (const [title, program] of Object.entries(programs)) {
     test(title, async () => {
       const capture = await captureOf(program)

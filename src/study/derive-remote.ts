@@ -32,7 +32,7 @@ export class RemoteThread {
 
   /** What the marker does so that this thread is in the state that it had at the operation. */
   before(operation: Operation, sinceLine: number): Step[] {
-    const state = this.#stateAt(operation, sinceLine)
+    const state = this.#stateAt(operation)
     const ran = this.#state === 'sleeping' && state === 'sleeping' && this.#ranBetween(sinceLine, operation.firstLine)
     if (state === this.#state && !ran) return []
     const steps: Step[] = []
@@ -67,7 +67,7 @@ export class RemoteThread {
   }
 
   /** Facts in the operation tell most, then the last thing seen before it, then the marker. */
-  #stateAt(operation: Operation, sinceLine: number): State {
+  #stateAt(operation: Operation): State {
     const { pid, cpu } = this.task
     for (const fact of operation.facts) {
       if (fact.pid === pid) return 'running'
@@ -78,8 +78,7 @@ export class RemoteThread {
     if (last?.pid === pid && last.kind === 'switch') {
       const isAsleep = !last.record.fields['prev_state']!.startsWith('R')
       // Its switch back from idle is missing where idle events are; the marker knows better then.
-      const isCertain = !RUNNING_WORDS.test(word) || last.record.line > sinceLine
-      return isAsleep && isCertain ? 'sleeping' : 'running'
+      return isAsleep && !RUNNING_WORDS.test(word) ? 'sleeping' : 'running'
     }
     if (SLEEPING_WORDS.test(word)) return 'sleeping'
     return 'running'

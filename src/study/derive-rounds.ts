@@ -28,6 +28,7 @@ export interface Verb {
   from: string | undefined
   advice: string
   keepsTables: boolean
+  saysKept: boolean
   isFixed: boolean
 }
 
@@ -59,7 +60,8 @@ export function verbOf(name: string): Verb {
     kind: KINDS.find(([pattern]) => pattern.test(verb))?.[1] ?? 'unknown',
     pages: Number(values.get('pages') ?? values.get('npages') ?? values.get('n') ?? 0) || 0,
     prot, from: from === 'rw' ? undefined : from, advice: find(ADVICES) ?? 'dontneed',
-    keepsTables: values.get('tables') !== 'freed', isFixed: words.some(word => /fixed|occupied/.test(word)),
+    keepsTables: values.get('tables') !== 'freed',
+    saysKept: values.get('tables') === 'kept', isFixed: words.some(word => /fixed|occupied/.test(word)),
   }
 }
 
@@ -115,7 +117,8 @@ export class RoundMaker {
       const pages = verb.pages > 0 ? verb.pages : found.pages
       return { area: mapped.area, start: Math.max(mapped.area.start, found.start), pages }
     }
-    const target = found ?? inventedTarget(verb.pages, verb.keepsTables, this.#name(), this.#areas)
+    const target = withNeighbours(found, verb)
+      ?? inventedTarget(verb.pages, verb.keepsTables, this.#name(), this.#areas)
     if (found === undefined) {
       this.notes.push(this.#recordsFaults
         ? `line ${operation.firstLine}: no page fault shows the pages of "${operation.name}"; they are taken as present`
@@ -162,6 +165,14 @@ export class RoundMaker {
   #between(from: number, to: number): Fact[] {
     return this.#facts.filter(fact => fact.record.line > from && fact.record.line < to)
   }
+}
+
+/** A table that stays has other pages of the area in it, also where the capture begins too late to show them. */
+function withNeighbours(target: Target | undefined, verb: Verb): Target | undefined {
+  const isMeant = verb.kind === 'munmap' && verb.saysKept
+  if (target === undefined || !isMeant || target.pages < target.area.pages) return target
+  const { name, start, pages } = target.area
+  return { ...target, area: { name, start: start - 1, pages: pages + 2, populated: false } }
 }
 
 /** The call itself, as steps between the markers. */

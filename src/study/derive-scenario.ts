@@ -50,6 +50,7 @@ class Deriver {
   readonly #children = new Map<number, Step[]>()
   readonly #unborn: DerivedTask[]
   readonly #sleeping: DerivedTask[] = []
+  readonly #woken = new Set<DerivedTask>()
 
   constructor(capture: FtraceCapture, facts: readonly Fact[], operations: readonly Operation[]) {
     this.#capture = capture
@@ -82,7 +83,7 @@ class Deriver {
     }
     const program = [
       ...(rounds.some(({ steps }) => JSON.stringify(steps).includes('"mmap"')) ? [] : [SOME_MEMORY]),
-      ...repeated(rounds), ...threads.flatMap(thread => thread.end()), ...this.#reap(Infinity),
+      ...repeated(rounds), ...threads.flatMap(thread => thread.end()), ...this.#reap(Infinity), ...this.#wakeLast(),
       ...(this.#children.size > 0 ? ['wait'] : []),
     ]
     this.#notes.push(...new Set(maker.notes))
@@ -90,7 +91,7 @@ class Deriver {
   }
 
   #threads(tasks: readonly DerivedTask[]): RemoteThread[] {
-    const threads = tasks.map(task => new RemoteThread(this.#facts, task))
+    const threads = tasks.map(task => new RemoteThread(this.#facts, this.#apart(task)))
     const remote = this.#operations.flatMap(({ name }) => /(?:^|\s)remote=(\S+)/.exec(name)?.[1] ?? []).at(0)
     if (threads.length > 0 || remote === undefined || /^(never|no|none|absent|off|0)$/.test(remote)) return threads
     if (this.#cast.others.length > 0) return threads
@@ -101,6 +102,14 @@ class Deriver {
     this.#notes.push(`the capture does not show the remote thread of its markers (remote=${remote}), put on CPU ${cpu}`)
     const name = marker.name === 'remote' ? 'remote.2' : 'remote'
     return [new RemoteThread(this.#facts, { pid: -1, name, isThread: true, cpu, firstLine: 0, exitLine: Infinity })]
+  }
+
+  /** A thread that is only seen on its way from the marker's CPU, because the capture ends there. */
+  #apart(task: DerivedTask): DerivedTask {
+    const { cpu } = this.#cast.marker
+    if (task.cpu !== cpu || this.#capture.cpus < 2) return task
+    const seen = this.#facts.flatMap(fact => [fact.cpu, ...fact.targets])
+    return { ...task, cpu: seen.find(other => other !== cpu) ?? (cpu + 1) % this.#capture.cpus }
   }
 
   /** Children that appear before the end of an operation, but not in it as its purpose. */
@@ -121,10 +130,22 @@ class Deriver {
     this.#sleeping.push(child)
   }
 
+  /** Children that were asleep where the capture ends. */
+  #wakeLast(): Step[] {
+    const children = this.#cast.others.filter((child) => {
+      const last = this.#children.get(child.pid)?.at(-1)
+      return typeof last === 'object' && last['sleep'] === 'forever' && !this.#woken.has(child)
+    })
+    return children.map(child => ({ wake: commOf(child.name) }))
+  }
+
   /** Ends sleeping children that exit before `line`. */
   #reap(line: number): Step[] {
     const ending = this.#sleeping.filter(child => line === Infinity || child.exitLine < line)
-    for (const child of ending) this.#sleeping.splice(this.#sleeping.indexOf(child), 1)
+    for (const child of ending) {
+      this.#sleeping.splice(this.#sleeping.indexOf(child), 1)
+      this.#woken.add(child)
+    }
     return ending.length === 0 ? [] : [...ending.map(child => ({ wake: commOf(child.name) })), 'wait']
   }
 
@@ -151,6 +172,7 @@ class Deriver {
       steps.push(...call)
       if (this.#sleepsInside(operation)) steps.push('wait')
     } else if (verb.kind === 'turns' || verb.kind === 'unknown') {
+      if (!this.#facts.some(({ kind }) => kind === 'switch')) this.#noSwitches(operation)
       if (verb.kind === 'unknown') this.#notes.push(`"${name}" is no call that is known; only its switches are derived`)
       const { marker, others } = this.#cast
       const turns = turnsOf(operation, [marker, ...others])
@@ -160,6 +182,11 @@ class Deriver {
       steps.push(...call)
     }
     return [{ mark: `BEGIN ${name}` }, ...steps, { mark: `END ${name}` }]
+  }
+
+  #noSwitches({ name, firstLine }: Operation): never {
+    throw new UserError(`"${name}" is derived from switches, and the capture has no sched_switch`,
+      { file: this.#capture.file, line: firstLine, column: 1 }, ['give a scenario instead of --derive'])
   }
 
   #sleepsInside(operation: Operation): boolean {
@@ -201,7 +228,7 @@ class Deriver {
   #tasks(threads: readonly RemoteThread[]): Map<string, string> {
     const { marker, others } = this.#cast
     const present = others.filter(task => !task.isThread ? this.#children.has(task.pid)
-      : threads.some(thread => thread.task === task))
+      : threads.some(thread => thread.task.pid === task.pid))
     return new Map([marker, ...present].map(task => [String(task.pid), commOf(task.name)]))
   }
 }

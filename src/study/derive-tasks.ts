@@ -31,6 +31,7 @@ export function commOf(name: string): string {
 
 /** The tasks of the program that sets the markers. */
 export function castOf(facts: readonly Fact[], operations: readonly Operation[]): Cast {
+  const inside = operations.flatMap(operation => operation.facts)
   const markerPid = operations[0]!.pid
   const all = tasksOf(facts)
   const markerTask = all.find(task => task.pid === markerPid)!
@@ -39,8 +40,8 @@ export function castOf(facts: readonly Fact[], operations: readonly Operation[])
     const name = uniqueName(task.comm, used)
     const exit = facts.find(fact => fact.kind === 'exit' && fact.pid === task.pid)
     return {
-      pid: task.pid, name, isThread, cpu: homeOf(facts, task.pid), firstLine: task.firstLine,
-      exitLine: exit?.record.line ?? Infinity,
+      pid: task.pid, name, isThread, cpu: homeOf(inside, task.pid) ?? homeOf(facts, task.pid) ?? 0,
+      firstLine: task.firstLine, exitLine: exit?.record.line ?? Infinity,
     }
   }
   const marker = derive(markerTask, true)
@@ -87,11 +88,13 @@ class Kinds {
     }
     if (this.#flushed.has(pid)) return 'thread'
     if (!this.#hasName(task) && !this.#children.has(pid)) return undefined
-    const dead = this.#groupDead.get(pid)
+    // The last thread of a group says that the group is dead; two of them are two groups.
+    const [dead, markerDead] = [this.#groupDead.get(pid), this.#groupDead.get(this.#marker.pid)]
     if (dead === false) return 'thread'
     const isOther = this.#neighbours.get(pid)
     if (isOther !== undefined) return isOther ? 'process' : 'thread'
-    return dead === true || this.#children.has(pid) ? 'process' : 'thread'
+    if (markerDead === false) return 'thread'
+    return (dead === true && markerDead === true) || this.#children.has(pid) ? 'process' : 'thread'
   }
 
   /** A forked or cloned task has the name of its parent until it takes another, often one with the same beginning. */
@@ -112,10 +115,11 @@ class Kinds {
   }
 }
 
-function homeOf(facts: readonly Fact[], pid: number): number {
+/** Where a task is seen most. */
+function homeOf(facts: readonly Fact[], pid: number): number | undefined {
   const counts = new Map<number, number>()
   for (const fact of facts) if (fact.pid === pid) counts.set(fact.cpu, (counts.get(fact.cpu) ?? 0) + 1)
-  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0]
 }
 
 /** A task name that is not used yet, as a scenario may have it. */

@@ -16,15 +16,18 @@ export function turnsOf(operation: Operation, tasks: readonly DerivedTask[]): Ma
   const programs = new Map<number, Step[]>()
   /** The end of each turn: who left the CPU, and for good or not. */
   const turns: { pid: number; isLast: boolean; timeUs: number }[] = []
+  let lastNext = 0
   for (const { kind, pid, record } of operation.facts) {
     if (kind !== 'switch' || !byPid.has(pid)) continue
     const next = Number(record.fields['next_pid'])
     // Preempted by a task that does not belong here: the turn goes on.
     if (next !== 0 && !byPid.has(next)) continue
+    lastNext = next
     turns.push({ pid, isLast: /^[XZ]/.test(record.fields['prev_state']!), timeUs: record.timeUs })
   }
   // Whoever has the turn behind the last switch has one more, up to the END marker.
-  const order = [...turns.map(({ pid }) => pid), operation.pid]
+  const last = operation.isCut && byPid.has(lastNext) ? lastNext : operation.pid
+  const order = [...turns.map(({ pid }) => pid), last]
   const started = new Set<number>([operation.pid])
   for (const [index, turn] of turns.entries()) {
     const own = programs.get(turn.pid) ?? []
@@ -38,6 +41,10 @@ export function turnsOf(operation: Operation, tasks: readonly DerivedTask[]): Ma
     if (started.has(next)) own.push({ wake: commOf(byPid.get(next)!.name) })
     started.add(next)
     own.push(turn.isLast ? 'exit' : { sleep: 'forever' })
+  }
+  // Where the capture ends in a turn of somebody else, the marker sleeps.
+  if (last !== operation.pid) {
+    programs.set(last, [...programs.get(last) ?? [], { wake: commOf(byPid.get(operation.pid)!.name) }])
   }
   return programs
 }

@@ -6,7 +6,7 @@ import type { Fact, FactKind } from './capture-facts.js'
 import type { Item, OperationItems } from './capture-items.js'
 import { reasonOf } from './capture-items.js'
 import type { Operation } from './capture-marks.js'
-import { TLB_FLUSH_ON_TASK_SWITCH } from './events.js'
+import { TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN } from './events.js'
 
 export const EXPLANATIONS = {
   'not recorded': 'one of the two has no event of this kind at all: it was not recorded',
@@ -73,6 +73,7 @@ export function explainExtra(item: Item, cpu: number, place: Place): Explanation
   const isOurs = item.kind !== 'fault' || (background.withPages && background.ourPages.has(pageOf(item.fact)))
   if (!isOurs) return 'other pages'
   if (background.oursLacks.has(item.kind)) return 'not recorded'
+  if (background.realLacks.has('fault') && isOnePage(item)) return 'other pages'
   return isElsewhere(item, operation.pid, `${cpu} ${item.key}`, ourAround) ? 'beyond the marker' : undefined
 }
 
@@ -94,6 +95,11 @@ export function explainMissing(
     return 'already interrupted'
   }
   return isElsewhere(item, ourPid, `${cpu} ${item.key}`, realAround) ? 'beyond the marker' : undefined
+}
+
+/** As after copy-on-write, whose fault was not recorded. */
+function isOnePage(item: Item): boolean {
+  return item.kind === 'flush' && item.value === '1' && reasonOf(item.fact) === TLB_LOCAL_MM_SHOOTDOWN
 }
 
 /** Another task did the same on the other side of the marker. */
