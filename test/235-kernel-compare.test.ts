@@ -57,6 +57,62 @@ describe.each(['munmap3-remote-spin', 'pipe-pingpong'])('the real capture %s', (
   })
 })
 
+test('what others do meanwhile is not compared: they run, interrupt, are interrupted, or fault elsewhere', async () => {
+  const sched = (prev: string, prevPid: number, state: string, next: string, nextPid: number): string =>
+    `sched_switch: prev_comm=${prev} prev_pid=${prevPid} prev_prio=120 prev_state=${state} ==> `
+    + `next_comm=${next} next_pid=${nextPid} next_prio=120`
+  const [main, remote] = ['tlb_main-26323 [000]', 'tlb_remote-26324 [001]']
+  const [bash, worker] = ['bash-500 [000]', 'kw-9 [000]']
+  const call = 'callsite=on_each_cpu_cond_mask+0x20/0x60 callback=generic_smp_call_function_single_interrupt+0x0/0x10'
+  const noise: string[][] = [
+    [`${main} d..2. @: ${sched('tlb_main', 26323, 'R', 'bash', 500)}`,
+      `${main} d..2. @: tlb_flush: pages:-1 reason:flush on task switch (0)`,
+      `${bash} d..2. @: tlb_flush: pages:1 reason:local MM shootdown (3)`,
+      `${bash} d..2. @: ${sched('bash', 500, 'S', 'tlb_main', 26323)}`,
+      `${bash} d..2. @: tlb_flush: pages:0 reason:flush on task switch (0)`],
+    [`${main} d.h1. @: local_timer_entry: vector=236`, `${main} dNh1. @: local_timer_exit: vector=236`,
+      `${main} d..2. @: ${sched('tlb_main', 26323, 'R+', 'kw', 9)}`,
+      `${worker} d..2. @: ${sched('kw', 9, 'I', 'tlb_main', 26323)}`],
+    [`${remote} d.h.. @: call_function_single_entry: vector=251`,
+      `${remote} d.h.. @: tlb_flush: pages:0 reason:remote wrong CPU (5)`,
+      `${remote} d.h.. @: call_function_single_exit: vector=251`,
+      `${main} d..1. @: ipi_send_cpu: cpu=1 callsite=native_smp_send_reschedule+0x1/0x2 callback=0x0`,
+      `${remote} dNh.. @: reschedule_entry: vector=253`, `${remote} dNh.. @: reschedule_exit: vector=253`],
+    [`${main} d.... @: page_fault_user: address=0x7f545605be40 ip=0x7f545605be40 error_code=0x7`,
+      `${main} ...1. @: tlb_flush: pages:1 reason:remote IPI send (4)`, `${main} ...2. @: ipi_send_cpu: cpu=1 ${call}`,
+      `${main} d..2. @: tlb_flush: pages:1 reason:local MM shootdown (3)`,
+      `${remote} d.h.. @: call_function_single_entry: vector=251`,
+      `${remote} d.h.. @: tlb_flush: pages:1 reason:remote shootdown (1)`,
+      `${remote} d.h.. @: call_function_single_exit: vector=251`],
+  ]
+  const text = readFileSync(new URL('./fixtures/ftrace/munmap3-remote-spin.txt', import.meta.url), 'utf8')
+  let round = 0
+  const lines = text.split('\n').flatMap((line) => {
+    if (!line.includes('BEGIN op=')) return [line]
+    const time = /(\d+\.\d+): /.exec(line)![1]!
+    return [line].concat((noise[round++] ?? []).map(one => one.replace('@', time)))
+  })
+  const comparison = await derived(readFtrace(lines.join('\n'), 'noise'))
+  expect(unexplained(comparison)).toEqual([])
+  const sameRows = comparison.operations.map(({ lanes }) =>
+    lanes.flatMap(lane => lane.rows).filter(row => row.status === 'same').length)
+  expect(sameRows).toEqual([6, 6, 6, 6, 6])
+  expect(comparison.operations[0]!.ignored).toEqual({ 'of tasks that the scenario does not have': 5 })
+})
+
+test('a capture without markers is compared request by request, up to the exit of the process', async () => {
+  const name = 'munmap3-remote-spin'
+  const text = readFileSync(new URL(`./fixtures/ftrace/${name}.txt`, import.meta.url), 'utf8')
+  const capture = readFtrace(text.split('\n').filter(line => !line.includes('tracing_mark_write')).join('\n'), name)
+  const scenario = await loadScenario(`scenarios/captures/${name}.yaml`, {}, noTraces)
+  const comparison = compareCaptures(capture, await simulatedCapture(scenario, { engine: 'inline' }))
+  expect(comparison.how).toBe('requests')
+  expect(unexplained(comparison)).toEqual([])
+  expect(comparison.operations.map(operation => operation.name)).toEqual([
+    ...Array.from({ length: 5 }, () => ['flush of 3 pages', 'flush of everything']).flat(), 'flush of everything',
+  ])
+})
+
 describe('a scenario derived from a capture does what was captured', () => {
   const middle = { area: 'a', offset: '4K', pages: 3 }
   const range = (key: string, more: Record<string, string> = {}): string =>

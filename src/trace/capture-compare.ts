@@ -80,7 +80,8 @@ export function compareCaptures(
   const names = new Map(ours.records.filter(({ pid }) => pid > 0).map(({ pid, comm }) => [pid, comm]))
   const ourSide: Side = { nameOf: pid => names.get(pid), cpuOf: cpu => cpu, withPages }
   const realOperations = operationsOf(realFacts, pid => roles.tasks.has(pid))
-  const ourOperations = operationsOf(ourFacts, () => true)
+  // Without markers in the capture those of the scenario have no counterpart.
+  const ourOperations = operationsOf(ourFacts, () => true, realOperations.how === 'requests' ? 'requests' : undefined)
   const pairing = new Pairing(realOperations, ourOperations)
   const operations = realOperations.operations.map((operation) => {
     const counterpart = pairing.next(operation)

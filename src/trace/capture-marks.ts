@@ -56,8 +56,10 @@ export function operationVerb(name: string): string {
 }
 
 /** The operations of a trace. `isOurs` says of which tasks requests count when there are no markers. */
-export function operationsOf(facts: readonly Fact[], isOurs: (pid: number) => boolean): Operations {
-  const isMarked = facts.some(fact => beginMark(fact) !== undefined)
+export function operationsOf(
+  facts: readonly Fact[], isOurs: (pid: number) => boolean, how?: Operations['how'],
+): Operations {
+  const isMarked = how === undefined ? facts.some(fact => beginMark(fact) !== undefined) : how === 'marks'
   return isMarked ? markedOperations(facts) : requestedOperations(facts, isOurs)
 }
 
@@ -113,9 +115,17 @@ function markedOperations(facts: readonly Fact[]): Operations {
 function requestedOperations(facts: readonly Fact[], isOurs: (pid: number) => boolean): Operations {
   const drafts = new Map<number, Draft>()
   const outside: Fact[] = []
+  /** The last fact of each CPU's tasks, and requests that came from page faults. */
+  const last: Fact[] = []
+  const ofFaults = new Set<number>()
   for (const fact of facts) {
     const { request } = fact
-    if (request !== undefined && isOurs(request.pid)) {
+    const isOfFault = !fact.isInterrupt && fact.kind === 'flush' && mayFlush(last[fact.cpu])
+    if (isOfFault && request !== undefined) ofFaults.add(request.id)
+    if (!fact.isInterrupt) last[fact.cpu] = fact
+    if (isOfFault || (request !== undefined && ofFaults.has(request.id))) {
+      outside.push(fact)
+    } else if (request !== undefined && isOurs(request.pid)) {
       let draft = drafts.get(request.id)
       if (draft === undefined) drafts.set(request.id, draft = new Draft(`flush of ${pagesText(request.pages)}`, fact))
       draft.isCut = false
@@ -130,6 +140,11 @@ function requestedOperations(facts: readonly Fact[], isOurs: (pid: number) => bo
     }
   }
   return { how: 'requests', operations: numbered([...drafts.values()]), outside, notes: [] }
+}
+
+/** A fault on a page that is there, for writing: a flush behind it is that of copy-on-write. */
+function mayFlush(fact: Fact | undefined): boolean {
+  return fact?.kind === 'fault' && (Number(fact.record.fields['error_code']) & 3) === 3
 }
 
 /** A flush that a task asked for and that went to no other CPU. */

@@ -18,6 +18,8 @@ export interface CaptureTextOptions {
 const SIGNS = { same: '=', explained: '~', different: '!' } as const
 const NOTHING = '-'
 const MIN_COLUMN = 44
+/** A longer text pushes the other side of its own row only. */
+const MAX_COLUMN = 64
 
 export function captureText(real: FtraceCapture, comparison: CaptureComparison, options: CaptureTextOptions): string {
   return [
@@ -104,7 +106,8 @@ function onlyDifferences(lane: LaneRows): LaneRows {
 
 function lanesText(lanes: readonly LaneRows[]): string[] {
   if (lanes.length === 0) return []
-  const width = Math.max(MIN_COLUMN, ...lanes.flatMap(({ rows }) => rows.map(({ real }) => (real ?? NOTHING).length)))
+  const lengths = lanes.flatMap(({ rows }) => rows.map(({ real }) => (real ?? NOTHING).length))
+  const width = Math.max(MIN_COLUMN, ...lengths.filter(length => length <= MAX_COLUMN))
   const lines = [`    ${'capture'.padEnd(width)}  simulation`]
   for (const { cpu, context, rows } of lanes) {
     lines.push(`  cpu${cpu}${context === 'interrupt' ? ', in interrupts' : ''}`)
