@@ -70,12 +70,12 @@ describe('a seed', () => {
     for (let seed = 1; seed <= 200; seed++) {
       const perturber = new Perturber({ seed, kinds: ['steps', 'stalls', 'interrupts', 'locks', 'stores'] }, 2)
       for (const cycles of [1, 7, 400]) {
-        for (const taken of [perturber.step(seed % 2, cycles), perturber.wire(cycles), perturber.store(cycles)]) {
+        for (const taken of [perturber.step(seed % 2, cycles), perturber.wire(1, cycles), perturber.store(0, cycles)]) {
           expect(Number.isSafeInteger(taken) && taken >= cycles).toBe(true)
         }
       }
-      expect(perturber.waiter(1)).toBe(0)
-      expect([0, 1, 2]).toContain(perturber.waiter(3))
+      expect(perturber.waiter(0, 1)).toBe(0)
+      expect([0, 1, 2]).toContain(perturber.waiter(0, 3))
     }
   })
 })

@@ -175,7 +175,7 @@ function postInterrupt(
 export function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
   const hops = Math.abs(from.socket - to.socket)
   const cycles = Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
-  return k.perturber === undefined ? cycles : k.perturber.wire(cycles)
+  return k.perturber === undefined ? cycles : k.perturber.wire(from.id, cycles)
 }
 
 /** Fetching a cache line that `to` has written. */

@@ -88,7 +88,7 @@ export class Lock {
 
   #admit(releaser: KernelCpu): void {
     for (;;) {
-      const at = this.#perturber?.waiter(this.#waiters.length) ?? 0
+      const at = this.#perturber?.waiter(releaser.id, this.#waiters.length) ?? 0
       const next = this.#waiters[at]
       if (next === undefined) return
       if (next.exclusive ? this.isHeld : this.#writer) return

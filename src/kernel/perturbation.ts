@@ -1,7 +1,8 @@
 // Perturbed timing: the same machine and the same programs, but every duration that no manual fixes is
 // another one. A run stays a pure function of its configuration: what a step takes is drawn from
-// the perturbation's seed and the number of the draw, and draws are made only where a kernel does a
-// step, which happens in the same order in every engine.
+// the perturbation's seed, the CPU and the number of its draw, and draws are made only where a kernel does a
+// step, which happens in the same order in every engine. Each CPU has draws of its own, so that a program that
+// changes on one CPU leaves the others alone: shrinking a failure depends on that.
 //
 // Every perturbed run is a legal one. Steps only become longer (an SMI, a hypervisor that runs somebody
 // else), interrupts arrive later, a store stays in its buffer for longer, a lock goes to another of
@@ -31,7 +32,7 @@ const LONGEST_STORE = [0, 300, 3000, 30_000]
 
 export class Perturber {
   readonly #seed: number
-  #draws = 0
+  readonly #draws: number[]
   readonly #jitterPercent: number
   readonly #slowCpu: number
   readonly #slowFactor: number
@@ -48,6 +49,7 @@ export class Perturber {
       const choice = choices[random.nextInt(choices.length)]!
       return kinds.includes(kind) ? choice : off
     }
+    this.#draws = Array.from({ length: cpus }, () => 0)
     this.#seed = hash32(seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0)
     this.#jitterPercent = drawn('steps', JITTER_PERCENT)
     this.#slowFactor = drawn('steps', SLOWER_CPU, 1)
@@ -63,35 +65,37 @@ export class Perturber {
   step(cpu: number, cycles: number): number {
     let taken = cpu === this.#slowCpu ? cycles * this.#slowFactor : cycles
     if (this.#jitterPercent > 0) {
-      taken += Math.floor(cycles * this.#jitterPercent * this.#draw() / 2 ** 32 / 100)
+      taken += Math.floor(cycles * this.#jitterPercent * this.#draw(cpu) / 2 ** 32 / 100)
       // The last cycle decides between events that would come together.
-      if (this.#draw() < 2 ** 30) taken += 1
+      if (this.#draw(cpu) < 2 ** 30) taken += 1
     }
-    if (this.#stallOneIn > 0 && this.#draw() % this.#stallOneIn === 0) taken += this.#logUniform(this.#longestStall)
+    if (this.#stallOneIn > 0 && this.#draw(cpu) % this.#stallOneIn === 0) {
+      taken += this.#logUniform(cpu, this.#longestStall)
+    }
     return taken
   }
 
-  /** How long an interrupt of `cycles` is on its way. */
-  wire(cycles: number): number {
-    return this.#longestWire === 0 ? cycles : cycles + this.#logUniform(this.#longestWire)
+  /** How long an interrupt of `cycles` that `cpu` sends is on its way. */
+  wire(cpu: number, cycles: number): number {
+    return this.#longestWire === 0 ? cycles : cycles + this.#logUniform(cpu, this.#longestWire)
   }
 
-  /** How long a store that takes `cycles` to be seen stays in its buffer. */
-  store(cycles: number): number {
-    return this.#longestStore === 0 ? cycles : cycles + this.#logUniform(this.#longestStore)
+  /** How long a store that takes `cycles` to be seen stays in the buffer of `cpu`. */
+  store(cpu: number, cycles: number): number {
+    return this.#longestStore === 0 ? cycles : cycles + this.#logUniform(cpu, this.#longestStore)
   }
 
-  /** Which of `waiters` gets a lock next: the first is the one that asked first. */
-  waiter(waiters: number): number {
-    return this.#picksWaiters && waiters > 1 ? this.#draw() % waiters : 0
+  /** Which of `waiters` gets a lock that `cpu` releases: the first is the one that asked first. */
+  waiter(cpu: number, waiters: number): number {
+    return this.#picksWaiters && waiters > 1 ? this.#draw(cpu) % waiters : 0
   }
 
-  #draw(): number {
-    return hash32(this.#seed, this.#draws++)
+  #draw(cpu: number): number {
+    return hash32(hash32(this.#seed, cpu), this.#draws[cpu]++)
   }
 
   /** 1 to `longest`; each power of two is as likely as the next. */
-  #logUniform(longest: number): number {
-    return Math.max(1, Math.floor(longest ** (this.#draw() / 2 ** 32)))
+  #logUniform(cpu: number, longest: number): number {
+    return Math.max(1, Math.floor(longest ** (this.#draw(cpu) / 2 ** 32)))
   }
 }

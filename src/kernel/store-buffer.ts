@@ -22,7 +22,7 @@ export interface BufferedStore {
 
 /** Stores without a barrier: `apply` happens later. */
 export function storeLater(k: KernelState, cpu: KernelCpu, apply: () => void): void {
-  const cycles = k.perturber?.store(k.costs.storeDrain) ?? k.costs.storeDrain
+  const cycles = k.perturber?.store(cpu.id, k.costs.storeDrain) ?? k.costs.storeDrain
   // Stores of one CPU are seen in their order (x86-TSO).
   const last = k.storeBuffer.findLast(store => store.cpu === cpu.id)?.visibleAt ?? 0
   k.storeBuffer.push({ cpu: cpu.id, visibleAt: Math.max(last, cpu.now + cycles), apply })

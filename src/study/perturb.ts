@@ -61,11 +61,11 @@ export function perturbed({ config, image }: RunInput, seed: number, kinds: read
   }
   let { programs, processes } = image
   if (on('pauses')) {
-    const draws = random('pauses')
-    const oneIn = PAUSE_ONE_IN[draws.nextInt(PAUSE_ONE_IN.length)]!
-    programs = programs.map(program => withPauses(program, oneIn, draws))
+    // Each program has draws of its own, as each CPU has in kernel/perturbation.ts.
+    const oneIn = PAUSE_ONE_IN[random('pauses').nextInt(PAUSE_ONE_IN.length)]!
+    programs = programs.map(program => withPauses(program, oneIn, createRandom(seed, `pauses of ${program.name}`)))
   }
-  if (on('starts')) programs = laterStarts(programs, image, random('starts'))
+  if (on('starts')) programs = laterStarts(programs, image, seed)
   if (on('placement')) {
     const draws = random('placement')
     processes = processes.map(process => ({
@@ -93,9 +93,10 @@ function otherPrices(costs: Costs, random: Random): Costs {
   return Object.fromEntries(entries) as Costs
 }
 
-function laterStarts(programs: readonly Program[], image: ProgramImage, random: Random): Program[] {
+function laterStarts(programs: readonly Program[], image: ProgramImage, seed: number): Program[] {
   const initial = new Set(image.processes.flatMap(({ threads }) => threads.map(({ program }) => program)))
   return programs.map((program, index) => {
+    const random = createRandom(seed, `start of ${program.name}`)
     const pause = logUniform(random, LONGEST_START)
     if (!initial.has(index) || random.nextInt(3) === 0) return program
     const { source } = program.code[0]!
