@@ -17,6 +17,7 @@
 import { hash32 } from '../base/prng.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
+import { seesTablesOf } from '../kernel/mm.js'
 import { nextInterruptCycle } from '../kernel/ipi.js'
 import { nextKernelCycle } from '../kernel/timeline.js'
 import { COUNTER_L1D_MISSES, COUNTER_L1I_MISSES } from '../machine/mmu.js'
@@ -178,7 +179,8 @@ export class ObservedUserSide extends ReferenceUserSide {
   }
 
   override beforeSharedWrite(writer: KernelCpu, mm: Mm): void {
-    this.#order.concerns(this.#kernelCpus().filter(cpu => cpu !== writer && cpu.inUserMode && cpu.current.mm === mm))
+    const concerned = (cpu: KernelCpu): boolean => cpu !== writer && cpu.inUserMode && seesTablesOf(cpu.current.mm, mm)
+    this.#order.concerns(this.#kernelCpus().filter(concerned))
   }
 
   override beforeTlbWrite(writer: KernelCpu, target: KernelCpu): void {

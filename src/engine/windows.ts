@@ -20,6 +20,7 @@
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm.js'
+import { seesTablesOf } from '../kernel/mm.js'
 import type { Core } from './core.js'
 import { END_ACCESS, END_DATA, END_LIMIT, END_NONE } from './core.js'
 import type { SharedState } from './shared-state.js'
@@ -111,7 +112,8 @@ export class WindowedUserSide implements UserSide {
 
   beforeSharedWrite(writer: KernelCpu, mm: Mm): void {
     for (const cpu of this.#kernelCpus()) {
-      if (cpu.inUserMode && cpu !== writer && cpu.current.mm === mm) this.#standAt(cpu, writer.now, writer.id)
+      if (!cpu.inUserMode || cpu === writer || !seesTablesOf(cpu.current.mm, mm)) continue
+      this.#standAt(cpu, writer.now, writer.id)
     }
   }
 

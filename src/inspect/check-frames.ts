@@ -84,8 +84,10 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
   forEachEntry(k, mm, range, (entry) => {
     if (!entry.isLeaf) {
       tables += 1
+      // What a table holds that several address spaces share is counted once.
+      const isKnown = k.sharedTables.has(entry.pfn) && recount.tables.has(entry.pfn)
       addTable(k, mm, entry.pfn, recount, cycle)
-      return true
+      return !isKnown
     }
     if (mm === k.initMm) return true
     checkArea(k, mm, entry, cycle)
@@ -99,7 +101,7 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     if (entry.pfn === k.zeroPagePfn) {
       if (entryWritable(entry.lo)) violated(k, 'I30', { mm, vpn: entry.vpn, cycle }, 'the zero page is writable')
     } else {
-      rssPages += entry.pages
+      if (!k.sharedTables.has(entry.table)) rssPages += entry.pages
       addPage(mm, entry, recount)
     }
     return true
@@ -150,6 +152,13 @@ function checkArea(k: KernelState, mm: Mm, entry: TableEntry, cycle: number | un
 
 function addTable(k: KernelState, mm: Mm, pfn: number, recount: Recount, cycle: number | undefined): void {
   const other = recount.tables.get(pfn)
+  const shared = k.sharedTables.get(pfn)
+  if (shared !== undefined) {
+    recount.tables.set(pfn, mm)
+    if (k.frames.use[pfn] === FRAME_TABLE && k.frames.refcount[pfn] === shared.sharers.length) return
+    violated(k, 'I29', { mm, cycle },
+      `table frame ${pfn} has ${shared.sharers.length} users, refcount ${k.frames.refcount[pfn]}`)
+  }
   if (other !== undefined) {
     violated(k, 'I29', { mm, cycle }, `table frame ${pfn} is in two places, also in mm ${other.ctxId}`)
   }

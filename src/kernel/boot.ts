@@ -85,6 +85,7 @@ export function bootKernel(
     kswapd: makeKswapd(() => k),
     openBatches: new Set(),
     deferredSplits: new Set(),
+    sharedTables: new Map(),
     khugepaged: { task: undefined, mm: undefined, ctxId: 0, vpn: 0 },
     barriers: image.barriers.map(barrier => ({ ...barrier, arrived: [] })),
     schedule: undefined,

@@ -74,6 +74,11 @@ export const BUGS = {
     fix: 'mmu_gather: Force tlb-flush VM_PFNMAP vmas', fixedIn: '5.19',
     eras: BOTH, invariants: ['I1'],
   },
+  'h11-hugetlb-unshare-without-flush': {
+    number: 11, title: 'an address space leaves a shared hugetlb page table, and nobody flushes what it reached by it',
+    fix: 'hugetlb: flush TLBs properly after huge_pmd_unshare', fixedIn: '5.16',
+    eras: BOTH, invariants: ['I1', 'I2', 'I8'],
+  },
   'h12-pae-top-entry-without-full-flush': {
     number: 12, title: 'INVLPG leaves the latched PAE top entry, which names a pmd page that was freed',
     fix: 'x86-32: Fix possible incomplete TLB invalidate with PAE pagetables', fixedIn: '3.9',

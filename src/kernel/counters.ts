@@ -41,6 +41,8 @@ export const KERNEL_COUNTERS = {
   kernelUseAfterFree: 'accesses of the kernel to a freed buffer that a TLB still had',
   thpFaultAlloc: 'page faults that mapped a transparent huge page (THP_FAULT_ALLOC)',
   thpFaultFallback: 'page faults that found no huge page and fell back to base pages (THP_FAULT_FALLBACK)',
+  hugePmdShares: 'page tables of hugetlb areas that were shared with another address space',
+  hugePmdUnshares: 'shared page tables that an address space gave up',
   thpCollapseAlloc: 'huge pages allocated to collapse base pages into (THP_COLLAPSE_ALLOC)',
   thpCollapseAllocFailed: 'collapses that found no huge page (THP_COLLAPSE_ALLOC_FAILED)',
   thpSplitPmd: 'huge entries replaced by a table of base-page entries (THP_SPLIT_PMD)',

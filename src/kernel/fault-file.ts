@@ -10,6 +10,7 @@ import type { KernelCpu } from './cpu.js'
 import type { FaultAccess, FaultResult } from './fault.js'
 import { settleRange } from './deferred-free.js'
 import { FRAME_USER } from './frames.js'
+import { listedOwner } from './hugetlb.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, PAGE_SPECIAL, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
@@ -138,8 +139,10 @@ function addMapping(
   if (file?.kind === 'device') return
   // Of an anonymous copy the allocation's reference is the mapping's; a page of the cache gets another.
   if (file !== undefined) k.frames.get(pfn)
-  pageAddRmap(k, mm, at.vpn, pfn, pagesPerEntry(k.geometry, at.level))
-  mm.rssPages += pagesPerEntry(k.geometry, at.level)
+  const pages = pagesPerEntry(k.geometry, at.level)
+  const owner = listedOwner(k, mm, at.vpn, at.table)
+  pageAddRmap(k, owner.mm, owner.vpn, pfn, pages)
+  if (!k.sharedTables.has(at.table)) mm.rssPages += pages
 }
 
 function isStillEmpty(k: KernelState, at: FaultSlot): boolean {

@@ -16,13 +16,14 @@ import { doFileFault, doSharedWrite } from './fault-file.js'
 import { doSwapPage } from './fault-swap.js'
 import { FRAME_USER } from './frames.js'
 import { handleHugeFault, transHugeMapcount } from './huge-memory.js'
+import { hugePteAlloc, levelOf } from './hugetlb.js'
 import type { KernelOp } from './kernel-op.js'
 import { leafFlags, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
 import { cachePlace } from './page-cache.js'
 import { makeRoom } from './page-alloc.js'
 import { isPageLocked } from './page-lock.js'
-import { $slot, allocTable, findTable, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
+import { $slot, allocTable, findTable, pagesPerEntry, setEntry } from './pgtable.js'
 import { doNumaPage } from './numa.js'
 import { folioRmapWalk, pageAddRmap, pageRemoveRmap } from './rmap.js'
 import { findHugePmd, shrinkDeferredSplits, totalMapcount } from './split-huge.js'
@@ -65,14 +66,14 @@ export function* faultLocked(
     if (result === 'oom') return outOfMemory(k, cpu, 'page table')
     if (result === 'done') return 'done'
   }
-  const level = vma.huge ? hugeLevel(k.geometry) : LEVEL_PTE
+  const level = vma.huge ? levelOf(k.geometry, vma) : LEVEL_PTE
   const pages = pagesPerEntry(k.geometry, level)
   const pageVpn = Math.floor(vpn / pages) * pages
   const isReady = findTable(k, mm, pageVpn, level) || (yield* makeRoom(k, cpu, k.geometry.levels.length))
   yield* settleRange(k, cpu, mm, pageVpn, pageVpn + pages)
   // While that took time, another thread may have mapped a huge page here: the program looks again.
   if (!vma.huge && findHugePmd(k, mm, vpn)) return 'done'
-  if (!isReady || !allocTable(k, cpu, mm, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
+  if (!isReady || !allocFor(k, cpu, mm, vma, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)
   const hi = k.mem.loadHi(table, slot)
@@ -93,6 +94,11 @@ export function* faultLocked(
   if (access.write && (lo & PAGE_RW) === 0) return yield* doWpPage(k, cpu, mm, pageVpn, level, table, slot)
   k.counters.spuriousFaults += 1
   return 'done'
+}
+
+/** The tables down to `level`; those of hugetlb areas may be shared. False: out of memory. */
+function allocFor(k: KernelState, cpu: KernelCpu, mm: Mm, vma: Vma, vpn: number, level: number): boolean {
+  return vma.huge ? hugePteAlloc(k, cpu, mm, vma, vpn) : allocTable(k, cpu, mm, vpn, level)
 }
 
 /** do_anonymous_page(): the zero page for a read, a zeroed page for a write. */
@@ -247,7 +253,8 @@ function freeUserPage(k: KernelState, cpu: KernelCpu, pfn: number): void {
 }
 
 function zeroPages(k: KernelState, pfn: number, pages: number): void {
-  for (let i = 0; i < pages; i++) k.mem.zeroFrame(pfn + i)
+  // Frames that were never used are zero, and a gigabyte is much to write.
+  for (let i = 0; i < pages; i++) if (!k.frames.isPristine(pfn + i)) k.mem.zeroFrame(pfn + i)
 }
 
 function isEmpty(k: KernelState, table: number, slot: number): boolean {

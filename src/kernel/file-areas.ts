@@ -65,7 +65,9 @@ export function* linkChildArea(k: KernelState, cpu: KernelCpu, to: Mm, vma: Vma)
  * unless some page of a private area was written to.
  */
 export function needsCopy(k: KernelState, mm: Mm, vma: Vma): boolean {
-  if (vma.file === NO_FILE || vma.device || vma.huge) return true
+  if (vma.file === NO_FILE || vma.device) return true
+  // 4.6 copies the entries of shared huge pages too (6.0: hugetlb: lazy page table copies in fork()).
+  if (vma.huge) return !vma.shared || k.config.kernel.era === 'linux-4.6'
   if (vma.shared) return false
   let hasCopies = false
   forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (_vpn, _level, _pfn, _slot, lo, hi) => {

@@ -8,6 +8,7 @@ import { ERRNO } from './abi.js'
 import { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
 import { linkChildArea, needsCopy } from './file-areas.js'
+import { hugePteAlloc } from './hugetlb.js'
 import { newFrame } from './kernel-op.js'
 import type { KernelOp } from './kernel-op.js'
 import { PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
@@ -64,7 +65,8 @@ export function makeMm(k: Pick<KernelState, 'costs' | 'config' | 'perturber'>,
     batchPending: 0, batchFlushed: 0,
     nextTrimCycle: 0, vmas: new VmaList(), unlinking: [],
     mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock, k.perturber), pageTableLocks: new Map(),
-    depositedTables: new Map(), gathersPending: 0, rssPages: 0, swapPages: 0, tablePages: 1, isFreed: false,
+    depositedTables: new Map(), sharesTablesWith: new Set(), gathersPending: 0, rssPages: 0, swapPages: 0,
+    tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }
 }
@@ -170,12 +172,14 @@ function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<bo
       if (!isComplete) return
       const isThp = level !== LEVEL_PTE && !vma.huge
       const deposit = isThp ? allocTableFrame(k, cpu) : -1
-      if ((isThp && deposit < 0) || !allocTable(k, cpu, to, vpn, level)) {
+      if ((isThp && deposit < 0) || !allocFor(k, cpu, to, vma, vpn, level)) {
         if (deposit >= 0) freeTableFrame(k, cpu, deposit)
         isComplete = false
         return
       }
       if (isThp) depositTable(to, $slot.pfn, deposit)
+      // The child shares the table: there is nothing to copy.
+      if ($slot.pfn === pfn) return
       entries += 1
       const target = { pfn: $slot.pfn, slot: $slot.slot }
       if (isSwapPte(lo, hi)) {
@@ -229,6 +233,11 @@ function copyNonpresent(
 function tablesFor(k: KernelState, from: Mm, { vmStart, vmEnd }: Vma): number {
   const upper = k.geometry.levels.length
   return Math.min(from.tablePages, upper + Math.ceil((vmEnd - vmStart) / pagesPerHugePage(k.geometry)))
+}
+
+/** The table for the child's copy of an entry. */
+function allocFor(k: KernelState, cpu: KernelCpu, to: Mm, vma: Vma, vpn: number, level: number): boolean {
+  return vma.huge ? hugePteAlloc(k, cpu, to, vma, vpn) : allocTable(k, cpu, to, vpn, level)
 }
 
 /** pte_wrprotect(). */

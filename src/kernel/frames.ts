@@ -53,6 +53,8 @@ export class Frames {
   /** Told of every block that goes back, for checks. */
   onFree: ((pfn: number, order: number) => void) | undefined
 
+  /** 1 for frames that were given back once. */
+  readonly #wasUsed: Uint8Array
   readonly #next: Int32Array
   readonly #previous: Int32Array
   /** 1 where a free buddy block starts. */
@@ -74,6 +76,7 @@ export class Frames {
     this.use = new Uint8Array(count).fill(FRAME_RESERVED)
     this.order = new Uint8Array(count)
     this.home = new Uint16Array(count)
+    this.#wasUsed = new Uint8Array(count)
     this.#next = new Int32Array(count)
     this.#previous = new Int32Array(count)
     this.#freeHead = new Uint8Array(count)
@@ -103,7 +106,7 @@ export class Frames {
     let pfn = order === 0 ? this.#allocateSingle(cpu) : this.#takeBlock(order)
     if (pfn === NONE) {
       this.#drainPerCpu()
-      pfn = this.#takeBlock(order)
+      pfn = order > this.#maxOrder ? this.#takeContiguous(order) : this.#takeBlock(order)
     }
     if (pfn === NONE) return NONE
     assert(this.refcount[pfn] === 0, `frame ${pfn} handed out while referenced`)
@@ -117,6 +120,11 @@ export class Frames {
     this.use.fill(use, pfn, pfn + (1 << order))
     this.#freeFrames -= 1 << order
     return pfn
+  }
+
+  /** Nobody has used the frame before its present owner, who has not written to it: it holds zeroes. */
+  isPristine(pfn: number): boolean {
+    return this.#wasUsed[pfn] === 0
   }
 
   /** compound_head() of an allocated frame: blocks are aligned to their size. */
@@ -139,6 +147,7 @@ export class Frames {
     if (this.refcount[pfn] > 0) return false
     const order = this.order[pfn]
     this.use.fill(FRAME_FREE, pfn, pfn + (1 << order))
+    this.#wasUsed.fill(1, pfn, pfn + (1 << order))
     this.onRelease?.(pfn)
     this.onFree?.(pfn, order)
     this.#freeFrames += 1 << order
@@ -196,7 +205,27 @@ export class Frames {
     return pfn
   }
 
+  /** alloc_contig_pages(): as many free largest blocks side by side, aligned to their size. */
+  #takeContiguous(order: number): number {
+    const step = 1 << this.#maxOrder
+    const size = 2 ** order
+    const isFree = (pfn: number): boolean => this.#freeHead[pfn] === 1 && this.order[pfn] === this.#maxOrder
+    for (let start = 0; start + size <= this.count; start += size) {
+      let end = start
+      while (end < start + size && isFree(end)) end += step
+      if (end < start + size) continue
+      for (let pfn = start; pfn < end; pfn += step) this.#remove(pfn, this.#maxOrder)
+      return start
+    }
+    return NONE
+  }
+
   #freeBlock(start: number, startOrder: number): void {
+    if (startOrder > this.#maxOrder) {
+      const step = 1 << this.#maxOrder
+      for (let pfn = start; pfn < start + 2 ** startOrder; pfn += step) this.#insert(pfn, this.#maxOrder)
+      return
+    }
     let pfn = start
     let order = startOrder
     while (order < this.#maxOrder) {

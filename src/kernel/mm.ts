@@ -45,6 +45,8 @@ export interface Mm {
   readonly pageTableLocks: Map<number, Lock>
   /** Empty tables for the day when a huge entry is split, by the table that holds the entry (pmd_huge_pte). */
   readonly depositedTables: Map<number, number[]>
+  /** Address spaces that use or used one of its page tables (hugetlb.ts). */
+  readonly sharesTablesWith: Set<Mm>
   /** Open gathers, for nesting (mm_tlb_flush_nested). */
   gathersPending: number
   /** User frames mapped (rss), base pages. */
@@ -58,6 +60,11 @@ export interface Mm {
   /** Who changes the LDT. */
   readonly ldtLock: Lock
   isFreed: boolean
+}
+
+/** Can programs of `mm` see page tables of `other` change? */
+export function seesTablesOf(mm: Mm | undefined, other: Mm): boolean {
+  return mm !== undefined && (mm === other || other.sharesTablesWith.has(mm))
 }
 
 /** mmgrab(): one more reference to the structure. */

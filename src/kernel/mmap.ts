@@ -13,6 +13,7 @@ import { beginUnlink, checkMapping, mappedArea, unlinkFileAreas } from './file-a
 import type { MappingRequest } from './file-areas.js'
 import { keptAt, settleRange } from './deferred-free.js'
 import { hugeAlignedAddress } from './huge-advice.js'
+import { unitOf, unshareRange } from './hugetlb.js'
 import type { KernelOp } from './kernel-op.js'
 import { khugepagedExit } from './khugepaged.js'
 import { leafFlags, PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
@@ -20,7 +21,7 @@ import type { Mm } from './mm.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
 import type { MmuGather } from './mmu-gather.js'
 import { cachePlace, fileMapped, filesUnmapped } from './page-cache.js'
-import { forEachLeaf, pagesPerEntry, pagesPerHugePage, setEntry } from './pgtable.js'
+import { forEachLeaf, pagesPerEntry, setEntry } from './pgtable.js'
 import { vmaAdjustTransHuge } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { isSwapPte, isWritableMigrationEntry, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, swapValue,
@@ -47,7 +48,7 @@ export interface MmapRequest extends MappingRequest {
  * made, and takes them when it is touched.
  */
 export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapRequest): KernelOp<number> {
-  const unit = request.huge ? pagesPerHugePage(k.geometry) : 1
+  const unit = unitOf(k.geometry, request)
   const pages = Math.ceil(request.pages / unit) * unit
   const isFixed = request.fixed || request.noReplace
   if (pages <= 0 || (isFixed && request.at % unit !== 0)) return -ERRNO.EINVAL
@@ -180,7 +181,7 @@ export function clip(mm: Mm, start: number, end: number): Vma[] {
 
 /** DONTNEED of a huge area: 4.6 refuses it; 6.x wants an aligned start and leaves a partial page at the end. */
 function trimToHugePages(k: KernelState, vma: Vma): boolean {
-  const unit = pagesPerHugePage(k.geometry)
+  const unit = unitOf(k.geometry, vma)
   if (k.config.kernel.era === 'linux-4.6' || vma.vmStart % unit !== 0) return false
   vma.vmEnd -= vma.vmEnd % unit
   return true
@@ -188,9 +189,10 @@ function trimToHugePages(k: KernelState, vma: Vma): boolean {
 
 /** Huge areas can only be changed in whole huge pages. */
 export function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boolean {
-  const unit = pagesPerHugePage(k.geometry)
-  return mm.vmas.overlapping(start, end).some(vma => vma.huge &&
-    (Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0))
+  return mm.vmas.overlapping(start, end).some((vma) => {
+    const unit = unitOf(k.geometry, vma)
+    return Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0
+  })
 }
 
 /** What is to be mapped there, for whoever knows: private anonymous memory may go on huge page borders. */
@@ -287,6 +289,7 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   const is46 = k.config.kernel.era === 'linux-4.6'
   let present = 0
   yield* flushAllBatchedPending(k, cpu, mm)
+  yield* unshareRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
   forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
     if (isSwapPte(lo, hi)) {
       if (downgradeMigration(k, cpu, gather, { pfn, slot }, lo, hi)) present += 1
@@ -301,7 +304,7 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   if (present > 0) yield present * k.costs.ptePerPage
   if (!vma.huge && (!is46 || present === 0)) return
   yield* k.policy.flushMmRange(k, cpu, mm, {
-    start: vma.vmStart, end: vma.vmEnd, stridePages: vma.huge ? pagesPerHugePage(k.geometry) : 1,
+    start: vma.vmStart, end: vma.vmEnd, stridePages: unitOf(k.geometry, vma),
     freedTables: true, hugetlb: vma.huge,
   })
 }

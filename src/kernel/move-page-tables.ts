@@ -18,14 +18,15 @@ import { entryPfn, PAGE_PRESENT, PAGE_PROTNONE, PAGE_PSE } from '../machine/entr
 import { LEVEL_PTE, LEVEL_PUD } from '../machine/geometry.js'
 import type { Geometry } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
+import { levelOf, ownTables, unitOf, unshareRange } from './hugetlb.js'
 import type { KernelOp } from './kernel-op.js'
 import { PAGE_SPECIAL } from './leaf.js'
 import type { Lock } from './lock.js'
 import { migrationMoved } from './migration-entries.js'
 import type { Mm } from './mm.js'
+import { finishMmu, gatherMmu } from './mmu-gather.js'
 import { fileOf } from './page-cache.js'
-import { $slot, allocTable, findTable, forEachLeaf, hugeLevel, pagesPerEntry, pagesPerHugePage,
-  setEntry } from './pgtable.js'
+import { $slot, allocTable, findTable, forEachLeaf, hugeLevel, pagesPerEntry, setEntry } from './pgtable.js'
 import { rmapMoved } from './rmap.js'
 import { moveDeposit, splitHugePmd } from './split-huge.js'
 import type { KernelState } from './state.js'
@@ -188,8 +189,9 @@ function* moveEntry(
 function* moveHugetlbPageTables(k: KernelState, cpu: KernelCpu, move: PageTableMove): KernelOp<number> {
   const { mm, vma, from, to, pages } = move
   const rmapLock = fileOf(k, vma)?.rmapLock
-  const level = hugeLevel(k.geometry)
-  const unit = pagesPerHugePage(k.geometry)
+  const level = levelOf(k.geometry, vma)
+  const unit = unitOf(k.geometry, vma)
+  yield* leaveSharedTables(k, cpu, move)
   if (rmapLock !== undefined) yield* rmapLock.acquire(cpu, true)
   let done = 0
   for (; done < pages; done += unit) {
@@ -212,6 +214,17 @@ function* moveHugetlbPageTables(k: KernelState, cpu: KernelCpu, move: PageTableM
   })
   rmapLock?.release(cpu, true)
   return Math.min(done, pages)
+}
+
+/**
+ * huge_pmd_unshare() of the old place: such pages are faulted in again at the new one. A table that only this mm uses
+ * is an ordinary one from now on, whose pages are his.
+ */
+function* leaveSharedTables(k: KernelState, cpu: KernelCpu, { mm, from, pages }: PageTableMove): KernelOp {
+  const gather = gatherMmu(mm, false)
+  yield* unshareRange(k, cpu, gather, from, from + pages)
+  yield* finishMmu(k, cpu, gather)
+  ownTables(k, mm, from, from + pages)
 }
 
 /** flush_tlb_range() of the old place: as if tables were freed, so that lazy CPUs hear of it too. */

@@ -12,11 +12,11 @@ import { ERRNO } from './abi.js'
 import type { KernelCpu } from './cpu.js'
 import { settleRange } from './deferred-free.js'
 import { linkChildArea } from './file-areas.js'
+import { unitOf } from './hugetlb.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
 import { chooseAddress, splitsHugePage, unmapLocked, unmapRegion } from './mmap.js'
 import { movePageTables } from './move-page-tables.js'
-import { pagesPerHugePage } from './pgtable.js'
 import { vmaAdjustTransHuge } from './split-huge.js'
 import type { KernelState } from './state.js'
 import type { Vma } from './vma.js'
@@ -138,7 +138,7 @@ function checkArea(k: KernelState, mm: Mm, request: MremapRequest): number {
   const is46 = k.config.kernel.era === 'linux-4.6'
   const vma = mm.vmas.find(start)
   if (vma === undefined) return -ERRNO.EFAULT
-  const unit = vma.huge ? pagesPerHugePage(k.geometry) : 1
+  const unit = unitOf(k.geometry, vma)
   if (vma.huge && (is46 || newPages > pages)) return -ERRNO.EINVAL
   if (start % unit !== 0 || (at >= 0 && at % unit !== 0)) return -ERRNO.EINVAL
   if (newPages <= pages && at < 0) return 0
@@ -150,8 +150,9 @@ function checkArea(k: KernelState, mm: Mm, request: MremapRequest): number {
 
 /** align_hugetlb() of 6.x: lengths of huge areas are rounded up. */
 function inHugePages(k: KernelState, mm: Mm, request: MremapRequest): MremapRequest {
-  if (k.config.kernel.era === 'linux-4.6' || mm.vmas.find(request.start)?.huge !== true) return request
-  const unit = pagesPerHugePage(k.geometry)
+  const vma = mm.vmas.find(request.start)
+  if (k.config.kernel.era === 'linux-4.6' || vma?.huge !== true) return request
+  const unit = unitOf(k.geometry, vma)
   return {
     ...request, pages: Math.ceil(request.pages / unit) * unit, newPages: Math.ceil(request.newPages / unit) * unit,
   }

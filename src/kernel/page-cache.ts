@@ -194,8 +194,8 @@ function* readPage(k: KernelState, cpu: KernelCpu, file: MappedFile, page: numbe
     return -2
   }
   const stored = file.storage.get(page)
-  if (stored === undefined) for (let i = 0; i < file.unit; i++) k.mem.zeroFrame(pfn + i)
-  else k.mem.writeFrame(pfn, stored)
+  if (stored !== undefined) k.mem.writeFrame(pfn, stored)
+  else for (let i = 0; i < file.unit; i++) if (!k.frames.isPristine(pfn + i)) k.mem.zeroFrame(pfn + i)
   file.pages.set(page, pfn)
   k.pageCache.places.set(pfn, { file, page })
   if (file.kind === 'file') k.counters.fileReads += 1

@@ -137,11 +137,12 @@ export function allocTable(
 /** The leaf that maps `vpn`: its level with $slot set, or -1 when no table reaches that far. */
 export function findLeaf(k: KernelState, mm: Mm, vpn: number): number {
   const g = k.geometry
-  const huge = hugeLevel(g)
-  if (!findTable(k, mm, vpn, huge)) return -1
-  const lo = k.mem.loadLo($slot.pfn, $slot.slot)
-  const isLeaf = (lo & PAGE_PSE) !== 0 || isSwapPte(lo, k.mem.loadHi($slot.pfn, $slot.slot))
-  if (g.levels[huge].leaf && isLeaf) return huge
+  for (let level = g.topLevel; level < LEVEL_PTE; level = childLevel(g, level)) {
+    if (!g.levels[level].leaf) continue
+    if (!findTable(k, mm, vpn, level)) return -1
+    const lo = k.mem.loadLo($slot.pfn, $slot.slot)
+    if ((lo & PAGE_PSE) !== 0 || isSwapPte(lo, k.mem.loadHi($slot.pfn, $slot.slot))) return level
+  }
   return findTable(k, mm, vpn, LEVEL_PTE) ? LEVEL_PTE : -1
 }
 
@@ -201,6 +202,7 @@ export function unaccountTable(mm: Mm, pfn: number, pages = 1): void {
 
 /** Its frame goes back. */
 export function putTable(k: KernelState, cpu: KernelCpu, mm: Mm, pfn: number): void {
+  k.sharedTables.delete(pfn)
   k.counters.pagesFreed += 1 << k.frames.order[pfn]
   // tlb_remove_table() of 6.x: after an RCU grace period. 4.6 relies on the interrupts of the flush alone.
   const waitFor = new Set(k.config.kernel.era === 'linux-4.6' ? [] : walkersNow(k))

@@ -70,6 +70,16 @@ export function rmapMoved(k: KernelState, mm: Mm, from: number, to: number, pfn:
   moved.vpn = to
 }
 
+/** The mapping is listed in the name of another address space from now on: both use the table that holds it. */
+export function rmapHandOver(
+  k: KernelState, pfn: number, from: { mm: Mm; vpn: number }, to: { mm: Mm; vpn: number },
+): void {
+  const entries = k.rmap.get(pfn)
+  const index = entries?.findIndex(entry => entry.mm === from.mm && entry.vpn === from.vpn) ?? -1
+  assert(entries !== undefined && index >= 0, `frame ${pfn} is not mapped at page ${from.vpn} of mm ${from.mm.ctxId}`)
+  entries[index] = { ...to, pages: entries[index].pages }
+}
+
 /** The entries that map frame `pfn` now: a copy, because whoever walks it changes them. */
 export function rmapWalk(k: KernelState, pfn: number): readonly RmapEntry[] {
   return [...k.rmap.get(pfn) ?? []]

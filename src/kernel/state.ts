@@ -15,6 +15,7 @@ import type { KernelCounter } from './counters.js'
 import type { KernelCpu } from './cpu.js'
 import type { DeferredFree } from './deferred-free.js'
 import type { Frames } from './frames.js'
+import type { SharedTable } from './hugetlb.js'
 import type { Khugepaged } from './khugepaged.js'
 import type { KernelLayout } from './layout.js'
 import type { MailboxWords } from './mailbox.js'
@@ -121,6 +122,8 @@ export interface KernelState {
   /** Transparent huge pages of which only a part is mapped (the deferred split queue), by first frame. */
   readonly deferredSplits: Set<number>
   readonly khugepaged: Khugepaged
+  /** Page tables of hugetlb ranges that several address spaces may use, by frame. */
+  readonly sharedTables: Map<number, SharedTable>
   readonly barriers: Barrier[]
   /** Set when the image says who runs where and when. */
   schedule: ScheduleState | undefined

@@ -8,6 +8,7 @@
 import { entryPfn, PAGE_PRESENT, PAGE_PSE } from '../machine/entry.js'
 import { LEVEL_PTE } from '../machine/geometry.js'
 import type { KernelCpu } from './cpu.js'
+import { isShared, sharedSpan, unsharePmd } from './hugetlb.js'
 import type { KernelOp } from './kernel-op.js'
 import { PAGE_SPECIAL } from './leaf.js'
 import type { Mm } from './mm.js'
@@ -28,11 +29,15 @@ export { pageTableLock } from './pt-lock.js'
 /** unmap_page_range(): clears every entry of [start, end); full gathers are flushed on the way. */
 export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number): KernelOp {
   const g = k.geometry
-  const regionPages = pagesPerEntry(g, hugeLevel(g))
   let vpn = start
   while (vpn < end) {
-    const regionEnd = Math.min(end, Math.floor(vpn / regionPages) * regionPages + regionPages)
+    if (isShared(k, gather.mm, vpn) && (yield* unsharePmd(k, cpu, gather, vpn))) {
+      vpn += sharedSpan(k) - (vpn % sharedSpan(k))
+      continue
+    }
     const level = findLeaf(k, gather.mm, vpn)
+    const regionPages = pagesPerEntry(g, level < 0 || level === LEVEL_PTE ? hugeLevel(g) : level)
+    const regionEnd = Math.min(end, Math.floor(vpn / regionPages) * regionPages + regionPages)
     if (level < 0) {
       vpn = regionEnd
       continue
@@ -104,7 +109,7 @@ function clearEntries(
     const page = entryPfn(lo, hi, k.geometry.pageShift)
     if (page === k.zeroPagePfn || (lo & PAGE_SPECIAL) !== 0) continue
     keepDirty(k, page, lo, hi)
-    gather.mm.rssPages -= pages
+    if (!k.sharedTables.has(pfn)) gather.mm.rssPages -= pages
     pageRemoveRmap(k, gather.mm, vpn, page, pages)
     if (pages > 1 && k.frames.isThp[page] === 1) freeDeposit(k, cpu, gather.mm, pfn)
     if (gatherPage(k, gather, page)) return { visited: i + 1, count, full: true }
