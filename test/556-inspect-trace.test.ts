@@ -51,6 +51,13 @@ test('random runs leave good traces', async () => {
   }), { numRuns: 30, seed: 56, endOnFailure: true })
 })
 
+test('responders that are held flush after the request is over: no fault of mach-1989, but of others', async () => {
+  const image = twoCpus(neighbours(8), [mprotect(area(0), 1), munmap(area(0))], 'running')
+  const { result } = await simulateHere(testConfig({}, { policy: 'mach-1989' }), image, { check: true })
+  checkTrace(result.trace, { areRespondersHeld: true })
+  expect(complaint(result.trace)).toMatch(/^I28: .*(never acknowledged|no announced request|no request that waits)/)
+})
+
 const isRemote = (data: TraceData) => (i: number): boolean => data.words[1]![i] === 1
 const isAnnouncement = (data: TraceData) => (i: number): boolean => data.words[1]![i] === 4
 

@@ -75,7 +75,8 @@ function checkRunning(simulation: Simulation): void {
 /** Everything once more, and the trace as a whole. */
 function checkEnd(simulation: Simulation): void {
   checkEverything(simulation.kernel, simulation.cycle)
-  checkTrace(simulation.trace.finish())
+  const { holdsResponders = false } = simulation.kernel.policy
+  checkTrace(simulation.trace.finish(), { areRespondersHeld: holdsResponders })
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */
