@@ -53,6 +53,7 @@ export function checkFrames(k: KernelState, cycle?: number): number {
       recount.kept.set(pfn, (recount.kept.get(pfn) ?? 0) + 1)
     }
   }
+  for (const { frames } of k.unflushed) for (const pfn of frames) recount.kept.set(pfn, 1)
   for (const mm of k.mms.values()) checkTree(k, mm, recount, cycle)
   const quiet = isQuiet(k)
   checkSwap(k, recount, quiet, cycle)

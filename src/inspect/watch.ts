@@ -355,6 +355,8 @@ export class Watch implements KernelObserver {
     if (!entryPresent(write.lo) || before === undefined) return
     cleared.delete(key)
     if (before.pfn === pfn || before.pid !== cpu.current.pid) return
+    // What reclaim keeps unflushed holds the same contents.
+    if (k.unflushed.some(({ batch }) => batch.pages.get(mm)?.has(vpn) === true)) return
     violated(k, 'I19', { cpu, mm, vpn },
       `the entry of frame ${before.pfn} was cleared, and becomes frame ${pfn} before a flush`)
   }

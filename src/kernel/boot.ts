@@ -102,6 +102,7 @@ export function bootKernel(
     perturber,
     rcuTables: [],
     deferredFrees: [],
+    unflushed: [],
     processTgids: [],
   }
   frames.onRelease = pfn => lruForget(k, pfn)

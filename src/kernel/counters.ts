@@ -68,6 +68,7 @@ export const KERNEL_COUNTERS = {
   ptiUserFlushes: 'returns to user mode that flushed the user PCID (page-table isolation)',
   initiatorCycles: 'cycles from the start of a flush request to its completion, summed',
   responderCycles: 'cycles stolen from targets by flush interrupts, summed',
+  unflushedFrames: 'frames that reclaim freed and did not flush (reuse-deferred)',
   savedStates: 'invalidations noted down for later instead of sent (latr)',
   settledStates: 'of these, done early because their range was to be used again',
   vcpuPreemptions: 'times that the host took a virtual CPU away',

@@ -3,6 +3,7 @@
 // no page of its range may be mapped anew until every CPU of `waitFor` has flushed.
 
 import { peekWalk } from '../machine/mmu.js'
+import { PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
@@ -12,6 +13,8 @@ import type { KernelState } from './state.js'
 import { vpnHi, vpnLo } from './state.js'
 import { freeSwapCache } from './swap.js'
 import type { FlushTlbInfo } from './tlb-policy.js'
+import { settleUnflushed } from './unflushed.js'
+import { NO_FILE } from './vma.js'
 
 export interface DeferredFree {
   readonly mm: Mm
@@ -36,6 +39,10 @@ export interface DeferredFree {
  * table, in the same step and with what keeps others from clearing it again.
  */
 export function* settleRange(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+  const vma = k.unflushed.length > 0 ? mm.vmas.find(start) : undefined
+  if (vma !== undefined && (vma.prot & PROT_WRITE) !== 0) {
+    yield* settleUnflushed(k, cpu, mm, vma.shared ? vma.file : NO_FILE)
+  }
   while (k.deferredFrees.length > 0 && k.policy.settle !== undefined) {
     const kept = k.deferredFrees.find(each => each.mm === mm && each.waitFor.size > 0
       && [each.freed, ...each.tableSpans].some(span => overlaps(span, start, end)))

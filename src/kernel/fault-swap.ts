@@ -13,6 +13,7 @@ import { PAGE_DIRTY, PAGE_RW } from '../machine/entry.js'
 import { EVENT } from '../trace/events.js'
 import { PROT_WRITE } from './abi.js'
 import type { KernelCpu } from './cpu.js'
+import { settleRange } from './deferred-free.js'
 import type { FaultAccess, FaultResult } from './fault.js'
 import type { FaultSlot } from './fault-file.js'
 import { FRAME_USER } from './frames.js'
@@ -52,6 +53,7 @@ export function* doSwapPage(
   if (page === 'done' || page === 'oom') return page
   const lock = pageTableLock(mm, at.table)
   yield* lock.acquire(cpu, true)
+  yield* settleRange(k, cpu, mm, at.vpn, at.vpn + 1)
   const isSame = isStill(k, at, lo, hi)
   const isWritable = isSame && mapSwappedIn(k, cpu, mm, vma, at, access, page, isSwapExclusive(lo))
   lock.release(cpu, true)

@@ -50,6 +50,8 @@ export class Frames {
   readonly order: Uint8Array
   /** Told of every block that goes back, for reclaim's lists. */
   onRelease: ((pfn: number) => void) | undefined
+  /** Single frames that are free but for a flush, and still count as referenced (unflushed.ts). */
+  keptFree = 0
   /** Told of every block that goes back, for checks. */
   onFree: ((pfn: number, order: number) => void) | undefined
 
@@ -85,7 +87,7 @@ export class Frames {
 
   /** Frames that nobody holds, per-CPU lists included. */
   get freeFrames(): number {
-    return this.#freeFrames
+    return this.#freeFrames + this.keptFree
   }
 
   /** Hands [start, end) to the allocator (memblock_free_all), highest block first so that low blocks are used first. */

@@ -19,6 +19,7 @@ import type { KernelOp } from './kernel-op.js'
 import { LRU_ACTIVE_FILE, LRU_INACTIVE_FILE } from './lru.js'
 import { shrinkDeferredSplits } from './split-huge.js'
 import type { KernelState } from './state.js'
+import { takeUnflushed } from './unflushed.js'
 import { doTryToFreePages, MAX_RECLAIM_RETRIES, reclaimablePages, scanControl, SWAP_CLUSTER_MAX } from './vmscan.js'
 
 /** zone->watermark, frames. */
@@ -49,6 +50,7 @@ export function canReclaim(k: KernelState): boolean {
  * lock of a table. False: there is no memory for it.
  */
 export function* makeRoom(k: KernelState, cpu: KernelCpu, frames: number): KernelOp<boolean> {
+  yield* takeUnflushed(k, cpu, frames)
   const { min, low } = k.watermarks
   // shrink_slab(): parts of huge pages that nobody maps.
   if (k.frames.freeFrames - frames < min && k.deferredSplits.size > 0) yield* shrinkDeferredSplits(k, cpu)

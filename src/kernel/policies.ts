@@ -9,6 +9,7 @@ import { hardwareCoherent } from './tlb-coherent.js'
 import { kvmPv } from './tlb-kvm-pv.js'
 import { linux6xInvlpgb } from './tlb-invlpgb.js'
 import { latr } from './tlb-latr.js'
+import { reuseDeferred } from './tlb-luf.js'
 import { mach1989 } from './tlb-mach.js'
 import { shootLazies } from './tlb-shoot-lazies.js'
 import { xen } from './tlb-xen.js'
@@ -24,6 +25,7 @@ const ALL: readonly TlbPolicy[] = [
   kvmPv,
   mach1989,
   latr,
+  reuseDeferred,
   hardwareCoherent,
 ]
 

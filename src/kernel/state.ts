@@ -35,6 +35,7 @@ import type { SwapArea } from './swap.js'
 import type { Task } from './task.js'
 import type { TlbPolicy } from './tlb-policy.js'
 import type { Vmalloc } from './vmalloc.js'
+import type { Unflushed } from './unflushed.js'
 import type { UnmapBatch } from './unmap-batch.js'
 
 /** What the kernel asks of the CPU cores and of the engine that orders them. */
@@ -139,6 +140,8 @@ export interface KernelState {
   /** Stores that other CPUs do not see yet; empty without bugs. */
   readonly storeBuffer: BufferedStore[]
   readonly speculation: { steps: number }
+  /** Frames that reclaim freed and has not flushed. */
+  readonly unflushed: Unflushed[]
   /** Frames and tables that the policy keeps until it has flushed. */
   readonly deferredFrees: DeferredFree[]
   /** Undefined: everything takes what it costs. */

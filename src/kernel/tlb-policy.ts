@@ -94,6 +94,8 @@ export interface TlbPolicy {
   settle?(k: KernelState, cpu: KernelCpu, kept: DeferredFree): KernelOp
   /** scheduler_tick(), interrupts off: `cpu.tickAt` has come. Sets the next one, Infinity for none. */
   tick?(k: KernelState, cpu: KernelCpu): KernelOp
+  /** Reclaim frees pages that nobody could write to without a flush, until their frames are used again. */
+  readonly keepsUnflushed?: boolean
   /** Prepares a CPU at boot. */
   initCpu(k: KernelState, cpu: KernelCpu): void
   /** A kernel task runs next (or a task loses its mm): returns the mm that it borrows, usually `mm`. Interrupts off. */

@@ -25,10 +25,16 @@ export interface UnmapBatch {
   isWritable: boolean
   /** Pages that were unmapped, by address space. */
   readonly pages: Map<Mm, Set<number>>
+  /** Of a read-only batch (unflushed.ts): its frames, with the file of each (NO_FILE: none). */
+  readonly frames: Map<number, number>
+  /** tlb_ubc_luf: pages that nobody could write to, where the policy keeps them unflushed. */
+  readOnly: UnmapBatch | undefined
 }
 
 export function makeUnmapBatch(k: KernelState): UnmapBatch {
-  return { mask: new CpuMask(k.cpus.length), isWritable: false, pages: new Map() }
+  return {
+    mask: new CpuMask(k.cpus.length), isWritable: false, pages: new Map(), frames: new Map(), readOnly: undefined,
+  }
 }
 
 /** should_defer_flush(): only where other CPUs would have to be interrupted. */
@@ -47,6 +53,16 @@ export function batchUnmap(
   if (pages === undefined) batch.pages.set(mm, new Set([vpn]))
   else pages.add(vpn)
   k.openBatches.add(batch)
+}
+
+/** fold_batch(): what `from` has becomes part of `to`. */
+export function mergeBatch(k: KernelState, from: UnmapBatch, to: UnmapBatch): void {
+  to.mask.or(from.mask)
+  to.isWritable ||= from.isWritable
+  for (const [mm, pages] of from.pages) to.pages.set(mm, new Set([...to.pages.get(mm) ?? [], ...pages]))
+  for (const [pfn, file] of from.frames) to.frames.set(pfn, file)
+  k.openBatches.delete(from)
+  if (to.pages.size > 0) k.openBatches.add(to)
 }
 
 /** try_to_unmap_flush(). */

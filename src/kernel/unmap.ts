@@ -11,7 +11,7 @@
 // here one store does both, so that whoever copies all entries under mmap_lock (fork) never meets
 // the empty one. The order for TLBs is the same: the entry stops being present, then the flush.
 
-import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_PRESENT, ptePresent } from '../machine/entry.js'
+import { entryPfn, PAGE_ACCESSED, PAGE_DIRTY, PAGE_PRESENT, PAGE_RW, ptePresent } from '../machine/entry.js'
 import { LEVEL_PTE } from '../machine/geometry.js'
 import { PROT_EXEC } from './abi.js'
 import type { KernelCpu } from './cpu.js'
@@ -28,7 +28,8 @@ import type { KernelState } from './state.js'
 import { makeSwapEntry } from './swap-entry.js'
 import { swapCacheSlot, swapDuplicate } from './swap.js'
 import type { UnmapBatch } from './unmap-batch.js'
-import { batchUnmap, shouldDefer } from './unmap-batch.js'
+import { batchUnmap, makeUnmapBatch, mergeBatch, shouldDefer } from './unmap-batch.js'
+import { NO_FILE } from './vma.js'
 import { pageTableLock } from './zap.js'
 
 /** An entry that maps the page, its table locked. */
@@ -46,17 +47,33 @@ interface Mapped {
 export function* tryToUnmap(k: KernelState, cpu: KernelCpu, pfn: number, batch: UnmapBatch): KernelOp<boolean> {
   const file = cachePlace(k, pfn)?.file
   if (file !== undefined) yield* file.rmapLock.acquire(cpu, false)
+  const own = k.policy.keepsUnflushed === true ? makeUnmapBatch(k) : batch
+  let isReadOnly = !isLazyfree(k, pfn)
   for (const entry of rmapWalk(k, pfn)) {
     const at = yield* lockMapping(k, cpu, entry, pfn)
     if (at === undefined) continue
+    isReadOnly &&= (at.lo & (PAGE_RW | PAGE_DIRTY)) === 0 && (at.hi & SAVED_DIRTY_HI) === 0
     cpu.preemptCount += 1
-    const isUnmapped = yield* unmapOne(k, cpu, pfn, at, batch)
+    const isUnmapped = yield* unmapOne(k, cpu, pfn, at, own)
     cpu.preemptCount -= 1
     at.lock.release(cpu, true)
     if (!isUnmapped) break
   }
   file?.rmapLock.release(cpu, false)
-  return k.frames.mapcount[pfn] === 0
+  const isGone = k.frames.mapcount[pfn] === 0
+  if (own !== batch && own.pages.size > 0) foldPage(k, pfn, own, batch, isGone && isReadOnly)
+  return isGone
+}
+
+/** can_luf_test(): a page that nobody could write to goes to the read-only batch, any other to the usual one. */
+function foldPage(k: KernelState, pfn: number, own: UnmapBatch, batch: UnmapBatch, isReadOnly: boolean): void {
+  if (!isReadOnly) {
+    mergeBatch(k, own, batch)
+    return
+  }
+  own.frames.set(pfn, cachePlace(k, pfn)?.file.index ?? NO_FILE)
+  batch.readOnly ??= makeUnmapBatch(k)
+  mergeBatch(k, own, batch.readOnly)
 }
 
 /** folio_referenced(): entries that had A set; it is clear in all of them now. No flush: a stale A costs nothing. */

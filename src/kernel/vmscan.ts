@@ -24,7 +24,8 @@ import { trylockPage, unlockPage } from './page-lock.js'
 import type { KernelState } from './state.js'
 import { addToSwap, deleteFromSwapCache, freeSwapOf, swapCacheSlot, swapWritePage } from './swap.js'
 import type { UnmapBatch } from './unmap-batch.js'
-import { flushBatch, flushBatchIfWritable, makeUnmapBatch } from './unmap-batch.js'
+import { flushOrKeep } from './unflushed.js'
+import { flushBatchIfWritable, makeUnmapBatch } from './unmap-batch.js'
 import { pageReferenced, tryToUnmap } from './unmap.js'
 
 /** SWAP_CLUSTER_MAX: pages that are taken from a list at a time, and what a direct reclaimer wants. */
@@ -119,8 +120,8 @@ export function* shrinkPageList(k: KernelState, sc: ScanControl, pages: readonly
     if (verdict === 'free') freed.push(pfn)
     else kept.push({ pfn, active: verdict === 'activate' })
   }
-  yield* flushBatch(k, sc.cpu, sc.batch)
-  for (const pfn of freed) putFrame(k, sc.cpu, pfn)
+  const unflushed = yield* flushOrKeep(k, sc.cpu, sc.batch, freed)
+  for (const pfn of freed) if (!unflushed.has(pfn)) putFrame(k, sc.cpu, pfn)
   sc.nrReclaimed += freed.length
   k.counters.pgsteal += freed.length
   if (freed.length > 0) yield freed.length * k.costs.freePage

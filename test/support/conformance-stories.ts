@@ -4,10 +4,11 @@
 import type { RunResult } from '../../src/engine/result.js'
 import type { ProgramImage } from '../../src/kernel/abi.js'
 import { PROT_READ } from '../../src/kernel/abi.js'
-import { area, compute, dontneed, fork, gupFast, image, load, mmap, mprotect, munmap, program, repeat, signal, sleep,
-  spin, store, touch, wait } from './programs.js'
+import { area, compute, dontneed, execve, fork, gupFast, image, load, mmap, mprotect, munmap, program, reclaim, repeat,
+  signal, sleep, spin, store, touch, wait } from './programs.js'
 import type { ProcessSpec, Step } from './programs.js'
 
+const READ_FILE = { file: 0, shared: true, prot: PROT_READ }
 const AT = { at: { hi: 0, lo: 0x1000_0000 }, fixed: true }
 /** Longer than any call takes. */
 const PAUSE = compute(30_000)
@@ -118,6 +119,32 @@ export const STORIES: readonly Story[] = [
     image: image([{ threads: Array.from({ length: 3 }, (_, i) => ({ comm: `t${i}`, cpus: [i],
       program: program(`t${i}`, repeat(4,
         mmap(i, 6), touch(area(i), 'write'), dontneed(area(i)), touch(area(i), 'write'), munmap(area(i)))) })) }]),
+  },
+  {
+    title: 'memory that was taken back comes with what was in it, also what another CPU wrote meanwhile',
+    image: twoThreads(
+      [reclaim(4), load(area(0), 5n), store(area(0, 1), 6n), signal(1), spin(2), reclaim(4), load(area(0, 1), 7n)],
+      [spin(1), load(area(0, 1), 6n), store(area(0, 1), 7n), signal(2)]),
+  },
+  {
+    title: 'pages of a file that were taken back are read as what was written to them last',
+    image: image([
+      { threads: [
+        { comm: 'main', cpus: [0], program: program('main', mmap(0, 8, READ_FILE), touch(area(0), 'read'), signal(0),
+          PAUSE, reclaim(8), signal(1), spin(2), load(area(0), 9n)) },
+        { comm: 'other', cpus: [1], program: program('other',
+          spin(0), touch(area(0), 'read'), spin(1), load(area(0), 0n), signal(3), spin(2), load(area(0), 9n)) },
+      ] },
+      { threads: [{ comm: 'writer', cpus: [2], program: program('writer',
+        spin(3), mmap(0, 8, { file: 0, shared: true }), store(area(0), 9n), signal(2)) }] },
+    ], { files: [{ name: 'data', bytes: 8 * 4096 }] }),
+  },
+  {
+    title: 'a new program has nothing of the old one, at the same addresses',
+    image: twoThreads(
+      [fork(0, 'child', [2]), wait(), load(area(0), 5n)], [load(area(0), 5n)],
+      [[load(area(0), 5n), execve(1, 'fresh')], [mmap(0, 4, AT), load(area(0), 0n), store(area(0), 8n)]]),
+    outcomes: { child: 'exited', fresh: 'exited' },
   },
   {
     title: 'a lockless walk finds the tables that it reads alive',
