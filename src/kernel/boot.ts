@@ -57,7 +57,7 @@ export function bootKernel(
   const root = frames.allocate(0, rootOrder({ config }), FRAME_TABLE)
   for (let half = 0; half < 1 << rootOrder({ config }); half++) platform.mem.zeroFrame(root + half)
   const perturber = config.perturbation === undefined ? undefined : new Perturber(config.perturbation, cpus)
-  const initMm = makeMm({ costs, config, perturber }, -1, 1, root)
+  const initMm = makeMm({ costs, config }, () => k, -1, 1, root)
   initMm.tablePages = 1 << rootOrder({ config })
   initMm.mmUsers = 2
   initMm.mmCount = 1 + cpus
@@ -70,7 +70,8 @@ export function bootKernel(
     initMm,
     cpus: Array.from({ length: cpus }, (_, id) => (
       new KernelCpu(
-        id, Math.floor(id / perSocket), idleTask(id, trace), initMm, new Mailbox(platform.mailbox(id))))),
+        id, Math.floor(id / perSocket), idleTask(id, trace), initMm, new Mailbox(platform.mailbox(id)),
+        counters as Record<KernelCounter, number>))),
     tasks: [],
     mms: new Map([[initMm.ctxId, initMm]]),
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),

@@ -42,6 +42,8 @@ export interface KernelConfig {
   timeSliceCycles: number
   /** Idle CPUs poll need_resched instead of halting (idle=poll). */
   idlePoll: boolean
+  /** Halted CPUs go to a deep state that loses what their TLBs hold (C6); they leave a borrowed mm first. */
+  idleDeep: boolean
   /** Physical load offset of the kernel image, bytes, 2 MiB aligned. */
   physBase: number
   /** Size of the swap area, bytes; 0: none. */

@@ -2,6 +2,7 @@
 // that are on their way, and the TLB state of both eras. The CPU's own machinery (TLB, registers,
 // clock in user mode) is machine/ and engine/core.ts.
 
+import type { KernelCounter } from './counters.js'
 import type { VirtualCpu } from './host.js'
 import { newVirtualCpu } from './host.js'
 import type { CallRecord } from './ipi.js'
@@ -9,6 +10,7 @@ import type { Mailbox } from './mailbox.js'
 import type { KernelFrame } from './kernel-op.js'
 import type { Ldt } from './ldt.js'
 import type { Mm } from './mm.js'
+import type { RwSem } from './rwsem.js'
 import type { Task } from './task.js'
 
 /** cpu_tlbstate.state of Linux 4.6. */
@@ -51,6 +53,8 @@ export interface SleepTimer {
 export class KernelCpu {
   readonly id: number
   readonly socket: number
+  /** Those of the kernel, for code that knows only its CPU. */
+  readonly counters: Record<KernelCounter, number>
   /** Virtual time while the CPU is in the kernel, cycles. */
   now = 0
   /** True while a program runs in user mode; its clock is then the core's. */
@@ -78,7 +82,10 @@ export class KernelCpu {
   /** In an interrupt handler. */
   inInterrupt = false
   preemptCount = 0
-  /** Cycle at which the running task's slice ends. */
+  /** min_vruntime: never goes back. */
+  minVruntime = 0
+  /** Cycle at which the running task's slice began, and at which it ends. */
+  sliceStart = 0
   sliceEnd = 0
   /** Cycle at which a given schedule (sched-script.ts) has its next turn. */
   turnAt = Infinity
@@ -93,10 +100,14 @@ export class KernelCpu {
   readonly timers: SleepTimer[] = []
   /** call_single_queue: requests of other CPUs, oldest first. */
   readonly callQueue: CallRecord[] = []
+  /** It waits until `target` has taken its previous request (csd_lock). */
+  csdWaiting: { target: KernelCpu; frame: KernelFrame } | undefined
   /** The LDT in the register. */
   ldt: Ldt | undefined
   /** Tables that a lockless walk on this CPU (gup-fast.ts) may read next. */
   readonly walkedTables: number[] = []
+  /** The sleeping lock that it spins on before it sleeps. */
+  spinsOn: RwSem | undefined
   /** Name of the lock it spins on, for describeStall(). */
   waitingFor = ''
   readonly tlb46: TlbState46
@@ -104,8 +115,11 @@ export class KernelCpu {
   /** How the host of a virtual machine treats this CPU. */
   readonly vcpu: VirtualCpu = newVirtualCpu()
 
-  constructor(id: number, socket: number, idleTask: Task, initMm: Mm, mailbox: Mailbox) {
+  constructor(
+    id: number, socket: number, idleTask: Task, initMm: Mm, mailbox: Mailbox, counters: Record<KernelCounter, number>,
+  ) {
     this.id = id
+    this.counters = counters
     this.mailbox = mailbox
     this.socket = socket
     this.idleTask = idleTask

@@ -39,9 +39,10 @@ export function* execve(
     yield* mmput(k, now, mm)
     return -ERRNO.EAGAIN
   }
+  yield* execMmap(k, here, task, oldMm, mm)
+  // Simplified: de_thread() changes the pid before the old mm is torn down; here the trace's event goes with it.
   const oldPid = task.pid
   becomeLeader(k, task)
-  yield* execMmap(k, here, task, oldMm, mm)
   task.comm = image.comm
   task.commId = k.trace.intern(image.comm)
   startProgram(k, here, task, image.program)

@@ -42,11 +42,12 @@ export interface FaultAccess {
   exec: boolean
 }
 
-/** handle_mm_fault() under mmap_lock. */
+/** handle_mm_fault() under mmap_lock. A task that comes from user mode goes back there to die when it is killed. */
 export function* handleMmFault(
-  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess,
+  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess, fromUser = false,
 ): KernelOp<FaultResult> {
-  yield* mm.mmapLock.acquire(cpu, false)
+  if (!fromUser) yield* mm.mmapLock.acquire(cpu, false)
+  else if (!(yield* mm.mmapLock.acquireKillable(cpu, false))) return 'done'
   const result = yield* faultLocked(k, cpu, mm, vpn, access)
   mm.mmapLock.release(cpu, false)
   return result

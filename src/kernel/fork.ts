@@ -14,6 +14,7 @@ import type { KernelOp } from './kernel-op.js'
 import { PAGE_SPECIAL, parksDirty, SAVED_DIRTY_HI } from './leaf.js'
 import { copyLdt } from './ldt.js'
 import { Lock } from './lock.js'
+import { RwSem } from './rwsem.js'
 import { trimPeriodCycles } from './flush-request.js'
 import { exitMmap } from './mmap.js'
 import { migrationStarts } from './migration-entries.js'
@@ -45,7 +46,7 @@ export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
   const slot = k.freeMmSlots.pop()
   if (slot === undefined) return undefined
   const pgdPfn = allocPgd(k, cpu)
-  const mm = pgdPfn < 0 ? undefined : makeMm(k, slot, k.nextCtxId++, pgdPfn)
+  const mm = pgdPfn < 0 ? undefined : makeMm(k, () => k, slot, k.nextCtxId++, pgdPfn)
   if (mm !== undefined) mm.tablePages = 1 << rootOrder(k)
   if (mm !== undefined) mm.nextTrimCycle = cpu.now + trimPeriodCycles(k)
   if (mm === undefined || !preallocatePmds(k, cpu, mm)) {
@@ -58,13 +59,13 @@ export function newMm(k: KernelState, cpu: KernelCpu): Mm | undefined {
 }
 
 /** The structure alone. */
-export function makeMm(k: Pick<KernelState, 'costs' | 'config' | 'perturber'>,
+export function makeMm(k: Pick<KernelState, 'costs' | 'config'>, kernel: () => KernelState,
   slot: number, ctxId: number, pgdPfn: number): Mm {
   return {
     ctxId, slot, pgdPfn, mmUsers: 1, mmCount: 1, mmCpumask: new CpuMask(k.config.machine.cpus), tlbGen: 0, batchGen: 0,
     batchPending: 0, batchFlushed: 0,
     nextTrimCycle: 0, vmas: new VmaList(), unlinking: [],
-    mmapLock: new Lock(`mmap_lock of mm ${ctxId}`, k.costs.lock, k.perturber), pageTableLocks: new Map(),
+    mmapLock: new RwSem(`mmap_lock of mm ${ctxId}`, k.costs.lock, kernel), pageTableLocks: new Map(),
     depositedTables: new Map(), sharesTablesWith: new Set(), gathersPending: 0, rssPages: 0, swapPages: 0,
     tablePages: 1, isFreed: false,
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
@@ -114,7 +115,7 @@ export function* fork(
     mm.mmUsers = 0
     yield* exitMmap(k, cpu, mm)
     mmdrop(k, cpu, mm)
-    return copied ? -ERRNO.EINTR : -ERRNO.ENOMEM
+    return parent.killedBy === undefined ? -ERRNO.ENOMEM : -ERRNO.EINTR
   }
   k.platform.copyAreas(parentMm, mm)
   return startChild(k, cpu, parent, { ...child, mm, parent: parent.group }).pid
@@ -161,7 +162,7 @@ function startChild(k: KernelState, cpu: KernelCpu, parent: Task, options: Param
 
 /** dup_mmap(): areas and present entries, write-protected on both sides; one flush of the parent at the end. */
 function* dupMmap(k: KernelState, cpu: KernelCpu, from: Mm, to: Mm): KernelOp<boolean> {
-  yield* from.mmapLock.acquire(cpu, true)
+  if (!(yield* from.mmapLock.acquireKillable(cpu, true))) return false
   let entries = 0
   let isComplete = true
   for (const vma of from.vmas.areas) {

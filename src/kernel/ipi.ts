@@ -14,6 +14,7 @@
 import { assert } from '../base/assert.js'
 import { CALLBACK_CALL_FUNCTION, CALLBACK_RESCHEDULE, EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE,
   VECTOR_LOCAL_TIMER, VECTOR_RESCHEDULE } from '../trace/events.js'
+import { interruptCommands } from './apic.js'
 import { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
 import { wakeTurn } from './host.js'
@@ -33,6 +34,8 @@ export interface CallRecord {
   readonly sender: KernelCpu
   readonly func: (cpu: KernelCpu) => KernelOp
   readonly completion: Completion
+  /** The sender waits: its record is busy until `func` has run. Of others only until the target has taken it. */
+  readonly sync: boolean
 }
 
 export interface CallOptions {
@@ -58,9 +61,10 @@ export function* smpCallMany(
   const send: number[] = []
   for (const id of targets) {
     const target = k.cpus[id]
+    yield* csdLock(cpu, target)
     emit(k, cpu, EVENT.csdQueueCpu, id)
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
-    target.callQueue.push({ sender: cpu, func, completion })
+    target.callQueue.push({ sender: cpu, func, completion, sync: options.detached !== true })
   }
   yield* sendCallFunction(k, cpu, send, options.alwaysSend)
   if (options.runLocal !== undefined) {
@@ -114,18 +118,42 @@ export function takeInterrupt(cpu: KernelCpu, cycle: number): number {
   return vector < 0 ? VECTOR_LOCAL_TIMER : vector
 }
 
-/** generic_smp_call_function_single_interrupt(): runs everything on this CPU's list, oldest first. */
+/**
+ * generic_smp_call_function_single_interrupt(): runs everything on this CPU's list. 4.6 goes through it oldest first;
+ * 6.x runs those that senders wait for first, then the others. A record that nobody waits for is given back before its
+ * function runs.
+ */
 export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
-  for (const record of cpu.callQueue.splice(0)) {
+  const records = cpu.callQueue.splice(0)
+  if (k.config.kernel.era !== 'linux-4.6') records.sort((a, b) => Number(b.sync) - Number(a.sync))
+  for (const record of records) {
     yield k.costs.handler
+    if (!record.sync) complete(cpu, record)
     yield* record.func(cpu)
-    cpu.mailbox.acknowledge()
-    record.completion.remaining -= 1
-    const { frame } = record.completion
-    if (record.completion.remaining === 0 && frame !== undefined) {
-      // On another CPU nothing happens in the same cycle as its cause.
-      wakeFrame(frame, cpu.now + 1)
-    }
+    if (record.sync) complete(cpu, record)
+  }
+}
+
+/** csd_unlock(). */
+function complete(cpu: KernelCpu, record: CallRecord): void {
+  cpu.mailbox.acknowledge()
+  const { sender, completion } = record
+  completion.remaining -= 1
+  // On another CPU nothing happens in the same cycle as its cause.
+  if (completion.remaining === 0 && completion.frame !== undefined) wakeFrame(completion.frame, cpu.now + 1)
+  const waiting = sender.csdWaiting
+  if (waiting?.target !== cpu) return
+  sender.csdWaiting = undefined
+  wakeFrame(waiting.frame, cpu.now + 1)
+}
+
+/** csd_lock(): a CPU has one record for each target; a call that nobody waited for may still occupy it. */
+function* csdLock(cpu: KernelCpu, target: KernelCpu): KernelOp {
+  while (target.callQueue.some(record => record.sender === cpu)) {
+    cpu.csdWaiting = { target, frame: cpu.topFrame }
+    cpu.waitingFor = `its last request to cpu${target.id}`
+    yield WAIT
+    cpu.waitingFor = ''
   }
 }
 
@@ -156,11 +184,14 @@ function* sendCallFunction(
     for (const id of send) mask.set(id)
     emit(k, cpu, EVENT.ipiSendCpumask, k.trace.intern(mask.toHex()), callback)
   }
-  for (const id of send) {
-    k.counters.ipisSent += 1
-    k.counters.callFunctionIpis += 1
+  for (const reached of interruptCommands(k, send)) {
+    k.counters.icrWrites += 1
     yield k.costs.ipiSend
-    postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
+    for (const id of reached) {
+      k.counters.ipisSent += 1
+      k.counters.callFunctionIpis += 1
+      postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
+    }
   }
 }
 

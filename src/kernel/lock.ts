@@ -1,16 +1,13 @@
-// Locks in virtual time: mmap_lock (readers and one writer) and the page-table locks. A waiter
-// spins on its CPU, takes interrupts meanwhile, and gets the lock in the order of asking (under a
-// perturbation mmap_lock goes to any of them).
+// Spinning locks in virtual time: page-table locks, and some that Linux lets sleep but whose owners
+// never do here (i_mmap_rwsem, page locks, the LDT lock). A waiter spins on its CPU, takes
+// interrupts meanwhile, and gets the lock in the order of asking. mmap_lock sleeps: rwsem.ts.
 //
-// Simplified: mmap_lock is a sleeping lock in Linux, with optimistic spinning on a running owner.
-// Owners here never sleep while they hold it, so waiters always spin; a blocked CPU therefore
-// does not run another task, which makes contention on oversubscribed CPUs dearer than in Linux.
+// Simplified: waiters for those that sleep in Linux spin, so their CPUs run nothing else meanwhile.
 
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
 import { WAIT, wakeFrame } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
-import type { Perturber } from './perturbation.js'
 
 interface Waiter {
   cpu: KernelCpu
@@ -25,16 +22,11 @@ export class Lock {
   readonly #waiters: Waiter[] = []
   readonly #name: string
   readonly #cycles: number
-  readonly #perturber: Perturber | undefined
 
-  /**
-   * `cycles` is the price of an uncontended acquisition. With a perturber the lock is not fair: any waiter may be
-   * next, as with mmap_lock in Linux, which running tasks steal (rwsem_optimistic_spin).
-   */
-  constructor(name: string, cycles: number, perturber?: Perturber) {
+  /** `cycles` is the price of an uncontended acquisition. */
+  constructor(name: string, cycles: number) {
     this.#name = name
     this.#cycles = cycles
-    this.#perturber = perturber
   }
 
   get isHeld(): boolean {
@@ -60,9 +52,12 @@ export class Lock {
       return
     }
     this.#waiters.push({ cpu, frame: cpu.topFrame, exclusive })
+    const begin = cpu.now
     cpu.waitingFor = this.#name
     yield WAIT
     cpu.waitingFor = ''
+    cpu.counters.spinLockContended += 1
+    cpu.counters.spinLockWaitCycles += cpu.now - begin
   }
 
   /** Releases one hold; the next waiters continue at this CPU's present cycle. */
@@ -88,11 +83,10 @@ export class Lock {
 
   #admit(releaser: KernelCpu): void {
     for (;;) {
-      const at = this.#perturber?.waiter(releaser.id, this.#waiters.length) ?? 0
-      const next = this.#waiters[at]
+      const next = this.#waiters[0]
       if (next === undefined) return
       if (next.exclusive ? this.isHeld : this.#writer) return
-      this.#waiters.splice(at, 1)
+      this.#waiters.shift()
       this.#take(next.exclusive)
       // At the earliest one cycle later on another CPU, so that the order (cycle, cpu) stays total.
       wakeFrame(next.frame, releaser.now + 1)

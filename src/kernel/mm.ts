@@ -12,6 +12,7 @@ import type { KernelOp } from './kernel-op.js'
 import type { Ldt } from './ldt.js'
 import { freeLdt } from './ldt.js'
 import type { Lock } from './lock.js'
+import type { RwSem } from './rwsem.js'
 import { freePgd } from './pgtable.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
@@ -40,7 +41,7 @@ export interface Mm {
   readonly vmas: VmaList
   /** Areas of files that were taken from `vmas` and not unlinked from their files yet. */
   unlinking: Vma[]
-  readonly mmapLock: Lock
+  readonly mmapLock: RwSem
   /** Page-table locks by table frame, made on demand. */
   readonly pageTableLocks: Map<number, Lock>
   /** Empty tables for the day when a huge entry is split, by the table that holds the entry (pmd_huge_pte). */

@@ -57,7 +57,7 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   // Heuristic overcommit refuses what could never fit.
   if (pages > k.frames.count) return -ERRNO.ENOMEM
   if (request.huge && pages > k.frames.freeFrames) return -ERRNO.ENOMEM
-  yield* mm.mmapLock.acquire(cpu, true)
+  if (!(yield* mm.mmapLock.acquireKillable(cpu, true))) return -ERRNO.EINTR
   yield k.costs.vmaOperation
   const wanted = chooseAddress(k, mm, request, pages, unit)
   const isCut = request.fixed && wanted >= 0 && splitsHugePage(k, mm, wanted, wanted + pages)
@@ -77,7 +77,7 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
 /** munmap(): everything in [start, end), whole huge pages only. */
 export function* munmap(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp<number> {
   if (end <= start || end > k.layout.userEndVpn) return -ERRNO.EINVAL
-  yield* mm.mmapLock.acquire(cpu, true)
+  if (!(yield* mm.mmapLock.acquireKillable(cpu, true))) return -ERRNO.EINTR
   yield k.costs.vmaOperation + k.costs.munmapExtra
   if (splitsHugePage(k, mm, start, end)) {
     mm.mmapLock.release(cpu, true)
@@ -101,7 +101,7 @@ export function* mprotect(
   k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, prot: number,
 ): KernelOp<number> {
   if (end <= start) return 0
-  yield* mm.mmapLock.acquire(cpu, true)
+  if (!(yield* mm.mmapLock.acquireKillable(cpu, true))) return -ERRNO.EINTR
   yield k.costs.vmaOperation
   const gather = gatherMmu(mm, false)
   let result = 0

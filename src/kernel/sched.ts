@@ -1,15 +1,18 @@
-// The scheduler: one queue per CPU, time slices, sleeping and waking, placement.
+// The scheduler: one queue per CPU, sleeping and waking, the idle task. Who of a queue runs next and
+// for how long is in fair.ts, on which CPU a task is queued in balance.ts.
 //
-// Simplified: round robin without weights and without wake-up preemption; a woken task goes to an
-// idle CPU it may run on, else to where it ran last. A task is preempted only on its way back to
-// user mode (a kernel without CONFIG_PREEMPT). The slice is a one-shot timer (like HRTICK), armed
-// only while others wait, so a lone task is never interrupted by ticks. 6.x hands the wake-up of an
-// idle CPU over on its call-function list; here the waker queues the task itself and sends a
-// reschedule interrupt, in both eras.
+// Simplified: a task is preempted only on its way back to user mode (a kernel without
+// CONFIG_PREEMPT). The slice is a one-shot timer (like HRTICK), armed only while others wait, so a
+// lone task is never interrupted by ticks. 6.x hands the wake-up of an idle CPU over on its
+// call-function list; here the waker queues the task itself and sends a reschedule interrupt, in
+// both eras.
 
 import { EVENT } from '../trace/events.js'
+import { idlest, pullForIdle, pushForBalance, selectForWakeup } from './balance.js'
 import { contextSwitch, finishTaskSwitch } from './context-switch.js'
 import type { KernelCpu } from './cpu.js'
+import { joinQueue, leaveQueue, pickNext, preempts, sliceCycles, updateCurr, yieldTask } from './fair.js'
+import type { JoinReason } from './fair.js'
 import { flushCallQueue, publishNextInterrupt, smpSendReschedule, wakePoller } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import { HALT } from './kernel-op.js'
@@ -18,19 +21,24 @@ import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import type { Task } from './task.js'
 
-/** schedule(): gives the CPU to the next task. Returns the CPU on which the caller continues. */
-export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
+/**
+ * schedule(): gives the CPU to the next task. Returns the CPU on which the caller continues. `yields`: the task wants
+ * others to run.
+ */
+export function* schedule(k: KernelState, cpu: KernelCpu, yields = false): KernelOp<KernelCpu> {
   const prev = cpu.current
   cpu.irqsOff += 1
   const preemptCount = cpu.preemptCount
   cpu.preemptCount = 2
   cpu.needResched = false
-  const next = scheduledNext(k, cpu, prev) ?? pickNext(cpu, prev)
+  if (prev.isAsleep) for (const lock of prev.writerOf) lock.ownerLeavesCpu(cpu)
+  const next = scheduledNext(k, cpu, prev) ?? pickNextTask(k, cpu, prev, yields)
   let here = cpu
   if (next === prev) {
     startSlice(k, cpu)
   } else {
     next.cpu = cpu.id
+    next.execStart = cpu.now
     cpu.switchingTo = next
     here = yield* contextSwitch(k, cpu, prev, next)
     afterSwitch(k, here)
@@ -42,10 +50,24 @@ export function* schedule(k: KernelState, cpu: KernelCpu): KernelOp<KernelCpu> {
   return here
 }
 
-/** pick_next_task(): the queue in turn; a runnable `prev` goes to its end. */
-function pickNext(cpu: KernelCpu, prev: Task): Task {
-  if (!prev.isIdle && prev.state === 'R' && mayStay(cpu, prev)) cpu.runQueue.push(prev)
-  return cpu.runQueue.shift() ?? cpu.idleTask
+/** put_prev_task() and pick_next_task(): with nothing to do here it looks for work elsewhere. */
+function pickNextTask(k: KernelState, cpu: KernelCpu, prev: Task, yields: boolean): Task {
+  const { runQueue } = cpu
+  updateCurr(k, cpu, cpu.now)
+  prev.lastRan = cpu.now
+  const mayGoOn = !prev.isIdle && prev.state === 'R' && mayStay(cpu, prev)
+  if (!mayGoOn && !prev.isIdle) leaveQueue(k, cpu, prev)
+  if (yields) yieldTask(k, prev)
+  const isSkipped = yields && k.config.kernel.era === 'linux-4.6' && runQueue.length > 0
+  if (mayGoOn && !isSkipped) runQueue.push(prev)
+  if (runQueue.length === 0 && k.schedule === undefined) {
+    const pulled = pullForIdle(k, cpu)
+    if (pulled !== undefined) migrate(k, cpu, pulled, cpu)
+  }
+  const index = pickNext(k, cpu)
+  const next = index < 0 ? cpu.idleTask : runQueue.splice(index, 1)[0]
+  if (isSkipped && mayGoOn) runQueue.push(prev)
+  return next
 }
 
 /** ret_from_fork(): the first thing on a new task's stack. */
@@ -76,15 +98,22 @@ function mayStay(cpu: KernelCpu, task: Task): boolean {
 
 /** move_queued_task(): `task`, which is runnable and on no stack, goes to a CPU that it may run on. */
 export function moveQueued(k: KernelState, cpu: KernelCpu, task: Task): void {
+  const target = k.cpus[idlest(k, task)]
+  migrate(k, cpu, task, target)
+  kick(k, cpu, target, task)
+}
+
+/** set_task_cpu() of a runnable task: from the queue it waits in, if it is in one, to that of `target`. */
+function migrate(k: KernelState, cpu: KernelCpu, task: Task, target: KernelCpu): void {
   const from = k.cpus[task.cpu]
   const index = from.runQueue.indexOf(task)
   if (index >= 0) {
+    leaveQueue(k, from, task)
     from.runQueue.splice(index, 1)
     publishNextInterrupt(k, from)
   }
-  const target = k.cpus[selectCpu(k, task)]
   emit(k, cpu, EVENT.schedMigrateTask, task.commId, task.pid, task.cpu, target.id)
-  enqueue(k, cpu, target, task)
+  join(k, target, task, 'migrate')
 }
 
 /** The idle task (do_idle): runs calls that came without an interrupt and what is runnable; else halts or polls. */
@@ -99,9 +128,18 @@ export function* idleLoop(k: KernelState, cpu: KernelCpu): KernelOp {
     while (cpu.runQueue.length > 0 || cpu.turnAt <= cpu.now) yield* schedule(k, cpu)
     cpu.needResched = false
     cpu.isPolling = k.config.kernel.idlePoll
+    if (k.config.kernel.idleDeep && !cpu.isPolling) yield* enterDeepIdle(k, cpu)
     yield HALT
     cpu.isPolling = false
   }
+}
+
+/** intel_idle() of a state with CPUIDLE_FLAG_TLB_FLUSHED: nothing must need this CPU's TLB while it is off. */
+function* enterDeepIdle(k: KernelState, cpu: KernelCpu): KernelOp {
+  cpu.irqsOff += 1
+  yield* k.policy.leaveMm(k, cpu)
+  k.platform.mmu(cpu.id).flushGlobal()
+  cpu.irqsOff -= 1
 }
 
 /** What ends a sleep besides wakeUp(): any signal (state S), SIGKILL (state D) or nothing (state D). */
@@ -162,19 +200,21 @@ export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
   task.state = 'R'
   // p->on_cpu: its stack is still in use there, so nobody else can run it (ttwu_queue_wakelist).
   const isOnCpu = k.cpus[task.cpu].current === task
-  const target = k.cpus[isOnCpu ? task.cpu : selectCpu(k, task)]
+  const target = k.cpus[isOnCpu ? task.cpu : selectForWakeup(k, task)]
   if (target.id !== task.cpu) emit(k, cpu, EVENT.schedMigrateTask, task.commId, task.pid, task.cpu, target.id)
   emit(k, cpu, EVENT.schedWakeup, task.commId, task.pid, target.id)
-  enqueue(k, cpu, target, task)
+  join(k, target, task, 'wakeup')
+  kick(k, cpu, target, task)
   return true
 }
 
 /** wake_up_new_task(): puts a forked task on a queue. */
 export function wakeUpNew(k: KernelState, cpu: KernelCpu, task: Task): void {
-  const target = k.cpus[selectCpu(k, task)]
+  const target = k.cpus[idlest(k, task)]
   task.cpu = target.id
   emit(k, cpu, EVENT.schedWakeupNew, task.commId, task.pid, target.id)
-  enqueue(k, cpu, target, task)
+  join(k, target, task, 'new')
+  kick(k, cpu, target, task)
 }
 
 /** Fires the sleep timers that are due on this CPU and ends its slice if that is over. */
@@ -183,37 +223,47 @@ export function runTimers(k: KernelState, cpu: KernelCpu): void {
     const timer = cpu.timers.shift()
     if (timer !== undefined) wakeUp(k, cpu, timer.task)
   }
-  if (cpu.runQueue.length > 0 && cpu.sliceEnd <= cpu.now) cpu.needResched = true
   if (cpu.turnAt <= cpu.now) cpu.needResched = true
+  if (cpu.runQueue.length === 0 || cpu.sliceEnd > cpu.now) return
+  cpu.needResched = true
+  // A given schedule (sched-script.ts) says itself who runs where.
+  const push = cpu.isIdle || k.schedule !== undefined ? undefined : pushForBalance(k, cpu)
+  if (push === undefined) return
+  migrate(k, cpu, push.task, push.to)
+  kick(k, cpu, push.to, push.task)
 }
 
-/** select_task_rq(): an idle CPU, the last one first; else the last one, else the shortest queue. */
-function selectCpu(k: KernelState, task: Task): number {
-  if (task.migrationDisabled > 0) return task.cpu
-  const isFree = (id: number): boolean => k.cpus[id].running.isIdle && k.cpus[id].runQueue.length === 0
-  if (task.mayRunOn(task.cpu) && isFree(task.cpu)) return task.cpu
-  const free = task.cpus.find(isFree)
-  if (free !== undefined) return free
-  let best = task.mayRunOn(task.cpu) ? task.cpu : task.cpus[0]
-  for (const id of task.cpus) if (k.cpus[id].runQueue.length < k.cpus[best].runQueue.length) best = id
-  return best
-}
-
-function enqueue(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task): void {
+/** activate_task(): `task` waits in the queue of `target`. */
+function join(k: KernelState, target: KernelCpu, task: Task, reason: JoinReason): void {
+  joinQueue(k, target, task, reason)
   task.cpu = target.id
   target.runQueue.push(task)
-  if (target.running.isIdle) {
+}
+
+/** check_preempt_curr(): `target` must hear that `task` has joined its queue. */
+function kick(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task): void {
+  const { running } = target
+  if (running.isIdle) {
     // On its way to idle: the idle loop looks at the queue before it halts.
     if (target.switchingTo !== undefined) return
     target.needResched = true
     if (target !== cpu && !wakePoller(k, target, cpu.now + 1)) smpSendReschedule(k, cpu, target)
     return
   }
-  // The slice of a task that ran alone may be over already: it ends in the next cycle then.
-  if (target.runQueue.length === 1 && target.sliceEnd <= cpu.now) target.sliceEnd = cpu.now + 1
+  if (!target.needResched && preempts(k, target, task, cpu.now)) {
+    target.needResched = true
+    if (target !== cpu) smpSendReschedule(k, cpu, target)
+  }
+  // The slice of a task that ran alone may be over already, or be shorter now: it ends in the next cycle then.
+  if (target.switchingTo === undefined) {
+    const end = target.sliceStart + sliceCycles(k, target, running)
+    const isArmed = target.runQueue.length > 1 && target.sliceEnd <= cpu.now
+    if (!isArmed) target.sliceEnd = Math.max(end, cpu.now + 1)
+  }
   publishNextInterrupt(k, target)
 }
 
 function startSlice(k: KernelState, cpu: KernelCpu): void {
-  cpu.sliceEnd = cpu.now + k.config.kernel.timeSliceCycles
+  cpu.sliceStart = cpu.now
+  cpu.sliceEnd = cpu.now + sliceCycles(k, cpu, cpu.current)
 }

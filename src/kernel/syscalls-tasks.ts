@@ -5,6 +5,7 @@ import { ERRNO } from './abi.js'
 import { setCpusAllowed } from './affinity.js'
 import { execve } from './exec.js'
 import { doExit } from './exit.js'
+import { updateCurr } from './fair.js'
 import { cloneThread, fork, vfork } from './fork.js'
 import type { ChildSpec } from './fork.js'
 import { publishNextInterrupt } from './ipi.js'
@@ -77,6 +78,9 @@ export const TASK_CALLS: CallTable = {
     const target = instruction.comm === '' ? task : findTask(k, instruction.comm)
     if (target === undefined) return -ERRNO.ESRCH
     yield k.costs.wakeUp
+    // reweight_task(): what it ran so far counts with its old weight.
+    const on = k.cpus[target.cpu]
+    if (on.current === target) updateCurr(k, on, k.cpus[task.cpu].now)
     target.nice = instruction.value
     return 0
   },
@@ -120,7 +124,7 @@ export const TASK_CALLS: CallTable = {
   },
 
   *yield(k, { cpu }) {
-    yield* schedule(k, cpu)
+    yield* schedule(k, cpu, true)
     return 0
   },
 }

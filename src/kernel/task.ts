@@ -3,6 +3,7 @@
 
 import type { KernelFrame } from './kernel-op.js'
 import type { Mm } from './mm.js'
+import type { RwSem } from './rwsem.js'
 import { MAX_LOOP_DEPTH } from './abi.js'
 import type { Program } from './abi.js'
 import { ThreadGroup } from './thread-group.js'
@@ -54,10 +55,20 @@ export class Task {
   outcome: TaskOutcome = 'running'
   /** CPUs it may run on, ascending. */
   cpus: readonly number[]
+  /** Sleeping locks that it holds for writing. */
+  readonly writerOf: RwSem[] = []
   /** migrate_disable() depth: it stays on its CPU, whatever it may run on. */
   migrationDisabled = 0
   /** Tasks that sleep in sched_setaffinity() until this one has left a CPU that it may not run on. */
   readonly affinityWaiters: Task[] = []
+  // What the fair class keeps of a task (fair.ts), in cycles of a task of nice 0.
+  vruntime = 0
+  deadline = 0
+  vlag = 0
+  /** Cycle up to which its running time is in vruntime. */
+  execStart = 0
+  /** Cycle at which it left a CPU last. */
+  lastRan = -Infinity
   /** -20 (most of the CPU) to 19. */
   nice = 0
   /** CPU it runs on or ran on last. */

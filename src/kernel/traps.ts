@@ -49,7 +49,7 @@ export function* pageFault(
   const result = yield* handleMmFault(k, cpu, mm, vpnOf(k, hi, lo), {
     write: (errorCode & ERROR_WRITE) !== 0,
     exec: (errorCode & ERROR_FETCH) !== 0,
-  })
+  }, true)
   if (result === 'done') return
   if (result === 'oom') yield* outOfMemory(k, cpu, hi, lo)
   else yield* forceSignal(k, cpu, result, hi, lo)
@@ -71,7 +71,7 @@ export function* handleInterrupt(
   const begin = cpu.now - cpu.vcpu.stolenCycles
   cpu.irqsOff += 1
   cpu.inInterrupt = true
-  if (wasHalted) yield k.costs.idleExit
+  if (wasHalted) yield k.config.kernel.idleDeep ? k.costs.idleExitDeep : k.costs.idleExit
   yield k.costs.irqEntry + (isFromUser ? entryCycles(k) : 0)
   const [entry, exit] = ENTRY_EVENTS[vector]
   emit(k, cpu, entry)
@@ -86,5 +86,6 @@ export function* handleInterrupt(
   }
   cpu.inInterrupt = false
   cpu.irqsOff -= 1
+  if (cpu.needResched) cpu.spinsOn?.stopSpinning(cpu)
   publishNextInterrupt(k, cpu)
 }

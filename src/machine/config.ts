@@ -6,6 +6,10 @@ import type { Costs } from './costs.js'
 export const GEOMETRY_NAMES = ['x86-64', 'x86-64-la57', 'i386', 'i386-pae', 'granule-16k'] as const
 export type GeometryName = (typeof GEOMETRY_NAMES)[number]
 
+/** Modes of the local APIC, by the destinations that one interrupt command can have. */
+export const APIC_MODES = ['x2apic-cluster', 'x2apic-physical', 'xapic-flat'] as const
+export type ApicMode = (typeof APIC_MODES)[number]
+
 /** One set-associative array. `sets = entries / ways` need not be a power of two. */
 export interface TlbArrayConfig {
   entries: number
@@ -56,6 +60,10 @@ export interface MachineConfig {
   vendor: 'intel' | 'amd'
   /** It has the INVPCID instruction (Haswell and later, Zen 3 and later). */
   invpcid: boolean
+  /** How many CPUs one write of the interrupt command register can reach (kernel/apic.ts). */
+  apic: ApicMode
+  /** An interrupt for everybody else is one write with the shorthand "all but self". */
+  ipiShorthand: boolean
   tlb: TlbConfig
   costs: Costs
   /** An overcommitted host below; without it every CPU runs all the time. */

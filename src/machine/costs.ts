@@ -61,6 +61,8 @@ export interface Costs {
   ackTransferRemote: number
   /** Leaving the halted idle state when an interrupt arrives. */
   idleExit: number
+  /** Leaving the deep idle state (C6), in which caches and TLBs are off. */
+  idleExitDeep: number
   /** A hypercall of a paravirtual guest, entry and exit. */
   hypercall: number
   /** INVLPGB: issuing one broadcast. */

@@ -3,7 +3,9 @@
 // computed from such numbers, the note says how; `assumed`: ours, to be fitted and then frozen.
 //
 // Simplified, for every machine: 44 physical address bits where servers have 46 to 52 (frame
-// numbers have 32 bits here); no hardware threads; prices do not depend on load.
+// numbers have 32 bits here); no hardware threads; prices do not depend on load. Every target of an
+// interrupt takes a command of its own, where x2APIC clusters of up to 16 CPUs would share one:
+// ipiSend was fitted per target, whatever the measured machines wrote.
 
 import type { MachineConfig } from './config.js'
 import type { Costs } from './costs.js'
@@ -60,6 +62,9 @@ const COSTS: Record<keyof Costs, CostRow> = {
   ackTransfer: [[60, 100, 80, 100, 90, 150], 'derived', 'one cache line, fitted to LATR with ipiSend'],
   ackTransferRemote: [[60, 600, 400, 1100, 400, 150], 'derived', 'one cache line across sockets, fitted to LATR'],
   idleExit: [[2000, 2000, 2000, 2000, 2000, 20000], 'assumed', 'leaving C1, about 1 us; in a guest, the host wakes it'],
+  idleExitDeep: [
+    [208000, 319000, 306000, 211000, 245000, 260000], 'assumed',
+    'leaving C6, from memory: intel_idle lists 80 to 133 us; others 100 us'],
   hypercall: [[1200, 1200, 1000, 1200, 900, 1500], 'assumed', 'from memory [m:l]: half a microsecond, exit and entry'],
   invlpgb: [100, 'assumed', 'published-costs [m:l]: hundreds of cycles at most, no published number'],
   tlbsync: [[1500, 1800, 1700, 1800, 1850, 2600], 'assumed', 'published-costs [m:l]: 0.5 to 1.5 us over one socket'],
@@ -136,6 +141,9 @@ function machineOf(name: MachineName, shape: MachineShape): MachinePreset {
     maxPhysAddrBits: shape.maxPhysAddrBits ?? 44,
     vendor: shape.vendor ?? 'intel',
     invpcid: shape.tlb !== 'ivybridge',
+    // ipiSend was fitted to measurements per target: a write for each of them is what it stands for.
+    apic: 'x2apic-physical',
+    ipiShorthand: false,
     tlb: TLB_PRESETS[shape.tlb]!,
     costs: costsOf(name),
   }

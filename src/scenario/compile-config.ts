@@ -66,6 +66,8 @@ function compileMachine(source: YamlSource, raw: RawScenario, overrides: Scenari
     maxPhysAddrBits: options.maxPhysAddrBits ?? base.maxPhysAddrBits,
     vendor: options.vendor ?? base.vendor,
     invpcid: options.invpcid ?? base.invpcid,
+    apic: options.apic ?? base.apic,
+    ipiShorthand: options.ipiShorthand ?? base.ipiShorthand,
     tlb: compileTlb(source, options.tlb, base.tlb),
     costs: { ...base.costs, ...withoutUndefined(options.costs) },
   }
@@ -178,6 +180,7 @@ function compileKernel(
     remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
+    idleDeep: options.idle === 'deep',
     physBase,
     swapBytes: compileSwap(source, options.swap, machine),
     thp: options.thp ?? 'never',

@@ -10,7 +10,7 @@ import { BUG_NAMES } from '../kernel/bugs.js'
 import { KERNEL_ERAS, THP_MODES } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
-import { GEOMETRY_NAMES } from '../machine/config.js'
+import { APIC_MODES, GEOMETRY_NAMES } from '../machine/config.js'
 import type { Costs } from '../machine/costs.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
 import {
@@ -64,6 +64,11 @@ const machine = keys({
   maxPhysAddrBits: integer(32, 44, 'bits').optional().describe('MAXPHYADDR: entry bits at and above it are reserved.'),
   vendor: oneOf('vendor', ['intel', 'amd']).optional().describe('Whose manual decides where they differ.'),
   invpcid: flag.optional().describe('It has INVPCID, which page-table isolation uses. Default: that of the preset.'),
+  apic: oneOf('APIC mode', APIC_MODES).optional()
+    .describe('Destinations of one interrupt command: a cluster of up to 16 CPUs, one CPU, or (flat) all of up to 8. '
+      + 'Default: that of the preset.'),
+  ipiShorthand: flag.optional()
+    .describe('Interrupts for all other CPUs take one command, as 5.4 and later send them. Default: false.'),
   tlb: z.union([oneOf('TLB preset', Object.keys(TLB_PRESETS)), tlb], wants('a TLB preset or a map')).optional()
     .describe('TLBs: the name of a preset, or changes to one.'),
   host: keys({
@@ -98,8 +103,9 @@ const kernel = keys({
   remoteFlush: oneOf('order', ['concurrent', 'serial']).optional()
     .describe('Does the initiator flush itself while its targets do, or before? Default: concurrent; 4.6 is serial.'),
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
-  idle: oneOf('idle mode', ['poll', 'halt']).optional()
-    .describe('What an idle CPU does: halt (pays idleExit to wake) or poll. Default: halt.'),
+  idle: oneOf('idle mode', ['poll', 'halt', 'deep']).optional()
+    .describe('What an idle CPU does: poll, halt (pays idleExit to wake), or halt in a deep state that loses the TLBs '
+      + 'and leaves a borrowed address space (pays idleExitDeep). Default: halt.'),
   swap: size.optional().describe('Size of the swap area, in memory that is not counted (zram). Default: none.'),
   speculation: flag.optional()
     .describe('CPUs in the kernel walk mapped addresses on their own, as out-of-order hardware may. Default: false.'),

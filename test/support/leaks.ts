@@ -1,6 +1,7 @@
 // The leak check: what a run that has ended may still hold. Everything that programs were given must
-// be back with the allocator; what stays is what boot took, pages of files in the page cache, and the
-// roots and LDTs of address spaces that idle CPUs still borrow (mm_count without mm_users), as in Linux.
+// be back with the allocator; what stays is what boot took, pages of files in the page cache, kernel
+// buffers that nobody has freed, and the roots and LDTs of address spaces that idle CPUs still borrow
+// (mm_count without mm_users), as in Linux.
 
 import { expect } from 'vitest'
 import { simulateHere } from '../../src/engine/simulate.js'
@@ -50,7 +51,8 @@ export function expectNoLeaks(k: KernelState): void {
   expect(inUse(k) - held).toBe(inUse(steppedRun(k.config, image([])).simulation.kernel))
 }
 
-/** Frames that are neither free, nor in the page cache, nor tables of the kernel's own address space. */
+/** Frames that are neither free, nor in the page cache, nor kernel buffers or tables of the kernel's address space. */
 function inUse(k: KernelState): number {
-  return k.frames.count - k.frames.freeFrames - k.pageCache.places.size - k.initMm.tablePages
+  const buffers = k.vmalloc.areas.reduce((sum, { state, frames }) => sum + (state === 'used' ? frames.length : 0), 0)
+  return k.frames.count - k.frames.freeFrames - k.pageCache.places.size - k.initMm.tablePages - buffers
 }

@@ -12,6 +12,7 @@ export const TEST_COSTS: Costs = {
   ptePerPage: 20, freePage: 30, vmaOperation: 100, munmapExtra: 200, invlpg: 100,
   fullFlush: 150, fullFlushGlobal: 500, cr3NoFlush: 50, flushSetup: 100, ipiPrepare: 50, ipiSend: 60, ipiWire: 400,
   ipiWireHop: 300, irqEntry: 200, irqExit: 100, handler: 50, ackTransfer: 30, ackTransferRemote: 90, idleExit: 600,
+  idleExitDeep: 5000,
   hypercall: 500, invlpgb: 60, tlbsync: 300, lazyStateSave: 80, lazyStateSweep: 90,
   contextSwitch: 300, wakeUp: 150, lock: 20, forkBase: 1000,
   ldtLoad: 80, storeDrain: 150,
@@ -22,7 +23,7 @@ export function testMachine(overrides: Partial<MachineConfig> = {}): MachineConf
     { arrays: [{ entries, ways }], base: 0, large: 0, giant: 0 })
   return {
     preset: 'test', cpus: 2, sockets: 1, geometry: 'x86-64', memoryBytes: 64 * 2 ** 20, maxPhysAddrBits: 40,
-    vendor: 'intel', invpcid: true,
+    vendor: 'intel', invpcid: true, apic: 'x2apic-physical', ipiShorthand: false,
     tlb: {
       l1i: oneArray(16, 4), l1d: oneArray(16, 4), stlb: oneArray(96, 12),
       pagingCache: { pgd: 2, p4d: 4, pud: 8, pmd: 32 },
@@ -42,8 +43,8 @@ export function testConfig(
     kernel: {
       era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
       pti: false, remoteFlush: era === 'linux-4.6' ? 'serial' : 'concurrent',
-      timeSliceCycles: 20_000, idlePoll: false, physBase: 0, swapBytes: 0, thp: 'never', khugepaged: undefined,
-      bugs: [], speculation: false,
+      timeSliceCycles: 20_000, idlePoll: false, idleDeep: false, physBase: 0, swapBytes: 0, thp: 'never',
+      khugepaged: undefined, bugs: [], speculation: false,
       ...kernel,
     },
     seed: 1,
