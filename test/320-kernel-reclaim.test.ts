@@ -1,6 +1,7 @@
 // Reclaim and swap: what is unmapped, flushed, written and freed in which order, what comes back and
 // how, in each era; and that memory pressure ends with every frame and slot returned.
 
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { checkEverything } from '../src/inspect/check.js'
 import { PROT_READ } from '../src/kernel/abi.js'
@@ -13,6 +14,8 @@ import { testConfig } from './support/machines.js'
 import { advise, area, compute, fork, image, load, mmap, mprotect, munmap, program, reclaim, repeat, signal, sleep,
   spin, store, touch, wait } from './support/programs.js'
 import type { Step } from './support/programs.js'
+import { randomRun } from './support/random-programs.js'
+import { underPressure } from './support/random-reclaim.js'
 import { onCpu } from './support/sequence.js'
 import { SETTLE } from './support/two-cpus.js'
 
@@ -282,3 +285,15 @@ describe.each(ERAS)('%s', era => {
     expectClean(bench)
   })
 })
+
+test('random programs beside one that wants all memory: no hang, and every frame and slot comes back', () => {
+  fc.assert(fc.property(randomRun, (run) => {
+    const { config, image: programs } = underPressure(run, 5400)
+    const bench = new KernelBench(config, programs, { check: false })
+    expect(bench.finish().stall).toEqual([])
+    expect(bench.k.counters.pageoutrun).toBeGreaterThan(0)
+    checkEverything(bench.k)
+    expect([bench.k.openBatches.size, bench.k.pageLocks.size, bench.k.swap.storage.size]).toEqual([0, 0, 0])
+    expect(bench.k.swap.freeSlots).toBe(bench.k.swap.slots - 1)
+  }), { numRuns: 2, seed: 11, endOnFailure: true })
+}, 120_000)

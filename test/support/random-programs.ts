@@ -10,6 +10,7 @@ import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.
 import { testConfig } from './machines.js'
 import { randomHost } from './random-host.js'
 import { sometimesIsolated } from './random-pti.js'
+import { randomSwap, reclaimStep } from './random-reclaim.js'
 import { sometimesPerturbed } from './random-perturbation.js'
 import { area, compute, dontneed, fork, giveWay, gupFast, image, load, mmap, modifyLdt, mprotect, munmap, program,
   repeat, signal, sleep, spin, store, sync, touch, truncate, unuseMm, useMm, wait } from './programs.js'
@@ -80,6 +81,7 @@ const memoryStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant(giveWay()) },
   { weight: 1, arbitrary: part.map(p => gupFast(area(p.index, p.offset, p.pages))) },
   { weight: 1, arbitrary: fc.integer({ min: 1, max: 1000 }).map(modifyLdt) },
+  { weight: 2, arbitrary: reclaimStep(part) },
 )
 
 const body = (cpus: number): fc.Arbitrary<Step[]> => fc.array(fc.oneof(
@@ -154,6 +156,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
       'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
     ceiling: fc.constantFrom(33, 33, 4, 0),
     host: randomHost,
+    swap: randomSwap,
     remoteFlush: fc.constantFrom<'concurrent' | 'serial'>('concurrent', 'concurrent', 'serial'),
     vmapLazyPages: fc.constantFrom(0, 10, 200),
   }).map(spec => {
@@ -165,6 +168,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
         { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20, ...spec.host },
         { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
           idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling,
+          ...spec.swap,
           vmapLazyPages: spec.vmapLazyPages, thp: spec.thp, khugepaged: spec.khugepaged,
           remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush }),
       image: image(
