@@ -36,7 +36,7 @@ import { lockEntry } from './rmap-walk.js'
 import type { KernelState } from './state.js'
 import { isMigrationDirty, isMigrationEntry, isMigrationYoung, isWritableMigrationEntry, makeMigrationEntry,
   SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, SWP_MIGRATION_WRITE, swapType, swapValue } from './swap-entry.js'
-import { moveSwapCache, swapCacheSlot } from './swap.js'
+import { freeSwapCache, moveSwapCache, swapCacheSlot } from './swap.js'
 import type { UnmapBatch } from './unmap-batch.js'
 import { batchUnmap, flushBatch, makeUnmapBatch, shouldDefer } from './unmap-batch.js'
 import type { Vma } from './vma.js'
@@ -172,6 +172,7 @@ function* migrateBatch(k: KernelState, cpu: KernelCpu, left: Left, passes: numbe
   for (const { old, fresh } of held) {
     yield* removeMigrationEntries(k, cpu, old, old)
     unlockPage(k, cpu, old)
+    freeSwapCache(k, cpu, old)
     putPage(k, cpu, fresh)
   }
   left.frames.push(...failed, ...todo, ...held.map(({ old }) => old))
@@ -192,6 +193,8 @@ function* moveAll(k: KernelState, cpu: KernelCpu, moving: Moving[], passes: numb
       yield k.costs.copyPage
       yield* removeMigrationEntries(k, cpu, old, fresh)
       unlockPage(k, cpu, old)
+      // Its entries may have been zapped while it was locked.
+      freeSwapCache(k, cpu, fresh)
       putPage(k, cpu, fresh)
       putbackPage(k, cpu, old)
       k.counters.pgmigrate_success += 1
