@@ -163,3 +163,14 @@ test('with five levels too', () => {
   bench.untilSignal(0)
   expect(bufferEntries(bench, 0)).toEqual(['0xffa0000000000000 G NX'])
 })
+
+test('with page-table isolation the pages are not global, and a flush reaches them all the same', () => {
+  const bench = benchOf({ era: 'linux-6.x', pti: true, vmapLazyPages: 0 }, [
+    process('a', 0, vmalloc(0, 2), kernelTouch(0, { count: 2 }), signal(0), spin(1), vfree(0), signal(2), LONG),
+    process('b', 1, spin(0), kernelTouch(0, { count: 2 }), signal(1), spin(2), LONG),
+  ])
+  bench.untilSignal(1)
+  expect(bufferEntries(bench, 1)).toEqual(['0xffffc90000000000 NX', '0xffffc90000001000 NX'])
+  bench.untilSignal(2)
+  expect([bufferEntries(bench, 0), bufferEntries(bench, 1)]).toEqual([[], []])
+})
