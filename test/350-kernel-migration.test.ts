@@ -7,7 +7,7 @@ import { entryPfn } from '../src/machine/entry.js'
 import type { Mm } from '../src/kernel/mm.js'
 import { $slot, findLeaf } from '../src/kernel/pgtable.js'
 import { KernelBench } from './support/kernel-bench.js'
-import { testConfig } from './support/machines.js'
+import { TEST_COSTS, testConfig } from './support/machines.js'
 import { area, compute, dontneed, fork, gupFast, image, load, migrate, mmap, mprotect, munmap, numaHint, program,
   signal, spin, store, sync, touch, wait } from './support/programs.js'
 import type { ProcessSpec, Step } from './support/programs.js'
@@ -137,6 +137,25 @@ describe.each(ERAS)('migration of %s', (era) => {
     const bench = alone(era, mmap(0, 2), touch(area(0), 'write'), mprotect(area(0), 1), migrate(area(0)),
       touch(area(0), 'read'), mprotect(area(0), 3), store(area(0), 4n), load(area(0), 4n))
     expect(bench.k.failures).toEqual([])
+  })
+
+  test('mprotect waits for a page whose flush is under way: after it nobody can write', () => {
+    const steps = (comm: string, cpu: number, ...more: Step[]) =>
+      ({ comm, cpus: [cpu], program: program(comm, ...more) })
+    const costs = { ...TEST_COSTS, ptePerPage: 5000 }
+    const bench = new KernelBench(testConfig({ cpus: 3, costs }, { era }), image([{ threads: [
+      steps('a', 0, mmap(0, 1), touch(area(0), 'write'), signal(0), compute(3000), migrate(area(0)), signal(1)),
+      steps('b', 1, spin(0), touch(area(0), 'write', { count: 1_000_000 })),
+      steps('c', 2, spin(0), spin(2), mprotect(area(0), 1), signal(3)),
+    ] }]))
+    bench.until(() => bench.k.migration.entries.size > 0)
+    bench.simulation.platform.raiseFlag(2)
+    bench.untilSignal(3)
+    const writable: number[] = []
+    bench.k.platform.mmu(1).forEachTlbEntry((entry) => {
+      if (entry.writable) writable.push(entry.pfn)
+    })
+    expect(writable).toEqual([])
   })
 
   test('without memory it is ENOMEM', () => {

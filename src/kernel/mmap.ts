@@ -26,7 +26,7 @@ import { vmaAdjustTransHuge } from './split-huge.js'
 import type { KernelState } from './state.js'
 import { isSwapPte, isWritableMigrationEntry, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, swapValue,
   withMigrationType } from './swap-entry.js'
-import { flushAllBatchedPending } from './unmap-batch.js'
+import { settleEntries } from './settle-entries.js'
 import { partOf } from './vma.js'
 import type { Vma } from './vma.js'
 import { freePgtables, zapRange } from './zap.js'
@@ -288,8 +288,8 @@ function* changeProtection(k: KernelState, cpu: KernelCpu, gather: MmuGather, vm
   const { mm } = gather
   const is46 = k.config.kernel.era === 'linux-4.6'
   let present = 0
-  yield* flushAllBatchedPending(k, cpu, mm)
   yield* unshareRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+  yield* settleEntries(k, cpu, mm, vma.vmStart, vma.vmEnd)
   forEachLeaf(k, mm, vma.vmStart, vma.vmEnd, (vpn, level, pfn, slot, lo, hi) => {
     if (isSwapPte(lo, hi)) {
       if (downgradeMigration(k, cpu, gather, { pfn, slot }, lo, hi)) present += 1
