@@ -24,14 +24,16 @@ const TABLE_HEAD =
   '| | bug | program | kernel | seeds until found | orders until found | invariant | operations, shrunk |'
 const TABLE_RULE = `|${'---|'.repeat(8)}`
 const SEEDS = 10_000
-const ORDERS = 2000
+const SEEDS_WHEN_FOUND = 100
+const ORDERS = 150
 const SHRINK_RUNS = 2500
 
 interface Flags {
   update?: boolean
+  shrink: boolean
 }
 
-async function main(wanted: readonly string[], { update }: Flags): Promise<void> {
+async function main(wanted: readonly string[], { update, shrink }: Flags): Promise<void> {
   const unknown = wanted.find(name => !BUG_NAMES.some(bug => bug.startsWith(name)))
   if (unknown !== undefined) {
     throw new UserError(`no bug is called ${unknown}`, undefined, [`there are: ${BUG_NAMES.join(', ')}`])
@@ -53,7 +55,10 @@ async function main(wanted: readonly string[], { update }: Flags): Promise<void>
         const found = await hunt(bug, one, { text, path }, {
           seeds: task => pool.run(task) as Promise<ExploreOutcome>,
           orders: task => pool.run(task, { name: 'orders' }) as Promise<OrderOutcome>,
-        }, { seeds: SEEDS, orders: ORDERS, shrinkRuns: SHRINK_RUNS, jobs, signal })
+        }, {
+          seeds: SEEDS, seedsWhenFound: SEEDS_WHEN_FOUND, orders: ORDERS, shrinkRuns: shrink ? SHRINK_RUNS : 0, jobs,
+          signal,
+        })
         if (signal.aborted) return
         if (found.seeds === undefined && found.orders === undefined) missed += 1
         if (rows.length === 0) process.stdout.write(`${TABLE_HEAD}\n${TABLE_RULE}\n`)
@@ -77,7 +82,9 @@ function rowOf(found: HuntResult): string {
     (count === undefined ? `not in ${grouped(limit)}` : grouped(count))
   const plain = isPlain ? ', plain prices' : ''
   const shrunk = operations === undefined ? '' : `${operations} of ${operationsBefore}${plain}`
-  return `| H${BUGS[bug].number} | ${bug} | [${file}](../scenarios/hunt/${file}) | ${era} | ${none(seeds, SEEDS)} | ` +
+  const seedLimit = orders === undefined ? SEEDS : SEEDS_WHEN_FOUND
+  const program = `[${file}](../scenarios/hunt/${file})`
+  return `| H${BUGS[bug].number} | ${bug} | ${program} | ${era} | ${none(seeds, seedLimit)} | ` +
     `${none(orders, ORDERS)} | ${invariants.join(', ')} | ${shrunk} |`
 }
 
@@ -92,6 +99,7 @@ try {
   await new Command('bug-hunt')
     .description('look for every bug of the catalogue in the programs of scenarios/hunt')
     .argument('[bug...]', 'only these; a beginning of the name is enough')
+    .option('--no-shrink', 'do not shrink what is found: much faster')
     .option('--update', 'write the table into docs/exploration.md')
     .exitOverride()
     .action(main)

@@ -1,5 +1,5 @@
-// Which plain program each bug of the catalogue is looked for in, and the search itself: seeds until
-// the first that fails, orders until the first that fails, and how small the failure becomes.
+// Which plain program each bug of the catalogue is looked for in, and the search itself: orders until
+// the first that fails, seeds until the first that fails, and how small the failure becomes.
 //
 // The programs (scenarios/hunt) stretch no price and name no bug; several bugs share one.
 
@@ -24,6 +24,7 @@ export const HUNTS: Partial<Record<BugName, Hunt>> = {
   'h02-numa-marker-with-flush-pending': { file: 'numa-and-migrate.yaml', era: 'linux-6.x' },
   'h03-batched-flush-not-seen': { file: 'reclaim-and-mprotect.yaml', era: 'linux-6.x' },
   'h04-mremap-flush-after-unlock': { file: 'mremap-and-truncate.yaml', era: 'linux-4.6' },
+  'h05-mapcount-not-atomic-against-split': { file: 'split-and-cow.yaml', era: 'linux-4.6' },
   'h06-lazy-cpu-skips-freed-tables': { file: 'munmap-and-sleep.yaml', era: 'linux-6.x' },
   'h07-lazy-ldt-not-reloaded': { file: 'munmap-and-sleep.yaml', era: 'linux-4.6' },
   'h08-switching-cpu-skipped': { file: 'switch-and-dontneed.yaml', era: 'linux-6.x' },
@@ -36,7 +37,10 @@ export const HUNTS: Partial<Record<BugName, Hunt>> = {
 
 export interface HuntLimits {
   seeds: number
+  /** Seeds for a bug that an order has shown already. */
+  seedsWhenFound: number
   orders: number
+  /** 0: failures are not shrunk. */
   shrinkRuns: number
   jobs: number
   signal?: AbortSignal
@@ -70,22 +74,26 @@ export async function hunt(
   const task = { text, file: path, overrides, kinds: PERTURBATION_KINDS, expectations: true }
   const result: HuntResult = { bug, ...one, invariants: [] }
   const names = new Set<string>()
-  const bySeeds = await searchSeeds(task, run.seeds, { first: 0, count: limits.seeds, bail: true, ...control })
-  const [failure] = bySeeds.failures
-  if (failure !== undefined) {
-    names.add(failure.name)
-    const shrunk = await shrink({ tree: failingTree(task), failure, kinds: task.kinds },
-      { ...task, seeds: [], bail: true, wanted: '', plainMustPass: false }, run.seeds,
-      { maxRuns: limits.shrinkRuns, ...control })
-    Object.assign(result, {
-      seeds: bySeeds.runs, operationsBefore: shrunk.operationsBefore, operations: shrunk.operations,
-      isPlain: shrunk.failure.seed === 0,
-    })
-  }
   const byOrders = await searchOrders(task, run.orders, { maxRuns: limits.orders, depth: Infinity, ...control })
   if (byOrders.failure !== undefined) {
     names.add(byOrders.failure.name)
     result.orders = byOrders.runs
+  }
+  const count = byOrders.failure === undefined ? limits.seeds : limits.seedsWhenFound
+  const bySeeds = await searchSeeds(task, run.seeds, { first: 0, count, bail: true, ...control })
+  const [failure] = bySeeds.failures
+  if (failure !== undefined) {
+    names.add(failure.name)
+    result.seeds = bySeeds.runs
+  }
+  if (failure !== undefined && limits.shrinkRuns > 0) {
+    const shrunk = await shrink({ tree: failingTree(task), failure, kinds: task.kinds },
+      { ...task, seeds: [], bail: true, wanted: '', plainMustPass: false }, run.seeds,
+      { maxRuns: limits.shrinkRuns, ...control })
+    Object.assign(result, {
+      operationsBefore: shrunk.operationsBefore, operations: shrunk.operations,
+      isPlain: shrunk.failure.seed === 0,
+    })
   }
   return { ...result, invariants: [...names] }
 }
