@@ -88,6 +88,11 @@ describe('without bugs no timing breaks anything', () => {
       }
     })
   }
+
+  test('collapse-and-gup.yaml in a Xen guest, whose flushes interrupt nobody', LONG, async () => {
+    const task = taskOf('collapse-and-gup.yaml', { policy: 'xen' })
+    expect(await runSeeds(task)).toEqual({ runs: SEEDS.length, failures: [] })
+  })
 })
 
 describe('a bug of the catalogue is found in a plain program', () => {
@@ -95,6 +100,7 @@ describe('a bug of the catalogue is found in a plain program', () => {
     ['munmap-and-sleep.yaml', 'h06-lazy-cpu-skips-freed-tables', 'I2'],
     ['device-and-munmap.yaml', 'h10-device-area-unlinked-before-flush', 'I1'],
     ['kthread-and-munmap.yaml', 'h09-use-mm-with-interrupts-on', 'I12'],
+    ['hugetlb-and-munmap.yaml', 'h11-hugetlb-unshare-without-flush', 'I8'],
   ]
   for (const [file, bug, invariant] of HUNTS) {
     test(bug, LONG, async () => {
@@ -152,6 +158,7 @@ describe('shootdown explore', () => {
     expect(await shootdown(quiet)).toMatchObject({
       code: 0, stdout: 'scenarios/hunt/tables-and-munmap.yaml: 3 seeds run, nothing failed\n',
     })
+    expect((await shootdown([...quiet.slice(0, -1), '1'])).stdout).toMatch(/: 1 seed run, nothing failed\n$/)
     const { stdout } = await shootdown([...quiet, '--json'])
     expect(JSON.parse(stdout)).toEqual({
       file: 'scenarios/hunt/tables-and-munmap.yaml', seeds: 3, runs: 3, isComplete: true, failures: [],

@@ -29,9 +29,9 @@ interface FailureGroup {
 export function exploreText(report: ExploreReport): string {
   const { file, flags, count, result } = report
   const groups = groupsOf(result.failures)
-  const stopped = result.isComplete ? '' : ` of ${grouped(count)}`
+  const ran = result.isComplete ? counted(result.runs, 'seed') : `${grouped(result.runs)} of ${counted(count, 'seed')}`
   const head = flags.seed === undefined
-    ? `${file}: ${grouped(result.runs)}${stopped} seeds run, ${failuresText(groups)}`
+    ? `${file}: ${ran} run, ${failuresText(groups)}`
     : `${file}: seed ${flags.seed}: ${failuresText(groups)}`
   const lines = [head]
   for (const group of groups) lines.push('', ...groupLines(report, group))

@@ -26,7 +26,7 @@ export interface PerturbationConfig {
 const JITTER_PERCENT = [0, 0, 5, 50, 200]
 const SLOWER_CPU = [1, 1, 1, 3, 10]
 const STALL_ONE_IN = [0, 6, 20, 60, 200]
-const LONGEST_STALL = [300, 3000, 30_000, 100_000]
+const LONGEST_STALL = [300, 3000, 30_000, 400_000]
 const LONGEST_WIRE = [0, 0, 1000, 10_000, 50_000]
 const LONGEST_STORE = [0, 300, 3000, 30_000]
 

@@ -27,7 +27,7 @@ export const PERTURBATIONS: Readonly<Record<PerturbationKind, string>> = {
   placement: 'initial threads that may run anywhere are bound to one CPU',
   speculation: 'CPUs in the kernel walk pages on their own, or do not; random accesses go elsewhere',
   steps: 'kernel steps take up to three times as long, on one CPU up to ten times; ties are broken the other way',
-  stalls: 'now and then a kernel step takes up to 100,000 cycles longer',
+  stalls: 'now and then a kernel step takes up to 400,000 cycles longer',
   interrupts: 'each interrupt is up to 50,000 cycles longer on its way',
   locks: 'mmap_lock is handed to any of its waiters',
   stores: 'a store that no barrier drains stays in its buffer for longer',
