@@ -126,6 +126,14 @@ describe('a time slice', () => {
   })
 })
 
+test('a slice shorter than the way to user mode is for one action at least, also with page-table isolation', async () => {
+  const busy = (comm: string) => ({ comm, program: program(comm, mmap(0, 4), repeat(10, touch(area(0), 'read'))) })
+  const { result } = await simulateHere(
+    testConfig({ cpus: 1 }, { pti: true, pcid: true, timeSliceCycles: 10 }),
+    image([{ threads: [busy('one')] }, { threads: [busy('two')] }]), { untilCycle: 20_000_000 })
+  expect(result.end).toBe('finished')
+})
+
 describe('affinity', () => {
   test('no program ever runs on a CPU that it may not run on, and a child keeps to its own', () => {
     fc.assert(fc.property(randomRun, ({ config, image: programs }) => {

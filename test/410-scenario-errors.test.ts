@@ -60,7 +60,7 @@ describe('messages', () => {
       '      | ^~~',
       'did you mean "seed"?',
       'expected one of: name, question, lookFor, machine, cpus, kernel, bugs, seed, files, processes, kernelThreads, '
-        + 'expect',
+        + 'schedule, expect',
       'and 2 more problems:',
       '  s.yaml:2:7: expected an integer from 1 to 256 CPUs, found "x"',
       '  s.yaml:6:9: unknown operation "tuch"',

@@ -29,6 +29,7 @@ import { pageTableLock } from './pt-lock.js'
 import { pageRemoveRmap } from './rmap.js'
 import { totalMapcount } from './split-huge.js'
 import type { KernelState } from './state.js'
+import { freeSwapCache } from './swap.js'
 import { NO_FILE } from './vma.js'
 import type { Vma } from './vma.js'
 
@@ -210,6 +211,7 @@ function dropBasePages(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, ta
     if ((lo & PAGE_PRESENT) === 0 || pfn === k.zeroPagePfn) continue
     mm.rssPages -= 1
     pageRemoveRmap(k, mm, start + i, pfn)
+    freeSwapCache(k, cpu, pfn)
     const pages = 1 << k.frames.order[pfn]
     const head = k.frames.headOf(pfn)
     if (!k.frames.put(cpu.id, pfn)) continue

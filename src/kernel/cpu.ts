@@ -87,6 +87,8 @@ export class KernelCpu {
   /** Cycle at which the running task's slice began, and at which it ends. */
   sliceStart = 0
   sliceEnd = 0
+  /** The task has not been in user mode since its slice began. */
+  isFreshSlice = false
   /** Cycle at which a given schedule (sched-script.ts) has its next turn. */
   turnAt = Infinity
   /** When the next interrupt, sleep timer or end of slice comes: kept by publishNextInterrupt(). */

@@ -265,5 +265,6 @@ function kick(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task): vo
 
 function startSlice(k: KernelState, cpu: KernelCpu): void {
   cpu.sliceStart = cpu.now
+  cpu.isFreshSlice = true
   cpu.sliceEnd = cpu.now + sliceCycles(k, cpu, cpu.current)
 }

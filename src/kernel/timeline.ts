@@ -196,6 +196,12 @@ function switchToUserRoot(k: KernelState, cpu: KernelCpu): boolean {
 }
 
 function enterUserMode(k: KernelState, cpu: KernelCpu): boolean {
+  // A slice may be over before it has begun, with another root to load on the way: it is for one action at least.
+  if (cpu.isFreshSlice && cpu.sliceEnd <= cpu.now) {
+    cpu.sliceEnd = cpu.now + 1
+    publishNextInterrupt(k, cpu)
+  }
+  cpu.isFreshSlice = false
   cpu.inUserMode = true
   k.platform.enterUser(cpu)
   return true
