@@ -57,6 +57,44 @@ describe.each(['munmap3-remote-spin', 'pipe-pingpong'])('the real capture %s', (
   })
 })
 
+test('four CPUs, two calls in a row on the same pages: threads that run and one that sleeps', async () => {
+  const spinner = (cpu: number): string =>
+    `      - {name: tlb_s${cpu}, cpu: ${cpu}, program: [signal: r${cpu}, spin: over]}`
+  const text = await ftraceOf(`cpus: 4
+processes:
+  - name: app
+    threads:
+      - name: tlb_main
+        cpu: 2
+        program:
+          - spin: r0
+          - spin: r1
+          - spin: r3
+          - compute: 50us
+          - repeat:
+              times: 3
+              do:
+                - mmap: {name: a, at: 0x7f5451e3f000, pages: 10, fixed: true}
+                - write: a
+                - mark: BEGIN op=mprotect pages=8 remote=mixed
+                - mprotect: {area: a, offset: 4K, pages: 8, prot: r}
+                - mark: END op=mprotect pages=8 remote=mixed
+                - mark: BEGIN op=munmap pages=10 tables=freed
+                - munmap: a
+                - mark: END op=munmap pages=10 tables=freed
+                - sleep: 100us
+          - signal: over
+          - wake: tlb_s3
+${spinner(0)}
+${spinner(1)}
+      - {name: tlb_s3, cpu: 3, program: [signal: r3, sleep: forever]}
+`)
+  const comparison = await derived(readFtrace(text, 'four'))
+  expect(unexplained(comparison)).toEqual([])
+  expect(comparison.operations).toHaveLength(6)
+  expect(sameEvents(comparison)).toContain('2: ipi_send_cpumask to cpu0, cpu1')
+})
+
 test('what others do meanwhile is not compared: they run, interrupt, are interrupted, or fault elsewhere', async () => {
   const sched = (prev: string, prevPid: number, state: string, next: string, nextPid: number): string =>
     `sched_switch: prev_comm=${prev} prev_pid=${prevPid} prev_prio=120 prev_state=${state} ==> `

@@ -83,8 +83,8 @@ export class RoundMaker {
     this.#recordsFaults = facts.some(fact => fact.kind === 'fault' && fact.pid === pid)
   }
 
-  /** The next round. `sinceLine` is where the one before ended, `untilLine` where the next begins. */
-  next(operation: Operation, sinceLine: number, untilLine: number): Round {
+  /** The next round. `sinceLine` is where the one before ended; `following` comes after it. */
+  next(operation: Operation, sinceLine: number, following: Operation | undefined): Round {
     const verb = verbOf(operation.name)
     const round: Round = { operation, verb, before: [], call: [], after: [] }
     if (verb.kind === 'turns' || verb.kind === 'unknown') return round
@@ -101,7 +101,7 @@ export class RoundMaker {
       round.before.push({ mprotect: { ...rangeOf(target), prot: verb.from } })
     }
     round.call.push(...callOf(verb, target, round), ...touchOperations(inside, target.area))
-    this.#cleanUp(round, target, operation, untilLine)
+    this.#cleanUp(round, target, operation, following)
     return round
   }
 
@@ -113,7 +113,7 @@ export class RoundMaker {
     const found = targetOf(mapped !== undefined && isSame
       ? touches.filter(({ page }) => isNear(page, mapped)) : touches, verb.pages, this.#name())
     if (mapped !== undefined && isSame) {
-      if (found === undefined) return mapped
+      if (found === undefined) return withPages(mapped, verb.pages)
       const pages = verb.pages > 0 ? verb.pages : found.pages
       return { area: mapped.area, start: Math.max(mapped.area.start, found.start), pages }
     }
@@ -139,8 +139,8 @@ export class RoundMaker {
   }
 
   /** What happens to the area between this round and the next. */
-  #cleanUp(round: Round, target: Target, operation: Operation, untilLine: number): void {
-    const later = this.#between(operation.lastLine, untilLine)
+  #cleanUp(round: Round, target: Target, operation: Operation, following: Operation | undefined): void {
+    const later = this.#between(operation.lastLine, following?.firstLine ?? Infinity)
     const flushes = later.some(fact => fact.pid === this.#pid && fact.kind === 'flush' && !fact.isInterrupt
       && ['2', '3', '4'].includes(fact.record.fields['reason_id']!))
     const { area } = target
@@ -154,7 +154,7 @@ export class RoundMaker {
     if (isRemapped || round.verb.kind === 'munmap' || (!this.#recordsFaults && flushes && round.verb.kind !== 'fork')) {
       if (!isWhole) round.after.push({ munmap: area.name })
       this.#mapped = undefined
-    } else if (round.verb.kind === 'mprotect' && round.verb.prot !== 'rw') {
+    } else if (round.verb.kind === 'mprotect' && round.verb.prot !== 'rw' && isRepeated(operation, following)) {
       round.after.push({ mprotect: { ...rangeOf(target), prot: 'rw' } })
     } else if (round.verb.kind === 'mremap') {
       round.after.push({ munmap: area.name })
@@ -165,6 +165,18 @@ export class RoundMaker {
   #between(from: number, to: number): Fact[] {
     return this.#facts.filter(fact => fact.record.line > from && fact.record.line < to)
   }
+}
+
+/** The same call again has to find what it found before. */
+function isRepeated(operation: Operation, following: Operation | undefined): boolean {
+  return following !== undefined && following.name === operation.name
+}
+
+/** As many pages of the area that is mapped as a call names. */
+function withPages({ area, start, pages }: Target, wanted: number): Target {
+  if (wanted === 0 || wanted === pages) return { area, start, pages }
+  const fits = start + wanted <= area.start + area.pages
+  return { area, start: fits ? start : area.start, pages: Math.min(wanted, area.pages) }
 }
 
 /** A table that stays has other pages of the area in it, also where the capture begins too late to show them. */

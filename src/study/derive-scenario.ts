@@ -72,7 +72,7 @@ class Deriver {
     for (const [index, operation] of this.#operations.entries()) {
       const since = index === 0 ? 0 : this.#operations[index - 1]!.lastLine
       const until = this.#operations[index + 1]?.firstLine ?? Infinity
-      const round = maker.next(operation, since, until)
+      const round = maker.next(operation, since, this.#operations[index + 1])
       const before: Step[] = threads.flatMap(thread => thread.before(operation, since))
       const steps = [
         ...this.#reap(operation.firstLine), ...round.before, ...this.#forks(round), ...this.#call(round, until),
