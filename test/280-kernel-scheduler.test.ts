@@ -126,7 +126,7 @@ describe('a time slice', () => {
   })
 })
 
-test('a slice shorter than the way to user mode is for one action at least, also with page-table isolation', async () => {
+test('a slice shorter than the way to user mode, with page-table isolation, is for one action', async () => {
   const busy = (comm: string) => ({ comm, program: program(comm, mmap(0, 4), repeat(10, touch(area(0), 'read'))) })
   const { result } = await simulateHere(
     testConfig({ cpus: 1 }, { pti: true, pcid: true, timeSliceCycles: 10 }),

@@ -232,7 +232,8 @@ describe('machine and kernel', () => {
     expect(config.kernel).toEqual({
       era: 'linux-6.x', policy: 'linux-6.x', remoteFlush: 'concurrent', flushCeilingPages: 33,
       pcid: true, pti: false, idlePoll: false, physBase: 0x1000000,
-      swapBytes: 0, thp: 'never', khugepaged: undefined, idleDeep: false, bugs: [], speculation: false,
+      swapBytes: 0, thp: 'never', khugepaged: undefined, idleDeep: false,
+      bugs: [], speculation: false,
       timeSliceCycles: Math.round(3e6 * config.machine.costs.frequencyGhz),
     })
     expect({ seed: config.seed, name, lookFor, expectations })
