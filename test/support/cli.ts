@@ -32,7 +32,8 @@ export function shootdown(args: readonly string[], options: CliOptions = {}): Pr
   const [command, ...rest] = [...(options.prefix ?? []), process.execPath, MAIN, ...args]
   const child = spawn(command!, rest, {
     cwd: options.cwd ?? ROOT, stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NO_COLOR: '1' },
+    // As on a desk, also where a CI system runs the tests: a missing golden is written there.
+    env: { ...process.env, NO_COLOR: '1', CI: '' },
   })
   const { interruptAfterMs, signal = 'SIGINT' } = options
   let [stdout, stderr, signalledAt] = ['', '', 0]
