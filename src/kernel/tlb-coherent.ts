@@ -40,7 +40,8 @@ export const hardwareCoherent: TlbPolicy = {
 
 function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp {
   const begin = cpu.now
-  const info = { ...anonymousRequest(cpu, range.start, range.end), mm, newTlbGen: mm.tlbGen + 1 }
+  nextGeneration(k, mm)
+  const info = { ...anonymousRequest(cpu, range.start, range.end), mm, newTlbGen: mm.tlbGen }
   beginFlush(k, cpu, info)
   const transfer = transferCycles(k, cpu, mm.mmCpumask)
   if (transfer > 0) yield transfer
@@ -50,6 +51,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
 
 /** Gone when it is cleared. */
 function batchAdd(k: KernelState, cpu: KernelCpu, mask: CpuMask, mm: Mm): void {
+  nextGeneration(k, mm)
   invalidate(k, cpu, mm)
   mask.or(mm.mmCpumask)
 }
@@ -76,9 +78,14 @@ function transferCycles(k: KernelState, cpu: KernelCpu, mask: CpuMask): number {
   return Math.max(1, isFar ? k.costs.ackTransferRemote : k.costs.ackTransfer)
 }
 
+/** Every request has a generation of its own; slots never are behind, because the hardware sees to them. */
+function nextGeneration(k: KernelState, mm: Mm): void {
+  mm.tlbGen += 1
+  for (const { tlb6x } of k.cpus) for (const slot of tlb6x.ctxs) if (slot.ctxId === mm.ctxId) slot.tlbGen = mm.tlbGen
+}
+
 /** Whatever differs from the tables of `mm` vanishes, on every CPU and in every slot, in one step. */
 function invalidate(k: KernelState, cpu: KernelCpu, mm: Mm): void {
-  mm.tlbGen += 1
   for (const target of k.cpus) {
     for (const [asid, slot] of target.tlb6x.ctxs.entries()) {
       if (slot.ctxId !== mm.ctxId) continue
