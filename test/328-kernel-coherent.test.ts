@@ -19,7 +19,7 @@ test('requests that overlap have generations of their own, and nobody is interru
     { comm: 'two', cpus: [1], program: program('two', spin(0), give(1)) },
   ] }]), { engine: 'inline', check: true })
   const events = [...eventsOf(result.trace)]
-  const generations = events.filter(event => event.name === 'flush_begin').map(event => event.name === 'flush_begin' ? event.fields.newTlbGen : 0)
+  const generations = events.flatMap(event => event.name === 'flush_begin' ? [event.fields.newTlbGen] : [])
   expect(new Set(generations).size).toBe(generations.length)
   expect(generations.length).toBeGreaterThanOrEqual(40)
   let open = 0

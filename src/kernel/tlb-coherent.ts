@@ -81,7 +81,9 @@ function transferCycles(k: KernelState, cpu: KernelCpu, mask: CpuMask): number {
 /** Every request has a generation of its own; slots never are behind, because the hardware sees to them. */
 function nextGeneration(k: KernelState, mm: Mm): void {
   mm.tlbGen += 1
-  for (const { tlb6x } of k.cpus) for (const slot of tlb6x.ctxs) if (slot.ctxId === mm.ctxId) slot.tlbGen = mm.tlbGen
+  for (const { tlb6x } of k.cpus) {
+    for (const slot of tlb6x.ctxs) if (slot.ctxId === mm.ctxId) slot.tlbGen = mm.tlbGen
+  }
 }
 
 /** Whatever differs from the tables of `mm` vanishes, on every CPU and in every slot, in one step. */
