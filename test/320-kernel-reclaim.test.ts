@@ -7,7 +7,7 @@ import { checkEverything } from '../src/inspect/check.js'
 import { PROT_READ } from '../src/kernel/abi.js'
 import type { ProgramImage } from '../src/kernel/abi.js'
 import type { KernelConfig, KernelEra } from '../src/kernel/config.js'
-import { isolate, LRU_INACTIVE_FILE } from '../src/kernel/lru.js'
+import { isolate, LRU_INACTIVE_FILE, lruAdd, putback } from '../src/kernel/lru.js'
 import { scanControl, shrinkPageList } from '../src/kernel/vmscan.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { testConfig } from './support/machines.js'
@@ -297,3 +297,16 @@ test('random programs beside one that wants all memory: no hang, and every frame
     expect(bench.k.swap.freeSlots).toBe(bench.k.swap.slots - 1)
   }), { numRuns: 2, seed: 11, endOnFailure: true })
 }, 120_000)
+
+test('a page that is mapped again while reclaim has it isolated ends up on one list', () => {
+  const k = new KernelBench(testConfig({ cpus: 1 }, { swapBytes: 2 ** 20 }), image([{ threads: [{ comm: 'main',
+    program: program('main', mmap(0, 1), touch(area(0), 'write'), signal(0), compute(1000)) }] }]))
+  k.untilSignal(0)
+  const [pfn] = k.k.rmap.keys()
+  expect(isolate(k.k, pfn!)).toBe(true)
+  lruAdd(k.k, pfn!)
+  putback(k.k, pfn!, true)
+  k.k.frames.put(0, pfn!)
+  expect(k.k.lru.lists.filter(list => list.has(pfn!)).length).toBe(1)
+  k.finish()
+})

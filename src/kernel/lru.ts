@@ -137,7 +137,9 @@ export function testClearReferenced(k: KernelState, pfn: number): boolean {
   return was
 }
 
+/** A page that came back by a fault while reclaim had it isolated is on a list already: it moves to this one. */
 function add(k: KernelState, pfn: number, list: number): void {
+  remove(k, pfn)
   k.lru.lists[list].add(pfn)
   k.lru.on[pfn] = list + 1
 }
