@@ -9,6 +9,11 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { UserError } from '../src/base/errors.js'
 import { dumpCommand } from '../src/cli/dump.js'
 import { explainCommand } from '../src/cli/explain.js'
+import { simulate } from '../src/engine/simulate.js'
+import { loadScenario } from '../src/scenario/parse.js'
+import { saveTextTrace } from '../src/trace/text.js'
+
+const TOUR = new URL('../scenarios/tour/', import.meta.url).pathname
 
 const SCENARIO = `
 name: looked-at
@@ -112,6 +117,43 @@ describe('explain', () => {
     expect(await mistake(explain('0', '--scenario', scenario, '--geometry', 'i386'))).toContain('has x86-64')
     expect(await mistake(explain('0', '--scenario', join(folder, 'looked-et.yaml'))))
       .toContain('did you mean "looked-at.yaml"?')
+  })
+})
+
+describe('explain an event', () => {
+  test('of a scenario tells why, who waited, what it cost, and how to look into the machine', async () => {
+    const text = await explain(`${TOUR}02-shootdown.yaml:263,787`)
+    for (const part of [
+      /^shootdown, cycle 263,787 on cpu1: event 70 of 136\n/, /^ {2}-> +\+ 750 +263787 \[001\] one-2 tlb_flush/m,
+      /cpu0 -> cpu1 +IPI: flushes 3 pages/, /cpu0 main-1 +waited for acknowledgements for 2,946 cycles/,
+      /munmap of main-1: 9,286 cycles = 4.04 us .* 4,946 \(53.3 %\) of them for 1 flush request/,
+      /shootdown dump .*02-shootdown.yaml --at 263787$/m,
+    ]) expect(text).toMatch(part)
+  })
+
+  test('of a trace file is the same story', async () => {
+    const { config, image } = await loadScenario(`${TOUR}02-shootdown.yaml`, {}, () => { throw new Error('none') })
+    const { result } = await simulate(config, image, { engine: 'inline' })
+    const trace = join(folder, 'two.trace')
+    saveTextTrace(trace, result.trace, { scenario: 'shootdown', era: 'linux-6.x', cpus: 4, seed: 1, frequencyGhz: 2.3 })
+    const ofRun = await explain(`${TOUR}02-shootdown.yaml:260122`)
+    expect(ofRun.startsWith(await explain(`${trace}:260122`))).toBe(true)
+  })
+
+  test('at a cycle without an event says so', async () => {
+    expect(await explain(`${TOUR}02-shootdown.yaml:260500`))
+      .toMatch(/cycle 260,122 on cpu0.*\n\(nothing happened at cycle 260,500; this is the last event before it\)/)
+  })
+
+  test('says what is wrong with a place', async () => {
+    const file = `${TOUR}02-shootdown.yaml`
+    expect(await mistake(explain(`${file}:5`, '--cpu', '9'))).toMatch(/there is no cpu9\n.*4 CPUs: 0 to 3/)
+    expect(await mistake(explain(`${file}:5`, '--event', 'tlb_flash'))).toContain('did you mean "tlb_flush"?')
+    expect(await mistake(explain(`${file}:5`, '--event', 'flush_ack')))
+      .toMatch(/no flush_ack at or before cycle 5\n.*136 events, from cycle 0 to/)
+    expect(await mistake(explain(`${file}:5`, '--task', 'main'))).toMatch(/--task is for addresses/)
+    expect(await mistake(explain('0xb17010', '--cpu', '1'))).toMatch(/--cpu is for events/)
+    expect(await mistake(explain(`${folder}/nothing.trace:5`))).toContain('there is no such file')
   })
 })
 

@@ -4,32 +4,19 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ROOT, shootdown } from './support/cli.js'
+import { ROOT } from './support/cli.js'
+import { expectSession, sessionsOf } from './support/doc-sessions.js'
 
-const PREFIX = 'npm run -s shootdown -- '
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
-const SESSIONS = Array.from(README.matchAll(/^```console\n\$ (.+)\n([^]*?)^```$/gm), ([, command, output]) => ({
-  command: command!, output: output!,
-}))
+const SESSIONS = sessionsOf('README.md')
 
 describe('the README', () => {
   test('shows a run, an explanation, a replay and an exploration', () => {
-    const names = SESSIONS.map(({ command }) => command.slice(PREFIX.length).split(' ')[0])
-    expect(names).toEqual(['run', 'explain', 'replay', 'explore'])
+    expect(SESSIONS.map(({ args }) => args[0])).toEqual(['run', 'explain', 'replay', 'explore'])
   })
 
-  for (const { command, output } of SESSIONS) {
-    test(`shows what "${command}" prints`, async () => {
-      expect(command.startsWith(PREFIX)).toBe(true)
-      const { code, stdout } = await shootdown(command.slice(PREFIX.length).split(' '))
-      expect(code).toBe(0)
-      let rest = stdout
-      for (const [index, piece] of output.split(/^\.\.\.\n/m).entries()) {
-        const at = rest.indexOf(piece)
-        expect(at < 0 || (index === 0 && at > 0) ? `not in the output: ${piece}` : '').toBe('')
-        rest = rest.slice(at + piece.length)
-      }
-    })
+  for (const session of SESSIONS) {
+    test(`shows what "${session.command}" prints`, () => expectSession(session))
   }
 
   test('names every file that simplifies something', () => {

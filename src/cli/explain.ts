@@ -1,6 +1,7 @@
 // `shootdown explain ADDR`: how an address splits, and with a scenario also how it walks.
+// `shootdown explain FILE:CYCLE`: the story of one event (explain-event.ts).
 
-import { Command } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/errors.js'
 import { hex64, parse64, type Word64 } from '../base/units.js'
 import { explainAddress } from '../inspect/explain.js'
@@ -10,12 +11,14 @@ import type { Task } from '../kernel/task.js'
 import { GEOMETRY_NAMES, type GeometryName } from '../machine/config.js'
 import { geometryOf, type Geometry } from '../machine/geometry.js'
 import { suggestionLines } from '../scenario/suggest.js'
+import { eventPlace, explainEvent } from './explain-event.js'
+import type { EventFlags } from './explain-event.js'
 import { AT_HELP, parseCycle, withStoppedRun } from './stopped-run.js'
 import type { StopAt } from './stopped-run.js'
 
 const DEFAULT_GEOMETRY: GeometryName = 'x86-64'
 
-interface Flags {
+interface Flags extends EventFlags {
   geometry?: string
   scenario?: string
   task?: string
@@ -24,17 +27,50 @@ interface Flags {
 
 /** The sub-command, to be added to the program. */
 export function explainCommand(): Command {
+  const geometry = new Option('--geometry <name>', `whose address it is (default: ${DEFAULT_GEOMETRY})`)
+  // Not choices(): a misspelt name gets a suggestion.
+  geometry.argChoices = [...GEOMETRY_NAMES]
   return new Command('explain')
-    .description('show how an address splits and walks')
-    .argument('<address>', '0x and up to 16 digits, or a decimal number')
-    .option('--geometry <name>', `one of ${GEOMETRY_NAMES.join(', ')} (default: ${DEFAULT_GEOMETRY})`)
-    .option('--scenario <file>', 'also walk the tables of a task of this scenario')
+    .description('tell the story of one event, or show how an address splits and walks')
+    .argument('<what>', 'FILE:CYCLE, an event of a trace or of a scenario that is run; or an address, 0x and up to 16 '
+      + 'digits, or a decimal number')
+    .addOption(geometry)
+    .option('--scenario <file>', 'of an address: also walk the tables of a task of this scenario')
     .option('--task <comm>', 'whose tables; not needed when all tasks share them')
     .option('--at <cycle>', AT_HELP, parseCycle)
+    .option('--cpu <n>', 'of several events at a cycle, the one on this CPU', parseCpu)
+    .option('--event <name>', 'of several events at a cycle, the one of this kind')
+    .addHelpText('after', `
+The story of an event: what led to it, the flush it belongs to, who waited and for how long, what it cost, what it
+led to, and what every CPU was doing. At a cycle without an event it is told of the last one before.
+
+Examples:
+  shootdown explain scenarios/tour/02-shootdown.yaml:263787                the story of an event of a run
+  shootdown explain out.trace:260122 --cpu 0                               of a recorded trace
+  shootdown explain 0xb17010                                               how an address splits
+  shootdown explain 0xc0101234 --geometry i386-pae                         on another machine
+  shootdown explain 0xb17010 --scenario scenarios/tour/01-first-walk.yaml --at 20000    and what the tables say`)
     .action(explain)
 }
 
 async function explain(text: string, flags: Flags): Promise<void> {
+  const place = eventPlace(text)
+  if (place !== undefined) {
+    refuse(['--geometry', '--scenario', '--task', '--at'], flags, 'is for addresses', 'an event is FILE:CYCLE')
+    await explainEvent(place, flags)
+    return
+  }
+  refuse(['--cpu', '--event'], flags, 'is for events', 'expected FILE:CYCLE')
+  await explainAddressOf(text, flags)
+}
+
+/** Options that mean nothing for what is to be explained are a mistake, not noise. */
+function refuse(options: readonly string[], flags: Flags, why: string, expected: string): void {
+  const given = options.find((option) => flags[option.slice(2) as keyof Flags] !== undefined)
+  if (given !== undefined) throw new UserError(`${given} ${why}`, undefined, [expected])
+}
+
+async function explainAddressOf(text: string, flags: Flags): Promise<void> {
   const address = parseAddress(text)
   const { scenario } = flags
   const named = flags.geometry === undefined ? undefined : geometryNamed(flags.geometry)
@@ -77,8 +113,13 @@ function parseAddress(text: string): Word64 {
   const isHex = /^[0-9a-f]{1,16}$/i.test(digits)
   throw new UserError(`"${text}" is not an address`, undefined, [
     ...(isHex ? [`did you mean "0x${digits}"?`] : []),
-    'expected 0x and up to 16 hexadecimal digits, or a decimal number below 2^64',
+    'expected 0x and up to 16 hexadecimal digits, or a decimal number below 2^64; or FILE:CYCLE for an event',
   ])
+}
+
+function parseCpu(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('expected the number of a CPU')
+  return Number(text)
 }
 
 function geometryNamed(name: string): Geometry {

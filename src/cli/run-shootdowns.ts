@@ -27,7 +27,7 @@ export function shootdownLines(shootdowns: readonly Shootdown[], context: Shootd
   const causes = causesOf(context.trace)
   const shown = interesting(shootdowns)
   return [
-    ...shown.flatMap((index) => detail(shootdowns[index]!, causes[index] ?? 'kernel', context)),
+    ...shown.flatMap((index) => shootdownDetail(shootdowns[index]!, causes[index] ?? 'kernel', context)),
     ...counts(shootdowns, shown.length, context),
   ]
 }
@@ -43,7 +43,10 @@ function concernsOthers({ responders, skipped }: Shootdown): boolean {
   return responders.length > 0 || skipped.length > 0
 }
 
-function detail(one: Shootdown, cause: string, { era, frequencyGhz }: ShootdownContext): string[] {
+/** One request at length; `cause` is what its task was doing. Lines indented by two. */
+export function shootdownDetail(
+  one: Shootdown, cause: string, { era, frequencyGhz }: Pick<ShootdownContext, 'era' | 'frequencyGhz'>,
+): string[] {
   const { initiatorCpu, startCycle, pid, comm, mm, pages, start, local, responders, skipped, cycles } = one
   const initiator = `cpu${initiatorCpu}`
   const what = pages < 0 ? 'everything' : `${counted(pages, 'page')} from ${hex64(start.hi, start.lo)}`

@@ -8,6 +8,7 @@ import { loadScenario } from '../scenario/parse.js'
 import type { Scenario } from '../scenario/scenario.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import { loadSchedule } from '../study/schedule-scenario.js'
+import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { interruptible } from './interrupt.js'
 import { fullestMoment } from './fullest-moment.js'
 import { Progress } from './progress.js'
@@ -37,9 +38,7 @@ export async function withStoppedRun(
   const progress = new Progress()
   await interruptible(() => `while running ${file}: nothing was written`, async ({ signal }) => {
     try {
-      const scenario = await loadScenario(file, { loadSchedule }, (path) => loadTrace(path, ({ records }) => {
-        progress.update(() => `reading ${path}: ${grouped(records)} records`)
-      }))
+      const scenario = await openScenario(file, progress)
       const options = {
         signal,
         onProgress: (reached: number) => progress.update(() => `running ${file}: cycle ${grouped(reached)}`),
@@ -58,6 +57,13 @@ export async function withStoppedRun(
       progress.done()
     }
   })
+}
+
+/** Reads the scenario in `file` and the recorded traces that it names. */
+export function openScenario(file: string, progress: Progress): Promise<Scenario> {
+  return loadScenario(file, { events: EVENT_VOCABULARY, loadSchedule }, (path) => loadTrace(path, ({ records }) => {
+    progress.update(() => `reading ${path}: ${grouped(records)} records`)
+  }))
 }
 
 /** For commander: the value of `--at`. */

@@ -1,7 +1,7 @@
 // What every CPU was doing at a place in a trace, from the trace alone: its task, the system call it
 // was in, the interrupt it handled, the flush it waited for, whether it held an address space lazily.
 
-import { EVENT, EVENTS } from './events.js'
+import { EVENT, EVENTS, TLB_FLUSH_ON_TASK_SWITCH } from './events.js'
 import { eventAt } from './recorder.js'
 import type { TraceData } from './recorder.js'
 
@@ -58,6 +58,12 @@ export function describeMoment(moment: CpuMoment): string {
   return `cpu${moment.cpu} ${moment.comm}-${moment.pid} ${parts.join(', ')}`
 }
 
+function isPartOfSwitch(data: TraceData, i: number): boolean {
+  const kind = data.kind[i]
+  return kind === EVENT.switchMm || kind === EVENT.enterLazyTlb
+    || (kind === EVENT.tlbFlush && data.words[1]![i] === TLB_FLUSH_ON_TASK_SWITCH)
+}
+
 function follow(
   data: TraceData, i: number, moment: CpuMoment, calls: Map<number, { name: string; cycle: number }>,
 ): void {
@@ -65,8 +71,11 @@ function follow(
   const cycle = data.cycle[i]!
   const pid = data.pid[i]!
   moment.lastCycle = cycle
-  moment.comm = data.strings[data.comm[i]!] ?? ''
-  moment.pid = pid
+  // What a switch still does to the TLB stands after it, in the name of the task that goes.
+  if (!isPartOfSwitch(data, i)) {
+    moment.comm = pid === 0 ? '<idle>' : data.strings[data.comm[i]!] ?? ''
+    moment.pid = pid
+  }
   const handler = HANDLER_NAMES.get(kind)
   if (handler !== undefined) moment.handler = { name: handler, cycle }
   if (HANDLER_EXITS.has(kind)) moment.handler = undefined
