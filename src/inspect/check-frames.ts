@@ -65,8 +65,9 @@ export function checkFrames(k: KernelState, cycle?: number): number {
   return recount.tables.size
 }
 
-/** No operation is under way: every CPU runs a program, or is halted in the idle loop. */
+/** No operation is under way: every CPU runs a program, or is halted in the idle loop, and nobody sleeps in one. */
 function isQuiet(k: KernelState): boolean {
+  if (k.tasks.some(task => task.isMidway && task.state !== 'Z')) return false
   return k.cpus.every((cpu) => cpu.inUserMode || (cpu.isIdle && cpu.stack.length === 1 && cpu.stack[0]!.halted))
 }
 

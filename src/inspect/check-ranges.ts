@@ -71,12 +71,12 @@ function checkEntry(
   k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanRange, entry: TlbEntry, vpn: number,
   cycle: number | undefined,
 ): void {
-  const { mm, by, since } = range
+  const { mm, by, since, written } = range
   const found = compareTlbEntry(k, mm, entry, rootOwnerOf(k, cpu, entry.pcid).root)
   if (found === 'ok' || found === 'narrower') return
   if (k.policy.deferred !== undefined && k.policy.deferred(k, cpu, mm, vpn) !== '') return
   const changed = watch.lastWrite(found.table, found.slot)
-  if (changed > since) return
+  if (changed.cycle > since || changed.number > written) return
   violated(k, found.invariant, { cpu, mm, vpn, cycle },
-    `${by} returned, and ${describeTlbEntry(entry)} is still there: ${found.what} since cycle ${Math.max(0, changed)}`)
+    `${by} returned, and ${describeTlbEntry(entry)} is still there: ${found.what} since cycle ${changed.cycle}`)
 }

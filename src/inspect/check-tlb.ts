@@ -77,7 +77,7 @@ function checkFrameIsLive(
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[k.frames.headOf(entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
   if (isOwned) return
-  const isHeld = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
+  const isHeld = cpu.vcpu.flushOnEntry || (!cpu.inUserMode && (k.policy.holdsResponders === true || cpu.tlb6x.isLazy))
   const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm) && !isHeld
   if (!isUsed && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)

@@ -181,12 +181,13 @@ export function runsMm(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
 
 /**
  * A CPU that runs the mm may be behind only while a request is under way, or a batch is pending: reclaim bumps the
- * generation first and flushes later. A responder of Mach that was released flushes before user code runs.
+ * generation first and flushes later. A responder of Mach that was released flushes before user code runs; a kernel
+ * thread that takes the mm it had borrowed (kthread_use_mm) compares generations when it stops being lazy.
  */
 function mayBeBehind(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
   const watch = watchOf(k)
   if (watch === undefined || cpu.vcpu.flushOnEntry || !runsMm(k, cpu, mm)) return true
-  if (k.policy.holdsResponders === true && !cpu.inUserMode) return true
+  if (!cpu.inUserMode && (k.policy.holdsResponders === true || cpu.tlb6x.isLazy)) return true
   const slot = cpu.tlb6x.ctxs.find(each => each.ctxId === mm.ctxId)
   return slot === undefined || watch.mayOwe(mm, slot.tlbGen)
 }

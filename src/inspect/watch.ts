@@ -34,12 +34,23 @@ export interface EntryWrite {
   hi: number
 }
 
-/** A promise that was just made: no CPU may use anything older than `since` for [start, end) of `mm`. */
+/** When an entry was written: the cycle, and the how-manieth write of all, for what happens in one cycle. */
+export interface Moment {
+  cycle: number
+  number: number
+}
+
+/**
+ * A promise that was just made: no CPU may use anything older than cycle `since` for [start, end) of `mm`. Entries
+ * that were written after it are none of its business, not even in the same cycle.
+ */
 export interface CleanRange {
   mm: Mm
   start: number
   end: number
   since: number
+  /** Entries written until it was made. */
+  written: number
   /** `flush of generation 5 by cpu0`, `munmap on cpu0`. */
   by: string
 }
@@ -72,6 +83,8 @@ const DEFERRED_KEPT = 64
 /** More entries than any table has. */
 const SLOTS = 4096
 /** What gives a range up for good; others may leave entries behind. */
+/** Never written. */
+const AT_BOOT: Moment = { cycle: 0, number: -1 }
 const CLEAN_CALLS = new Set(['munmap', 'mprotect', 'madvise dontneed'])
 
 const watches = new WeakMap<KernelState, Watch>()
@@ -92,7 +105,9 @@ export function watch(k: KernelState): Watch {
 export class Watch implements KernelObserver {
   readonly #k: KernelState
   readonly #writes: EntryWrite[] = []
-  readonly #lastWrite = new Map<number, number>()
+  readonly #lastWrite = new Map<number, Moment>()
+  /** Entries written so far. */
+  #written = 0
   readonly #places = new Map<number, TablePlace>()
   readonly #mms = new WeakMap<Mm, MmWatch>()
   /** Generation of the next mm when the CPU announced its switch. */
@@ -162,9 +177,9 @@ export class Watch implements KernelObserver {
     return cpu.inUserMode && (this.#deferred[cpu.id]?.length ?? 0) > 0
   }
 
-  /** When this entry last became or ceased to be what a TLB may hold; -1: not since boot. */
-  lastWrite(table: number, slot: number): number {
-    return this.#lastWrite.get(table * SLOTS + slot) ?? -1
+  /** When this entry last became or ceased to be what a TLB may hold. */
+  lastWrite(table: number, slot: number): Moment {
+    return this.#lastWrite.get(table * SLOTS + slot) ?? AT_BOOT
   }
 
   /** May a CPU that runs `mm` have a slot of only this generation? While a request is open or a batch was bumped. */
@@ -190,7 +205,9 @@ export class Watch implements KernelObserver {
     const pages = pagesPerEntry(k.geometry, place.level)
     const vpn = place.vpn + slot * pages
     // What hardware did not see before and does not see now (a migration entry that is dropped) is no change to a TLB.
-    if (entryPresent(oldLo) || entryPresent(lo)) this.#lastWrite.set(table * SLOTS + slot, cpu.now)
+    if (entryPresent(oldLo) || entryPresent(lo)) {
+      this.#lastWrite.set(table * SLOTS + slot, { cycle: cpu.now, number: ++this.#written })
+    }
     const { pid, comm } = cpu.current
     this.#remember({
       cycle: cpu.now, cpu: cpu.id, pid, comm, mm, level: place.level, vpn, pages, oldLo, oldHi, lo, hi,
@@ -232,12 +249,13 @@ export class Watch implements KernelObserver {
     state.flushes -= 1
     for (const [key, { vpn }] of state.cleared) if (info.start <= vpn && vpn < info.end) state.cleared.delete(key)
     const by = `the flush of cpu${cpu.id}` + (info.newTlbGen > 0 ? ` (generation ${info.newTlbGen})` : '')
-    this.#clean.push({ mm, start: info.start, end: info.end, since: begin, by })
+    this.#promise(mm, info.start, info.end, begin, by)
     if (this.#k.config.kernel.era === 'linux-6.x') this.#checkTrim(cpu, mm, state, begin)
   }
 
   kernelRangeFlushed(cpu: KernelCpu, start: number, end: number, begin: number): void {
-    this.#cleanKernel.push({ start, end, since: begin, by: `the flush of kernel pages by cpu${cpu.id}` })
+    const by = `the flush of kernel pages by cpu${cpu.id}`
+    this.#cleanKernel.push({ start, end, since: begin, written: this.#written, by })
     // Places in tables are numbered without the sign of their address.
     const { vaBits, pageShift } = this.#k.geometry
     const first = start % 2 ** (vaBits - pageShift)
@@ -250,7 +268,7 @@ export class Watch implements KernelObserver {
       const { cleared } = this.#stateOf(mm)
       for (const [key, { vpn }] of cleared) if (vpns.has(vpn)) cleared.delete(key)
       for (const vpn of vpns) {
-        this.#clean.push({ mm, start: vpn, end: vpn + 1, since: begin, by: `the batch of cpu${cpu.id}` })
+        this.#promise(mm, vpn, vpn + 1, begin, `the batch of cpu${cpu.id}`)
       }
     }
   }
@@ -281,12 +299,16 @@ export class Watch implements KernelObserver {
   }
 
   callReturned(cpu: KernelCpu, mm: Mm, name: string, start: number, end: number, begin: number): void {
-    if (CLEAN_CALLS.has(name)) this.#clean.push({ mm, start, end, since: begin, by: `${name} on cpu${cpu.id}` })
+    if (CLEAN_CALLS.has(name)) this.#promise(mm, start, end, begin, `${name} on cpu${cpu.id}`)
   }
 
   walkerReads(cpu: KernelCpu, mm: Mm, table: number): void {
     if (this.#k.frames.use[table] === FRAME_TABLE && this.#k.frames.refcount[table]! > 0) return
     violated(this.#k, 'I31', { cpu, mm }, `a walker with interrupts off reads table frame ${table}, which was freed`)
+  }
+
+  #promise(mm: Mm, start: number, end: number, since: number, by: string): void {
+    this.#clean.push({ mm, start, end, since, written: this.#written, by })
   }
 
   #stateOf(mm: Mm): MmWatch {

@@ -46,6 +46,7 @@ function wakeKswapd(k: KernelState, cpu: KernelCpu): void {
 function* kswapdMain(k: KernelState, task: Task): KernelOp {
   for (;;) {
     yield* balance(k, k.cpus[task.cpu])
+    task.isMidway = false
     yield* sleepOn(k, k.cpus[task.cpu], 'memory to run low')
   }
 }

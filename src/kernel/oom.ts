@@ -63,5 +63,6 @@ function* scheduleTimeout(k: KernelState, cpu: KernelCpu): KernelOp {
   const at = cpu.now + k.config.kernel.timeSliceCycles
   const index = cpu.timers.findIndex(timer => timer.at > at)
   cpu.timers.splice(index < 0 ? cpu.timers.length : index, 0, { at, task: cpu.current })
+  cpu.current.isMidway = true
   yield* sleepOn(k, cpu, 'memory', 'killable')
 }

@@ -192,6 +192,7 @@ export class RwSem {
     const task = cpu.current
     this.#kernel().counters.mmapLockSleeps += 1
     task.migrationDisabled += 1
+    task.isMidway = true
     yield* sleepOn(this.#kernel(), cpu, this.#name, killable ? 'killable' : 'uninterruptible')
     task.migrationDisabled -= 1
   }

@@ -168,6 +168,7 @@ export function* sleepOn(
  */
 export function* sleepUntilWoken(k: KernelState, cpu: KernelCpu, cycles = Infinity): KernelOp<KernelCpu> {
   const task = cpu.current
+  task.isMidway = false
   const isAwake = task.wakePending || task.killedBy !== undefined
   task.wakePending = false
   if (isAwake) return cpu

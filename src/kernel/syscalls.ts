@@ -57,6 +57,7 @@ export function* kernelThreadMain(k: KernelState, task: Task): KernelOp {
   for (;;) {
     const instruction = code[task.regs[REG_PC]++]
     const cpu = k.cpus[task.cpu]
+    task.isMidway = false
     switch (instruction.op) {
       case 'loop':
         task.regs[REG_LOOPS + task.regs[REG_LOOP_DEPTH]++] = instruction.times

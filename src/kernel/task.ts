@@ -88,6 +88,8 @@ export class Task {
   isWakeable = false
   /** A `wake` that came while it was not. */
   wakePending = false
+  /** Slept in the middle of an operation that it has not ended yet: it may hold frames that no table names. */
+  isMidway = false
   /** What it sleeps on, for describeStall(). */
   sleepingOn = ''
   killedBy: TaskOutcome | undefined

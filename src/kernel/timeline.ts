@@ -170,6 +170,7 @@ function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolea
 function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
   const task = cpu.current
   assert(!task.isKernelThread, `${task.comm} has no user mode`)
+  task.isMidway = false
   if (cpu.isLeavingKernel) return switchToUserRoot(k, cpu)
   // A task that was waited for on a CPU that it may not run on any more goes now.
   if (cpu.needResched || !task.mayRunOn(cpu.id)) {

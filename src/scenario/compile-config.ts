@@ -184,7 +184,7 @@ function compileKernel(
     physBase,
     swapBytes: compileSwap(source, options.swap, machine),
     thp: options.thp ?? 'never',
-    khugepaged: compileKhugepaged(options.khugepaged, machine),
+    khugepaged: compileKhugepaged(source, options.khugepaged, machine),
     bugs: overrides.bugs === undefined ? compileBugs(source, bugs ?? [], era) : chosenBugs(source, overrides.bugs, era),
     speculation: options.speculation ?? false,
   }
@@ -210,12 +210,19 @@ function compileSwap(source: YamlSource, swap: string | number | undefined, mach
   throw source.error(`swap must be 0, or ${range}`, ['kernel', 'swap'])
 }
 
+/** Linux takes whole milliseconds. An interval near the time of a wake-up would leave a CPU to khugepaged alone. */
+const SHORTEST_SCAN_SLEEP = '10us'
+
 function compileKhugepaged(
-  raw: RawKernel['khugepaged'], { costs, geometry }: MachineConfig,
+  source: YamlSource, raw: RawKernel['khugepaged'], { costs, geometry }: MachineConfig,
 ): KernelConfig['khugepaged'] {
   if (raw === undefined) return undefined
+  const scanSleepCycles = parseDuration(raw.scanSleep ?? '10s', costs.frequencyGhz)
+  if (scanSleepCycles < parseDuration(SHORTEST_SCAN_SLEEP, costs.frequencyGhz)) {
+    throw source.error(`scanSleep is at least ${SHORTEST_SCAN_SLEEP}`, ['kernel', 'khugepaged', 'scanSleep'])
+  }
   return {
-    scanSleepCycles: Math.max(1, parseDuration(raw.scanSleep ?? '10s', costs.frequencyGhz)),
+    scanSleepCycles,
     pagesToScan: raw.pagesToScan ?? 4096,
     maxPtesNone: raw.maxPtesNone ?? 2 ** geometryOf(geometry).levels[LEVEL_PTE]!.bits - 1,
   }

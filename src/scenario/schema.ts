@@ -82,7 +82,7 @@ const machine = keys({
 
 const era = oneOf('kernel era', KERNEL_ERAS)
 const khugepaged = keys({
-  scanSleep: duration.optional().describe('Between two scans. Default: 10s.'),
+  scanSleep: duration.optional().describe('Between two scans, at least 10us. Default: 10s.'),
   pagesToScan: integer(1, 2 ** 20, 'pages').optional().describe('Entries looked at in one scan. Default: 4096.'),
   maxPtesNone: integer(0, 2 ** 20, 'pages').optional()
     .describe('Entries of a range that may be empty. Default: all but one.'),

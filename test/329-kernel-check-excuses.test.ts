@@ -1,0 +1,76 @@
+// What looks like a broken invariant and is none: moments in which a CPU may rightly hold an old entry,
+// or a task a frame that no table names. Each was a false alarm of the checks once. What matters is a
+// moment, so every story is run with several pauses.
+
+import { expect, test } from 'vitest'
+import { checkEverything } from '../src/inspect/check.js'
+import { checkPromises } from '../src/inspect/check-ranges.js'
+import { watch } from '../src/inspect/watch.js'
+import type { ProgramImage } from '../src/kernel/abi.js'
+import type { KernelCounter } from '../src/kernel/counters.js'
+import type { SimulationConfig } from '../src/kernel/config.js'
+import { steppedRun } from './support/checked-run.js'
+import { testConfig } from './support/machines.js'
+import { area, compute, gupFast, image, mmap, munmap, program, reclaim, signal, sleep, spin, touch, useMm,
+} from './support/programs.js'
+
+/** Runs the program for every pause and checks everything after every step; the sum of one of the counters. */
+function sweep(
+  config: SimulationConfig, pauses: { to: number; by: number }, story: (pause: number) => ProgramImage,
+  counter: KernelCounter,
+): number {
+  let sum = 0
+  for (let pause = 1; pause < pauses.to; pause += pauses.by) {
+    const programs = story(pause)
+    let watched = false
+    const { simulation, finish } = steppedRun(config, programs, ({ kernel, cycle }) => {
+      if (!watched) watch(kernel)
+      watched = true
+      checkPromises(kernel, cycle)
+      checkEverything(kernel, cycle)
+    })
+    expect(finish()).toBe('finished')
+    sum += simulation.kernel.counters[counter]
+  }
+  return sum
+}
+
+test('a kernel thread that takes the mm it had borrowed is behind until it has compared generations', () => {
+  const story = (pause: number): ProgramImage => image([
+    { threads: [
+      { comm: 'app', cpus: [0], program: program('app', mmap(0, 8), touch(area(0), 'write'), signal(0), spin(1),
+        compute(3000 + pause), munmap(area(0, 0, 4)), compute(100_000)) },
+      { comm: 'other', cpus: [1], program: program('other', spin(0), touch(area(0), 'read'), signal(1),
+        sleep(50_000)) },
+    ] },
+    { kernelThread: true, threads: [{ comm: 'worker', cpus: [1], program: program('worker',
+      sleep(14_000), compute(20_000), useMm(0), touch(area(0, 4), 'read'), compute(1000)) }] },
+  ])
+  const skipped = sweep(testConfig({}, { policy: 'linux-6.x' }), { to: 4000, by: 2000 }, story, 'lazySkipped')
+  expect(skipped).toBeGreaterThan(0)
+})
+
+test('get_user_pages_fast keeps the pages it has pinned while it sleeps for mmap_lock', () => {
+  const story = (pause: number): ProgramImage => image([{ threads: [
+    { comm: 'writer', cpus: [0], program: program('writer', mmap(0, 4),
+      mmap(1, 256, { populate: true }), touch(area(0), 'write', { count: 2 }), signal(0),
+      munmap(area(1)), compute(20_000)) },
+    { comm: 'walker', cpus: [1], program: program('walker', spin(0), compute(pause), gupFast(area(0)), compute(1000)) },
+    { comm: 'busy', cpus: [1], program: program('busy', sleep(5000), compute(50_000)) },
+  ] }])
+  const config = testConfig({ cpus: 2 }, { era: 'linux-4.6', policy: 'linux-4.6' })
+  const slept = sweep(config, { to: 200, by: 100 }, story, 'mmapLockSleeps')
+  expect(slept).toBeGreaterThan(0)
+})
+
+test('what is cleared after a flush has returned, in the same cycle, is none of its business', () => {
+  const story = (pause: number): ProgramImage => image([
+    { threads: [{ comm: 'a', cpus: [0], program: program('a', mmap(0, 8), touch(area(0), 'write'), signal(0),
+      compute(pause), munmap(area(0)), compute(1000)) }] },
+    { threads: [{ comm: 'b', cpus: [1], program: program('b', spin(0), reclaim(4), compute(1000)) }] },
+  ])
+  const config = testConfig({ cpus: 2, memoryBytes: 28 * 2 ** 20 },
+    { policy: 'hardware-coherent', swapBytes: 2 ** 24 })
+  const pending = sweep(config, { to: 1500, by: 500 }, story, 'batchedPendingFlushes')
+  expect(pending).toBeGreaterThan(0)
+})
