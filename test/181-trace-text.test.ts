@@ -9,7 +9,7 @@ import { openAtomic, writeFileAtomic } from '../src/base/atomic-file.js'
 import { EVENT } from '../src/trace/events.js'
 import type { TraceData } from '../src/trace/recorder.js'
 import { TraceRecorder } from '../src/trace/recorder.js'
-import { formatEvent, formatTextTrace, saveTextTrace, writeTextTrace } from '../src/trace/text.js'
+import { formatEvent, formatTextTrace, saveTextTrace, textChunks } from '../src/trace/text.js'
 import type { TraceHeader } from '../src/trace/text.js'
 
 const HEADER: TraceHeader = { scenario: 'two writers', era: 'linux-6.x', cpus: 2, seed: 7, frequencyGhz: 2.5 }
@@ -61,8 +61,7 @@ test('a line end in a name cannot start a line of its own', () => {
 test('a long trace is handed on in pieces that add up to the whole', () => {
   const recorder = new TraceRecorder()
   for (let i = 0; i < 20_000; i++) recorder.record(EVENT.mmFree, i, 0, 1, recorder.intern('a'), 0, i)
-  const chunks: string[] = []
-  writeTextTrace(recorder.finish(), HEADER, (chunk) => chunks.push(chunk))
+  const chunks = [...textChunks(recorder.finish(), HEADER)]
   expect(chunks.length).toBeGreaterThan(3)
   expect(Math.max(...chunks.map((chunk) => chunk.length))).toBeLessThan(70_000)
   expect(chunks.join('')).toBe(formatTextTrace(recorder.finish(), HEADER))

@@ -40,8 +40,8 @@ const CASES: readonly Case[] = [
     message: /s\.yaml:6:\d+: [^]*tlb_flush/ },
   { name: 'a trace into a folder that does not exist', scenario: GOOD, args: ['--trace', 'no/out.txt'],
     message: 'cannot write no/out.txt: the folder does not exist' },
-  { name: 'a trace of an unknown format', scenario: GOOD, args: ['--trace', 'out.json'],
-    message: /unknown extension "\.json"\n.*\.txt.*\.ftrace/ },
+  { name: 'a trace of an unknown format', scenario: GOOD, args: ['--trace', 'out.xml'],
+    message: /unknown extension "\.xml"\n.*\.txt.*\.ftrace/ },
   { name: 'a trace in the place of a folder', scenario: GOOD, args: ['--trace', 'folder.txt'],
     message: 'cannot write folder.txt: it is a folder' },
 ]

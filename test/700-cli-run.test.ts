@@ -203,7 +203,7 @@ describe('a trace file', () => {
       ['a.txt', formatTextTrace(trace, headerOf(scenario))],
       ['a.ftrace', formatFtrace(trace, { era, cpus, frequencyGhz })],
     ] as const) {
-      await openTraceTarget(join(folder, name), 1000).save(trace, scenario.config, signal)
+      await openTraceTarget(join(folder, name), undefined, 1).save({ data: trace, header: headerOf(scenario) }, signal)
       expect(readFileSync(join(folder, name), 'utf8') === text).toBe(true)
     }
   })

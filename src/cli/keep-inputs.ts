@@ -5,13 +5,16 @@ import { statSync } from 'node:fs'
 import { UserError } from '../base/errors.js'
 import type { Scenario } from '../scenario/scenario.js'
 
+/** Throws when writing `path` would replace `input`, under whatever name. */
+export function refuseSameFile(path: string, input: string): void {
+  if (isSameFile(path, input)) {
+    throw new UserError(`cannot write ${path}: it is an input of this run, and would be lost`)
+  }
+}
+
 /** Throws when writing `path` would replace a scenario or a trace that it replays, under whatever name. */
 export function refuseToOverwrite(path: string, { file, image }: Scenario): void {
-  for (const input of [file, ...image.traces.map((trace) => trace.file)]) {
-    if (isSameFile(path, input)) {
-      throw new UserError(`cannot write ${path}: it is an input of this run, and would be lost`)
-    }
-  }
+  for (const input of [file, ...image.traces.map((trace) => trace.file)]) refuseSameFile(path, input)
 }
 
 function isSameFile(a: string, b: string): boolean {

@@ -33,6 +33,10 @@ const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare two traces: what happened in one and not in the other, and what it cost',
     load: async () => (await import('./diff.js')).diffCommand(),
   },
+  export: {
+    description: 'write a saved trace in another format: Perfetto, Chrome JSON, ftrace text, CSV',
+    load: async () => (await import('./export.js')).exportCommand(),
+  },
   compare: {
     description: 'compare what a real kernel did (ftrace text) with a scenario, operation by operation',
     load: async () => (await import('./compare.js')).compareCommand(),

@@ -22,7 +22,7 @@ import { capturedSwitchFlushes, scheduleReport } from '../study/schedule-report.
 import type { ScheduleReport } from '../study/schedule-report.js'
 import { loadSchedule, loadSchedulingCapture, scheduleScenario } from '../study/schedule-scenario.js'
 import { interruptible } from './interrupt.js'
-import { openTraceTarget } from './run-trace.js'
+import { openTraceTarget, traceHeaderOf } from './run-trace.js'
 import { grouped, microseconds } from './text-table.js'
 
 const DEFAULT_WORKING_SET = 16
@@ -78,10 +78,10 @@ async function runReplay(file: string, flags: Flags): Promise<void> {
     if (flags.saveScenario !== undefined) writeFileAtomic(flags.saveScenario, write => write(yaml))
     const scenario = await parseScenario(yaml, 'the schedule', { loadSchedule }, loadTrace)
     const { result } = await simulate(scenario.config, scenario.image, {
-      engine: flags.engine, check: flags.check ?? false, signal,
+      engine: flags.engine, check: flags.check ?? false, samples: target?.format.wantsSamples ?? false, signal,
     })
     if (result.end === 'stalled') throw new UserError('the replay stalls', undefined, result.stall)
-    await target?.save(result.trace, scenario.config, signal)
+    await target?.save({ data: result.trace, header: traceHeaderOf(scenario.config), samples: result.samples }, signal)
     const report = scheduleReport(result.trace, scenario.config.machine.cpus)
     const captured = capturedSwitchFlushes(capture)
     process.stdout.write(flags.json

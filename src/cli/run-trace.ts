@@ -1,5 +1,5 @@
-// `--trace FILE`: which format, whether the file can be written at all (asked before the run, not
-// after it), and writing it in slices, so that Ctrl-C is heard between them.
+// A trace on its way into a file: which format, whether the file can be written at all (asked before the
+// run, not after it), and writing it piece by piece, so that Ctrl-C is heard in between.
 
 import { accessSync, constants, realpathSync, statSync } from 'node:fs'
 import { dirname, extname, resolve } from 'node:path'
@@ -7,63 +7,70 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { openAtomic } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
 import type { SimulationConfig } from '../kernel/config.js'
-import { writeFtrace } from '../trace/ftrace-text.js'
-import type { TraceData } from '../trace/recorder.js'
-import { writeTextTrace } from '../trace/text.js'
+import { endingsText, formatByEnding, formatNamed, TRACE_FORMAT_NAMES } from '../trace/formats.js'
+import type { TraceFormat, TraceSource } from '../trace/formats.js'
+import type { TraceHeader } from '../trace/text.js'
 
-type Write = (chunk: string) => void
-type Writer = (data: TraceData, config: SimulationConfig, write: Write) => void
-
-const canonicalText: Writer = (data, { name, machine, kernel, seed }, write) => {
-  const { cpus, costs: { frequencyGhz } } = machine
-  writeTextTrace(data, { scenario: name, era: kernel.era, cpus, seed, frequencyGhz }, write)
-}
-const ftraceText: Writer = (data, { machine, kernel }, write) => {
-  writeFtrace(data, { era: kernel.era, cpus: machine.cpus, frequencyGhz: machine.costs.frequencyGhz }, write)
-}
-
-const WRITERS: Readonly<Record<string, Writer>> = {
-  '.txt': canonicalText, '.trace': canonicalText, '.ftrace': ftraceText,
-}
 export const STANDARD_OUTPUT = '-'
-/** About 50 ms of formatting. */
-const SLICE_EVENTS = 100_000
+/** Pieces of 64 KiB between two looks at signals: about 20 ms. */
+const CHUNKS_PER_TURN = 32
 
 /** Where a trace goes. */
 export interface TraceTarget {
   readonly path: string
+  readonly format: TraceFormat
   /** Writes it completely or not at all. Rejects with the reason of `signal` when that aborts. */
-  save(data: TraceData, config: SimulationConfig, signal: AbortSignal): Promise<void>
+  save(source: TraceSource, signal: AbortSignal): Promise<void>
 }
 
-/** Throws a UserError now for a file that could not be written later. `sliceEvents` is for tests. */
-export function openTraceTarget(path: string, sliceEvents: number = SLICE_EVENTS): TraceTarget {
-  if (path === STANDARD_OUTPUT) {
-    return {
-      path,
-      save: (data, config, signal) =>
-        writeSlices(canonicalText, data, config, sliceEvents, signal, (chunk) => process.stdout.write(chunk)),
+/** What the trace of a run with this configuration says about it. */
+export function traceHeaderOf({ name, machine, kernel, seed }: SimulationConfig): TraceHeader {
+  const { cpus, costs: { frequencyGhz } } = machine
+  return { scenario: name, era: kernel.era, cpus, seed, frequencyGhz }
+}
+
+/**
+ * Throws a UserError now for a file that could not be written later. Without `formatName` the ending of the name
+ * says the format, and standard output gets canonical text. `chunksPerTurn` is for tests.
+ */
+export function openTraceTarget(path: string, formatName?: string, chunksPerTurn = CHUNKS_PER_TURN): TraceTarget {
+  const format = formatName === undefined ? formatOf(path) : formatNamed(formatName)
+  if (format === undefined) throw new UserError(`unknown format "${formatName}"`)
+  const save = async (source: TraceSource, signal: AbortSignal, write: (chunk: string | Uint8Array) => void) => {
+    let chunks = 0
+    for (const chunk of format.chunks(source)) {
+      write(chunk)
+      chunks += 1
+      if (chunks % chunksPerTurn !== 0) continue
+      await nextTurn()
+      signal.throwIfAborted()
     }
   }
-  const writer = WRITERS[extname(path).toLowerCase()]
-  if (writer === undefined) {
-    throw new UserError(`--trace ${path}: ${describeExtension(path)}`, undefined, [
-      'expected .txt or .trace (canonical text), .ftrace (text as of a real kernel), or - for standard output',
-    ])
+  if (path === STANDARD_OUTPUT) {
+    return { path, format, save: (source, signal) => save(source, signal, (chunk) => process.stdout.write(chunk)) }
   }
   checkWritable(path)
   return {
     path,
-    async save(data, config, signal) {
+    format,
+    async save(source, signal) {
       const file = openAtomic(path)
       try {
-        await writeSlices(writer, data, config, sliceEvents, signal, (chunk) => file.write(chunk))
+        await save(source, signal, (chunk) => file.write(chunk))
         file.commit()
       } finally {
         file.abort()
       }
     },
   }
+}
+
+function formatOf(path: string): TraceFormat {
+  const format = path === STANDARD_OUTPUT ? formatNamed('text') : formatByEnding(path)
+  if (format !== undefined) return format
+  throw new UserError(`cannot write ${path} as a trace: ${describeExtension(path)}`, undefined, [
+    `expected ${endingsText()}`, `or a format by name: ${TRACE_FORMAT_NAMES.join(', ')}`,
+  ])
 }
 
 function describeExtension(path: string): string {
@@ -98,52 +105,4 @@ function checkWritable(path: string): void {
   }
   // Whatever access() cannot know (quotas, read-only mounts) shows when a file is really made.
   openAtomic(path).abort()
-}
-
-/** The writers start with one piece that is the header, of the whole trace; the slices go without theirs. */
-async function writeSlices(
-  writer: Writer, data: TraceData, config: SimulationConfig, sliceEvents: number, signal: AbortSignal, write: Write,
-): Promise<void> {
-  if (data.length <= sliceEvents) {
-    writer(data, config, write)
-    return
-  }
-  write(headerOf((sink) => writer(data, config, sink)))
-  for (let from = 0; from < data.length; from += sliceEvents) {
-    let isHeader = true
-    writer(sliceOf(data, from, Math.min(data.length, from + sliceEvents)), config, (chunk) => {
-      if (!isHeader) write(chunk)
-      isHeader = false
-    })
-    await nextTurn()
-    signal.throwIfAborted()
-  }
-}
-
-function headerOf(fill: (write: Write) => void): string {
-  const enough = new Error('only the header was wanted')
-  let header = ''
-  try {
-    fill((chunk) => {
-      header = chunk
-      throw enough
-    })
-  } catch (error) {
-    if (error !== enough) throw error
-  }
-  return header
-}
-
-function sliceOf(data: TraceData, from: number, to: number): TraceData {
-  return {
-    length: to - from,
-    cycle: data.cycle.subarray(from, to),
-    kind: data.kind.subarray(from, to),
-    cpu: data.cpu.subarray(from, to),
-    pid: data.pid.subarray(from, to),
-    comm: data.comm.subarray(from, to),
-    flags: data.flags.subarray(from, to),
-    words: data.words.map((column) => column.subarray(from, to)),
-    strings: data.strings,
-  }
 }

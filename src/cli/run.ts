@@ -13,6 +13,7 @@ import type { Scenario } from '../scenario/scenario.js'
 import { MAX_CPUS } from '../scenario/schema-operations.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import { loadSchedule } from '../study/schedule-scenario.js'
+import { endingsText, TRACE_FORMAT_NAMES } from '../trace/formats.js'
 import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { EXIT_DIFFERENT } from './errors.js'
 import { interruptible } from './interrupt.js'
@@ -21,7 +22,7 @@ import { Progress } from './progress.js'
 import { writeRunJson } from './run-json.js'
 import { reportOf } from './run-report.js'
 import { formatSummary } from './run-summary.js'
-import { openTraceTarget, STANDARD_OUTPUT, type TraceTarget } from './run-trace.js'
+import { openTraceTarget, STANDARD_OUTPUT, traceHeaderOf, type TraceTarget } from './run-trace.js'
 import { grouped, styleFor } from './text-table.js'
 
 /** Work that is over sooner shows no progress, milliseconds. */
@@ -30,6 +31,7 @@ const DEFAULT_ENGINE: EngineName = 'threads'
 
 interface Flags {
   trace?: string
+  traceFormat?: string
   json?: boolean
   engine: EngineName
   seed?: number
@@ -45,8 +47,9 @@ export function runCommand(): Command {
   return new Command('run')
     .description('run scenarios and say what happened')
     .argument('<file...>', 'scenario files (docs/scenario-reference.md)')
-    .option('--trace <file>', 'write the trace: .txt or .trace canonical text, .ftrace as a real kernel prints it, '
-      + '- canonical text to standard output')
+    .option('--trace <file>', `write the trace: ${endingsText()}; - is standard output`)
+    .addOption(new Option('--trace-format <name>', 'format of the trace, whatever the file is called')
+      .choices(TRACE_FORMAT_NAMES))
     .option('--json', 'print one JSON object a scenario, and nothing else')
     .addOption(new Option('--engine <name>', 'all give the same answer: one worker_thread a CPU, one thread, or naive')
       .choices(ENGINES).default(DEFAULT_ENGINE))
@@ -64,6 +67,9 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
   if (flags.trace !== undefined && files.length > 1) {
     throw new UserError(`--trace is for one scenario, but there are ${files.length}`)
   }
+  if (flags.traceFormat !== undefined && flags.trace === undefined) {
+    throw new UserError('--trace-format is the format of a trace', undefined, ['add --trace FILE, or --trace -'])
+  }
   if (flags.trace === STANDARD_OUTPUT && flags.json) {
     throw new UserError('--trace - and --json both want standard output', undefined, ['give --trace a file'])
   }
@@ -71,7 +77,7 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
   let now = 'while reading scenarios'
   await interruptible(() => now, async ({ signal }) => {
     try {
-      const target = flags.trace === undefined ? undefined : openTraceTarget(flags.trace)
+      const target = flags.trace === undefined ? undefined : openTraceTarget(flags.trace, flags.traceFormat)
       const scenarios = await loadAll(files, flags, progress)
       if (target) refuseToOverwrite(target.path, scenarios[0]!)
       for (const scenario of scenarios) {
@@ -113,13 +119,15 @@ async function runOne(
   try {
     const { result } = await simulate(scenario.config, scenario.image, {
       engine, signal,
+      samples: target?.format.wantsSamples ?? false,
       check: flags.check ?? false,
       untilCycle: flags.until ?? Infinity,
       onProgress: (cycle) => show(() => `running ${scenario.file}: cycle ${grouped(cycle)}`),
     }).catch((error: unknown) => { throw inFile(scenario.file, error) })
     progress.done()
     const report = reportOf(scenario, engine, result, command)
-    await target?.save(result.trace, scenario.config, signal)
+    const { trace, samples } = result
+    await target?.save({ data: trace, header: traceHeaderOf(scenario.config), samples }, signal)
     // The trace has standard output for itself.
     const stream = target?.path === STANDARD_OUTPUT ? process.stderr : process.stdout
     if (flags.json) writeRunJson(report, (piece) => stream.write(piece))

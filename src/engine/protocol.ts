@@ -12,6 +12,7 @@ export interface RunSetup {
   state: SharedArrayBuffer
   memory: SharedArrayBuffer
   trace: boolean
+  samples?: boolean
   check: boolean
   untilCycle: number
   shortestWorkerWindow: number

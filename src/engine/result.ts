@@ -9,6 +9,7 @@ import {
 } from '../machine/mmu.js'
 import type { ProgramFailure } from '../kernel/state.js'
 import type { TraceData } from '../trace/recorder.js'
+import type { CounterSamples } from '../trace/samples.js'
 import { CORE_ACCESSES, CORE_FAILED_LOADS } from './shared-state.js'
 import type { SharedState } from './shared-state.js'
 import type { Simulation, SimulationEnd } from './simulation.js'
@@ -26,6 +27,8 @@ export interface RunResult {
   /** Steps of the loop; differs between engines. */
   steps: number
   trace: TraceData
+  /** Counters of CPUs over time; undefined unless they were asked for. */
+  samples: CounterSamples | undefined
   /** Totals over all CPUs. */
   counters: Record<CounterName, number>
   /** What each CPU's core counted. */
@@ -54,11 +57,13 @@ export function collectResult(simulation: Simulation, shared: SharedState): RunR
   const names = Object.keys(CORE_COUNTERS) as CoreCounter[]
   const totals = Object.fromEntries(
     names.map(name => [name, cpus.reduce((sum, cpu) => sum + cpu[name], 0)])) as Record<CoreCounter, number>
+  const cycle = simulation.end === 'until' ? simulation.untilCycle : simulation.kernelCycle
   return {
     end: simulation.end,
-    cycle: simulation.end === 'until' ? simulation.untilCycle : simulation.kernelCycle,
+    cycle,
     steps: simulation.events,
     trace: simulation.trace.finish(),
+    samples: simulation.samples?.finish(cycle),
     counters: { ...kernel.counters, ...totals },
     cpus,
     tasks: kernel.tasks.map(({ pid, comm, outcome }) => ({ pid, comm, outcome })),

@@ -1,6 +1,7 @@
 // Runs a simulation in the calling thread, with the user side that the engine names.
 
 import { traceBuffers } from '../trace/recorder.js'
+import { sampleBuffers } from '../trace/samples.js'
 import { checkEverything, checkInvariants, checkTlbs } from '../inspect/check.js'
 import { checkPromises } from '../inspect/check-ranges.js'
 import { checkTrace } from '../inspect/check-trace.js'
@@ -47,6 +48,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName, order?: Chos
     }
   }, {
     trace: setup.trace,
+    samples: setup.samples ?? false,
     untilCycle: setup.untilCycle,
     ...(order === undefined ? {} : { order }),
     ...(setup.check ? { check: checkRunning, checkEnd } : {}),
@@ -57,7 +59,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName, order?: Chos
 
 /** What of a result can be moved to another thread instead of copied. */
 export function resultBuffers(result: RunResult): ArrayBuffer[] {
-  return traceBuffers(result.trace)
+  return [...traceBuffers(result.trace), ...(result.samples === undefined ? [] : sampleBuffers(result.samples))]
 }
 
 /** The cheap invariants at every step, what TLBs hold every so often. */

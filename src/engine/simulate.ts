@@ -21,6 +21,8 @@ export interface SimulateOptions {
   engine?: EngineName
   /** Record events. Default true. */
   trace?: boolean
+  /** Record the counters of cores over time, at every entry into the kernel. Default false. */
+  samples?: boolean
   /** Check the invariants after every step. */
   check?: boolean
   /** Stop before the first step at or after this cycle. */
@@ -87,6 +89,7 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
     state: stateLayout(config.machine, image).allocate(),
     memory: allocatePhysicalMemory(config.machine.memoryBytes),
     trace: options.trace ?? true,
+    samples: options.samples ?? false,
     check: options.check ?? false,
     untilCycle: options.untilCycle ?? Infinity,
     shortestWorkerWindow: options.shortestWorkerWindow ?? WORKER_WINDOW_CYCLES,

@@ -18,6 +18,7 @@ import { generalProtection, pageFault } from '../kernel/traps.js'
 import { EVENT } from '../trace/events.js'
 import { TraceRecorder } from '../trace/recorder.js'
 import type { ChosenOrder } from './choices.js'
+import { CounterSampler } from './counter-samples.js'
 import { END_ACCESS, END_GENERAL_PROTECTION, END_INTERRUPT, END_PAGE_FAULT, END_STEP, END_SYSCALL } from './core.js'
 import { SharedPlatform } from './platform.js'
 import type { SharedState } from './shared-state.js'
@@ -26,6 +27,8 @@ import type { UserSide } from './user-side.js'
 export interface SimulationOptions {
   /** Record events. */
   trace: boolean
+  /** Record the counters of cores over time. */
+  samples?: boolean
   /** Stop before the first step at or after this cycle. */
   untilCycle: number
   /** Decides the order of steps; only with the reference engine. */
@@ -46,6 +49,7 @@ export class Simulation {
   readonly kernel: KernelState
   readonly platform: SharedPlatform
   readonly trace: TraceRecorder
+  readonly samples: CounterSampler | undefined
   end: SimulationEnd = 'running'
   /** Cycle of the last step. Which user accesses are steps depends on the engine. */
   cycle = 0
@@ -69,6 +73,7 @@ export class Simulation {
     // Checks tell what led to a violation: without a trace the last events are kept for them.
     this.trace = options.trace || options.check === undefined
       ? new TraceRecorder({ enabled: options.trace }) : new TraceRecorder({ keepLast: EVENTS_KEPT })
+    this.samples = options.samples === true ? new CounterSampler(shared, config.machine.cpus) : undefined
     let cpus: readonly KernelCpu[] = []
     this.#user = makeUserSide(() => cpus)
     this.platform = new SharedPlatform(shared, memory, config, image, this.#user)
@@ -180,6 +185,7 @@ export class Simulation {
       return
     }
     this.kernelCycle = cycle
+    this.samples?.sample(cpu.id, cycle)
     switch (end) {
       case END_INTERRUPT:
         this.platform.saveRegs(cpu, task)

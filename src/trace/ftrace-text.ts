@@ -17,7 +17,7 @@ import { CALLBACK_CALL_FUNCTION, EVENT, EVENTS, flushReasonText } from './events
 import type { EventKind, TraceEra } from './events.js'
 import { flagCharacters } from './flags.js'
 import type { TraceData } from './recorder.js'
-import { formatFields, oneLine, quotedStrings, writeChunks } from './text.js'
+import { chunksOf, formatFields, oneLine, quotedStrings } from './text.js'
 
 export interface FtraceOptions {
   era: TraceEra
@@ -28,22 +28,24 @@ export interface FtraceOptions {
   synthetic?: boolean
 }
 
-/** Hands the text to `write` in pieces of about 64 KiB. */
-export function writeFtrace(data: TraceData, options: FtraceOptions, write: (chunk: string) => void): void {
+/** The text in pieces of about 64 KiB. */
+export function* ftraceChunks(data: TraceData, options: FtraceOptions): Generator<string, void, undefined> {
   const writer = new FtraceWriter(data, options)
-  write(writer.header())
-  writeChunks(data.length, (index) => writer.line(index), write)
+  yield writer.header()
+  yield* chunksOf(data.length, (index) => writer.line(index))
 }
 
 export function formatFtrace(data: TraceData, options: FtraceOptions): string {
   let text = ''
-  writeFtrace(data, options, (chunk) => { text += chunk })
+  for (const chunk of ftraceChunks(data, options)) text += chunk
   return text
 }
 
 /** Writes the file completely or not at all; throws UserError when it cannot. */
 export function saveFtrace(path: string, data: TraceData, options: FtraceOptions): void {
-  writeFileAtomic(path, (write) => writeFtrace(data, options, write))
+  writeFileAtomic(path, (write) => {
+    for (const chunk of ftraceChunks(data, options)) write(chunk)
+  })
 }
 
 /** Width of a comm in the kernel, without the closing NUL. */

@@ -26,9 +26,9 @@ export interface TraceHeader {
 
 export const TEXT_TRACE_FIRST_LINE = '# shootdown trace v1'
 
-/** Hands the text to `write` in pieces of about 64 KiB. */
-export function writeTextTrace(data: TraceData, header: TraceHeader, write: (chunk: string) => void): void {
-  write([
+/** The text in pieces of about 64 KiB. */
+export function* textChunks(data: TraceData, header: TraceHeader): Generator<string, void, undefined> {
+  yield [
     TEXT_TRACE_FIRST_LINE,
     `# scenario: ${oneLine(header.scenario)}`,
     `# era: ${header.era}`,
@@ -36,21 +36,23 @@ export function writeTextTrace(data: TraceData, header: TraceHeader, write: (chu
     `# seed: ${header.seed}`,
     `# frequencyGhz: ${header.frequencyGhz}`,
     '',
-  ].join('\n'))
+  ].join('\n')
   const strings = quotedStrings(data)
   const comms = data.strings.map(oneLine)
-  writeChunks(data.length, (index) => formatLine(data, index, comms, strings), write)
+  yield* chunksOf(data.length, (index) => formatLine(data, index, comms, strings))
 }
 
 export function formatTextTrace(data: TraceData, header: TraceHeader): string {
   let text = ''
-  writeTextTrace(data, header, (chunk) => { text += chunk })
+  for (const chunk of textChunks(data, header)) text += chunk
   return text
 }
 
 /** Writes the file completely or not at all; throws UserError when it cannot. */
 export function saveTextTrace(path: string, data: TraceData, header: TraceHeader): void {
-  writeFileAtomic(path, (write) => writeTextTrace(data, header, write))
+  writeFileAtomic(path, (write) => {
+    for (const chunk of textChunks(data, header)) write(chunk)
+  })
 }
 
 /** One event as its canonical line, without the line end. */
@@ -84,17 +86,17 @@ export function quotedStrings(data: TraceData): string[] {
   return data.strings.map((text) => (/^[\w.,:;/+*@<>()-]+$/.test(text) ? text : JSON.stringify(text)))
 }
 
-/** Calls `line` for every index and passes the text on in pieces. A line may be empty, which leaves it out. */
-export function writeChunks(count: number, line: (index: number) => string, write: (chunk: string) => void): void {
+/** The lines of all indices below `count`, in pieces. A line may be empty, which leaves it out. */
+export function* chunksOf(count: number, line: (index: number) => string): Generator<string, void, undefined> {
   let chunk = ''
   for (let index = 0; index < count; index++) {
     chunk += line(index)
     if (chunk.length >= CHUNK_CHARACTERS) {
-      write(chunk)
+      yield chunk
       chunk = ''
     }
   }
-  if (chunk !== '') write(chunk)
+  if (chunk !== '') yield chunk
 }
 
 /** Text with line ends and other control characters spelled out. */
