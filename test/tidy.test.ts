@@ -148,6 +148,13 @@ describe('documents', () => {
     expect(tour.filter((file) => !/^question: *\S/m.test(read(file)))).toEqual([])
   })
 
+  test('every scenario has its golden trace beside it (npm run golden:update), and every golden its scenario', () => {
+    const scenarios = FILES.filter((file) => file.startsWith('scenarios/'))
+    const stems = (ending: RegExp): string[] => scenarios.filter((file) => ending.test(file))
+      .map((file) => file.replace(ending, ''))
+    expect(stems(/\.golden(\.br)?$/).toSorted()).toEqual(stems(/\.ya?ml$/).toSorted())
+  })
+
   test('every link in the documents resolves', () => {
     const documents = FILES.filter((file) => file.endsWith('.md'))
     expect(documents.flatMap(brokenLinks)).toEqual([])
@@ -169,7 +176,7 @@ function listFiles(folder: string): string[] {
 }
 
 function isText(file: string): boolean {
-  return !/\.(xz|gz|zst|zip|png|jpg|bin|cpuprofile|heapsnapshot|log|tgz)$/.test(file)
+  return !/\.(br|xz|gz|zst|zip|png|jpg|bin|cpuprofile|heapsnapshot|log|tgz)$/.test(file)
 }
 
 /** `src/kernel/mm.ts` is in kernel, `src/index.ts` in index, `workers/cpu.ts` in workers. */

@@ -3,7 +3,7 @@
 
 import { Command } from 'commander'
 import { diffTraces } from '../trace/diff.js'
-import { diffText, headerDifferences } from '../trace/diff-text.js'
+import { diffText, headerDifferences, summaryText } from '../trace/diff-text.js'
 import { EXIT_DIFFERENT, EXIT_OK } from './errors.js'
 import { readTrace } from './trace-file.js'
 
@@ -37,10 +37,18 @@ Examples:
       const headers = headerDifferences(left, right)
       const isSame = difference.isEqual && headers.length === 0
       process.exitCode = isSame ? EXIT_OK : EXIT_DIFFERENT
-      process.stdout.write(flags.json
-        ? `${JSON.stringify({ equal: isSame, headers, ...difference }, undefined, 2)}\n`
-        : isSame ? `the same: ${left.data.length} events\n`
-          : `${headers.map(line => `${line}\n`).join('')}${diffText(left, right, difference, flags.limit)}`)
+      if (isSame && !flags.json) {
+        process.stdout.write(`the same: ${left.data.length} events\n`)
+        return
+      }
+      const summary = summaryText(left, right, difference)
+      if (flags.json) {
+        process.stdout.write(`${JSON.stringify({ equal: isSame, headers, summary, ...difference }, undefined, 2)}\n`)
+        return
+      }
+      const runs = difference.isEqual && headers.length > 0 ? ['the same events, of different runs'] : []
+      const lines = [...headers, ...runs, ...(summary === '' ? [] : [`${summary}\n`])]
+      process.stdout.write(`${lines.join('\n')}\n${diffText(left, right, difference, flags.limit)}`)
     })
 }
 

@@ -140,7 +140,8 @@ const KEY_FIELDS: Readonly<Record<string, readonly string[]>> = {
   signal: ['name'], page_map: ['address'], load_mismatch: ['address'], oom: ['what'],
 }
 
-function keyOf(data: TraceData, index: number): string {
+/** What an event is: what is the same in both traces corresponds. */
+export function keyOf(data: TraceData, index: number): string {
   const row = EVENTS[data.kind[index]!]!
   let key = `${row.id} ${data.strings[data.comm[index]!]}`
   const wanted = KEY_FIELDS[row.name]
@@ -195,6 +196,21 @@ function comparePair(
   if (a.pid[i] === b.pid[j] && sameFields(a, b, i, j, false)) return
   kind.changed += 1
   differences.push({ kind: 'changed', a: i, b: j })
+}
+
+/** Names of the fields in which two corresponding events differ; `task` stands for the pid. Durations do not count. */
+export function changedFields(a: TraceData, b: TraceData, i: number, j: number): string[] {
+  const names = a.pid[i] === b.pid[j] ? [] : ['task']
+  let word = 0
+  for (const field of EVENTS[a.kind[i]!]!.fields) {
+    const from = word
+    word += field.type === 'address' ? 2 : 1
+    const isSame = field.type === 'string'
+      ? a.strings[a.words[from]![i]!] === b.strings[b.words[from]![j]!]
+      : a.words.slice(from, word).every((column, k) => column[i] === b.words[from + k]![j])
+    if (!isSame && field.type !== 'cycles') names.push(field.name)
+  }
+  return names
 }
 
 /** Do the fields agree? Durations count only with `durations`: they follow from times. */
