@@ -90,8 +90,9 @@ export function causeOf(data: TraceData, index: number, from = 0): number {
 /** A root is loaded in an interrupt handler, by execve, or in a switch of tasks. */
 function switchCause(data: TraceData, from: number, index: number, cpu: number): number {
   const handler = enclosingHandler(data, from, index, cpu)
-  return handler >= 0 ? handler : lastBefore(data, from, index, ['sched_switch', 'sched_process_exit', 'sched_process_exec'],
-    other => other.cpu === cpu)
+  return handler >= 0 ? handler
+    : lastBefore(data, from, index, ['sched_switch', 'sched_process_exit', 'sched_process_exec'],
+      other => other.cpu === cpu)
 }
 
 /** Why a task gave its CPU to idle: the call that it sleeps in, or its end. */
