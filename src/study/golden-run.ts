@@ -7,6 +7,7 @@
 import { InvariantViolation } from '../base/assert.js'
 import { UserError } from '../base/errors.js'
 import type { SourcePosition } from '../base/errors.js'
+import type { Cluster } from '../engine/cluster.js'
 import { instructionAt } from '../engine/instruction-at.js'
 import type { RunResult } from '../engine/result.js'
 import { runFacts } from '../engine/run-facts.js'
@@ -62,15 +63,18 @@ export interface GoldenOutcome {
 
 const NAMES = { a: 'golden', b: 'this run' } as const
 
-/** Runs the scenario and compares. Never rejects for what the scenario or the run did wrong. */
-export async function runGolden(task: GoldenTask): Promise<GoldenOutcome> {
+/**
+ * Runs the scenario and compares. Never rejects for what the scenario or the run did wrong. `cluster` has the threads
+ * of the threads engine, for many scenarios in a row.
+ */
+export async function runGolden(task: GoldenTask, cluster: Cluster): Promise<GoldenOutcome> {
   const startMs = performance.now()
   const outcome: GoldenOutcome = {
     file: task.file, status: 'passed', message: '', details: '', position: { file: task.file, line: 1, column: 1 },
     events: 0, wrote: '', milliseconds: 0,
   }
   try {
-    await fill(outcome, task)
+    await fill(outcome, task, cluster)
   } catch (error) {
     const [first = '', ...more] = (error instanceof Error ? error.message : String(error)).split('\n')
     outcome.status = error instanceof InvariantViolation ? 'failed' : 'error'
@@ -82,7 +86,7 @@ export async function runGolden(task: GoldenTask): Promise<GoldenOutcome> {
   return outcome
 }
 
-async function fill(outcome: GoldenOutcome, task: GoldenTask): Promise<void> {
+async function fill(outcome: GoldenOutcome, task: GoldenTask, cluster: Cluster): Promise<void> {
   const scenario = await loadScenario(task.file, { events: EVENT_VOCABULARY, loadSchedule }, loadTrace)
   const { config, image, expectations } = scenario
   const isBuggy = config.kernel.bugs.length > 0
@@ -91,7 +95,7 @@ async function fill(outcome: GoldenOutcome, task: GoldenTask): Promise<void> {
     outcome.message = `no invariant notices the bug ${config.kernel.bugs.join(', ')}`
     return
   }
-  const { result } = await simulate(config, image, { engine: task.engine, check: task.check && !isBuggy })
+  const { result } = await simulate(config, image, { engine: task.engine, check: task.check && !isBuggy, cluster })
   outcome.events = result.trace.length
   const failed = [
     ...(result.end === 'stalled' ? [{ position: outcome.position, text: `stalled: ${result.stall.join('; ')}` }] : []),
