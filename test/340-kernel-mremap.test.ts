@@ -10,7 +10,7 @@ import { area, compute, image, load, mmap, mprotect, mremap, munmap, program, si
 } from './support/programs.js'
 import type { Step } from './support/programs.js'
 import { onCpu } from './support/sequence.js'
-import { neighbours, SETTLE, twoCpus } from './support/two-cpus.js'
+import { neighbours, SETTLE, shootdowns, twoCpus } from './support/two-cpus.js'
 
 const ERAS: readonly KernelEra[] = ['linux-4.6', 'linux-6.x']
 const MIB = 2 ** 20
@@ -25,15 +25,6 @@ function alone(era: KernelEra, ...steps: Step[]): KernelBench {
   { files: [{ name: 'data', bytes: 8 * 4096 }] }))
   bench.untilSignal(3)
   return bench
-}
-
-/** What happens between the marks on CPU 0 when another thread runs on CPU 1. */
-function shootdowns(era: KernelEra, setup: Step[], ...steps: Step[]): string[] {
-  const bench = new KernelBench(testConfig({}, { era }), twoCpus(setup, [signal(2), ...steps, signal(3)], 'running'))
-  bench.untilSignal(2)
-  bench.mark()
-  bench.untilSignal(3)
-  return onCpu(bench.sinceMark(), 0)
 }
 
 /** Areas of a task as [first address, pages]. */

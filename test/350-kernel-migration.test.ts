@@ -11,8 +11,7 @@ import { TEST_COSTS, testConfig } from './support/machines.js'
 import { area, compute, dontneed, fork, gupFast, image, load, migrate, mmap, mprotect, munmap, numaHint, program,
   signal, spin, store, sync, touch, wait } from './support/programs.js'
 import type { ProcessSpec, Step } from './support/programs.js'
-import { onCpu } from './support/sequence.js'
-import { neighbours, twoCpus } from './support/two-cpus.js'
+import { neighbours, shootdowns } from './support/two-cpus.js'
 
 const ERAS: readonly KernelEra[] = ['linux-4.6', 'linux-6.x']
 const FILES = [{ name: 'data', bytes: 8 * 4096 }]
@@ -27,15 +26,6 @@ function alone(era: KernelEra, ...steps: Step[]): KernelBench {
     image([process('a', 0, ...steps, signal(3), LONG)], { files: FILES }))
   bench.untilSignal(3)
   return bench
-}
-
-/** What happens on CPU 0 between two signals when another thread runs on CPU 1. */
-function shootdowns(era: KernelEra, setup: Step[], ...steps: Step[]): string[] {
-  const bench = new KernelBench(testConfig({}, { era }), twoCpus(setup, [signal(2), ...steps, signal(3)], 'running'))
-  bench.untilSignal(2)
-  bench.mark()
-  bench.untilSignal(3)
-  return onCpu(bench.sinceMark(), 0)
 }
 
 /** The frames that map the pages of an area. */

@@ -7,7 +7,7 @@ import type { KernelOp } from './kernel-op.js'
 import { stopKhugepaged } from './khugepaged.js'
 import { exitMmap } from './mmap.js'
 import type { Mm } from './mm.js'
-import { mmdropLast, mmdropLazy, mmgrabLazy } from './mm.js'
+import { becomeBorrower, mmdropLast } from './mm.js'
 import { schedule, wakeUp } from './sched.js'
 import { killGroup } from './signal.js'
 import type { KernelState } from './state.js'
@@ -66,16 +66,10 @@ export function* mmput(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 function* exitMm(k: KernelState, cpu: KernelCpu, task: Task, mm: Mm): KernelOp {
   mmRelease(k, cpu, task)
   cpu.irqsOff += 1
-  mmgrabLazy(k, mm)
   task.mm = undefined
   mm.mmUsers -= 1
   const isLast = mm.mmUsers === 0
-  const borrowed = yield* k.policy.enterLazyTlb(k, cpu, mm)
-  if (borrowed !== mm) {
-    mmgrabLazy(k, borrowed)
-    task.activeMm = borrowed
-    mmdropLazy(k, cpu, mm)
-  }
+  yield* becomeBorrower(k, cpu, task, mm)
   cpu.irqsOff -= 1
   if (!isLast) return
   yield* exitMmap(k, cpu, mm)

@@ -125,23 +125,16 @@ export function* fork(
 export function* cloneThread(
   k: KernelState, cpu: KernelCpu, parent: Task, mm: Mm, child: ChildSpec,
 ): KernelOp<number> {
-  yield k.costs.forkBase
-  if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
-  // A thread that came after the signal would outlive its process.
-  if (parent.killedBy !== undefined) return -ERRNO.EINTR
-  mm.mmUsers += 1
-  return startChild(k, cpu, parent, { ...child, mm, group: parent.group }).pid
+  const task = yield* startSharing(k, cpu, parent, { ...child, mm, group: parent.group })
+  return typeof task === 'number' ? task : task.pid
 }
 
 /** vfork(): a process in the address space of its parent, which sleeps until mmRelease() of the child (exit.ts). */
 export function* vfork(
   k: KernelState, cpu: KernelCpu, parent: Task, mm: Mm, child: ChildSpec,
 ): KernelOp<number> {
-  yield k.costs.forkBase
-  if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
-  if (parent.killedBy !== undefined) return -ERRNO.EINTR
-  mm.mmUsers += 1
-  const task = startChild(k, cpu, parent, { ...child, mm, parent: parent.group })
+  const task = yield* startSharing(k, cpu, parent, { ...child, mm, parent: parent.group })
+  if (typeof task === 'number') return task
   task.vforkParent = parent
   const { pid } = task
   let here = cpu
@@ -150,6 +143,18 @@ export function* vfork(
   }
   if (task.vforkParent === parent) task.vforkParent = undefined
   return pid
+}
+
+/** CLONE_VM: a task that uses the address space of its parent, or the error. */
+function* startSharing(
+  k: KernelState, cpu: KernelCpu, parent: Task, options: Parameters<typeof newTask>[1] & { mm: Mm },
+): KernelOp<Task | number> {
+  yield k.costs.forkBase
+  if (k.threads >= maxThreads(k)) return -ERRNO.EAGAIN
+  // A thread that came after the signal would outlive its process.
+  if (parent.killedBy !== undefined) return -ERRNO.EINTR
+  options.mm.mmUsers += 1
+  return startChild(k, cpu, parent, options)
 }
 
 function startChild(k: KernelState, cpu: KernelCpu, parent: Task, options: Parameters<typeof newTask>[1]): Task {

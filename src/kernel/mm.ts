@@ -17,6 +17,7 @@ import { freePgd } from './pgtable.js'
 import type { KernelState } from './state.js'
 import { emit } from './state.js'
 import type { KernelCpu } from './cpu.js'
+import type { Task } from './task.js'
 import type { Vma, VmaList } from './vma.js'
 
 export interface Mm {
@@ -82,6 +83,16 @@ export function mmgrabLazy(k: KernelState, mm: Mm): void {
 /** mmdrop_lazy_tlb(): it gives `mm` back. */
 export function mmdropLazy(k: KernelState, cpu: KernelCpu, mm: Mm): void {
   if (k.policy.lazyReferences !== 'uncounted') mmdrop(k, cpu, mm)
+}
+
+/** The current task, which has stopped using `mm`, goes on as its borrower, or as that of what the policy loads. */
+export function* becomeBorrower(k: KernelState, cpu: KernelCpu, task: Task, mm: Mm): KernelOp {
+  mmgrabLazy(k, mm)
+  const borrowed = yield* k.policy.enterLazyTlb(k, cpu, mm)
+  if (borrowed === mm) return
+  mmgrabLazy(k, borrowed)
+  task.activeMm = borrowed
+  mmdropLazy(k, cpu, mm)
 }
 
 /** mmdrop() of the reference that all users together hold; lazy CPUs may have to let go first. */

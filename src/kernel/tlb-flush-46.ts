@@ -13,7 +13,8 @@ import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOO
 import type { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
 import { TLBSTATE_LAZY, TLBSTATE_OK } from './cpu.js'
-import { anonymousRequest, beginFlush, endFlush, invalidatePages, onEachCpu } from './flush-request.js'
+import { anonymousRequest, beginFlush, endFlush, invalidatePages } from './flush-request.js'
+import { kernelFlushes } from './kernel-flush.js'
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
@@ -40,8 +41,11 @@ export const linux46: TlbPolicy = {
   flushTlbMulti: flushTlbOthers,
   batchAdd: (_k, _cpu, mask, mm) => mask.or(mm.mmCpumask),
   flushBatch,
-  flushKernelRange,
-  flushAll,
+  ...kernelFlushes({
+    alwaysSend: true,
+    doAll: doFlushTlbAll,
+    doRange: (k, cpu, start, pages) => invalidatePages(k, cpu, start, pages, 1),
+  }),
   flushFunc,
   loadedRoot,
   // A CPU outside the mask has the swapper directory loaded and an empty TLB: nothing is ever behind.
@@ -183,32 +187,6 @@ function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask): KernelOp {
     emit(k, cpu, EVENT.tlbFlush, ALL_PAGES, TLB_LOCAL_SHOOTDOWN)
   }
   const targets = yield* flushTlbOthers(k, cpu, mask, info)
-  endFlush(k, cpu, info, targets, begin)
-  cpu.preemptCount -= 1
-}
-
-/** flush_tlb_all(): no tlb_flush record. */
-function* flushAll(k: KernelState, cpu: KernelCpu): KernelOp {
-  k.counters.nr_tlb_remote_flush += 1
-  yield* flushKernel(k, cpu, 0, FLUSH_ALL)
-}
-
-/** flush_tlb_kernel_range(): page by page up to the ceiling, without a record and without counters. */
-function* flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
-  const all = end - start > k.config.kernel.flushCeilingPages
-  yield* flushKernel(k, cpu, all ? 0 : start, all ? FLUSH_ALL : end)
-}
-
-function* flushKernel(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
-  cpu.preemptCount += 1
-  const begin = cpu.now
-  const info = anonymousRequest(cpu, start, end)
-  beginFlush(k, cpu, info)
-  yield k.costs.flushSetup
-  const flush = end === FLUSH_ALL
-    ? (each: KernelCpu) => doFlushTlbAll(k, each)
-    : (each: KernelCpu) => invalidatePages(k, each, start, end - start, 1)
-  const targets = yield* onEachCpu(k, cpu, flush, { alwaysSend: true })
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
 }

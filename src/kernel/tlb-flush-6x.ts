@@ -21,9 +21,8 @@ import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOO
 import type { CpuMask } from './cpumask.js'
 import type { KernelCpu } from './cpu.js'
 import { TLB_NR_DYN_ASIDS } from './cpu.js'
-import {
-  anonymousRequest, beginFlush, endFlush, invalidatePages, onEachCpu, trimPeriodCycles,
-} from './flush-request.js'
+import { anonymousRequest, beginFlush, endFlush, invalidatePages, trimPeriodCycles } from './flush-request.js'
+import { kernelFlushes } from './kernel-flush.js'
 import { smpCallMany } from './ipi.js'
 import type { KernelOp } from './kernel-op.js'
 import type { Mm } from './mm.js'
@@ -52,8 +51,7 @@ export const linux6x: TlbPolicy = {
   flushTlbMulti,
   batchAdd,
   flushBatch,
-  flushKernelRange,
-  flushAll,
+  ...kernelFlushes({ alwaysSend: false, doAll: doFlushTlbAll, doRange: doKernelRangeFlush }),
   flushFunc,
   loadedRoot,
   ownerOf,
@@ -273,32 +271,6 @@ export function* flushBatch(k: KernelState, cpu: KernelCpu, mask: CpuMask, mms: 
     yield* flushHere(k, cpu, info)
   }
   for (const mm of mms) if (mm.batchGen <= newest.get(mm)!) mm.batchGen = 0
-  endFlush(k, cpu, info, targets, begin)
-  cpu.preemptCount -= 1
-}
-
-/** flush_tlb_all(): no tlb_flush record. */
-function* flushAll(k: KernelState, cpu: KernelCpu): KernelOp {
-  k.counters.nr_tlb_remote_flush += 1
-  yield* flushKernel(k, cpu, 0, FLUSH_ALL)
-}
-
-/** flush_tlb_kernel_range(): page by page on every CPU up to the ceiling, else everything. No tlb_flush record. */
-function* flushKernelRange(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
-  const all = end - start > k.config.kernel.flushCeilingPages
-  yield* flushKernel(k, cpu, all ? 0 : start, all ? FLUSH_ALL : end)
-}
-
-function* flushKernel(k: KernelState, cpu: KernelCpu, start: number, end: number): KernelOp {
-  cpu.preemptCount += 1
-  const begin = cpu.now
-  const info = anonymousRequest(cpu, start, end)
-  beginFlush(k, cpu, info)
-  yield k.costs.flushSetup
-  const flush = end === FLUSH_ALL
-    ? (each: KernelCpu) => doFlushTlbAll(k, each)
-    : (each: KernelCpu) => doKernelRangeFlush(k, each, start, end - start)
-  const targets = yield* onEachCpu(k, cpu, flush, { alwaysSend: false })
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
 }

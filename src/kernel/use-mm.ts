@@ -17,7 +17,7 @@ import { exitMmap } from './mmap.js'
 import type { KernelOp } from './kernel-op.js'
 import { switchLdt } from './ldt.js'
 import type { Mm } from './mm.js'
-import { mmdropLast, mmdropLazy, mmgrab, mmgrabLazy } from './mm.js'
+import { becomeBorrower, mmdropLast, mmdropLazy, mmgrab } from './mm.js'
 import type { KernelState } from './state.js'
 import { emit, vpnHi, vpnLo } from './state.js'
 import type { Task } from './task.js'
@@ -56,16 +56,10 @@ export function* unuseMm(k: KernelState, cpu: KernelCpu, task: Task): KernelOp<n
   cpu.irqsOff += 1
   task.mm = undefined
   // The thread's own reference becomes a borrower's; the users' one is there until the end.
-  mmgrabLazy(k, mm)
   mm.mmCount -= 1
   mm.mmUsers -= 1
   const isLast = mm.mmUsers === 0
-  const borrowed = yield* k.policy.enterLazyTlb(k, cpu, mm)
-  if (borrowed !== mm) {
-    mmgrabLazy(k, borrowed)
-    task.activeMm = borrowed
-    mmdropLazy(k, cpu, mm)
-  }
+  yield* becomeBorrower(k, cpu, task, mm)
   yield Math.max(1, k.costs.lock)
   cpu.irqsOff -= 1
   if (!isLast) return 0

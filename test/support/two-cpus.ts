@@ -2,8 +2,12 @@
 // is running, asleep, gone or displaced by another mm at that time.
 
 import type { ProgramImage } from '../../src/kernel/abi.js'
+import type { KernelEra } from '../../src/kernel/config.js'
+import { KernelBench } from './kernel-bench.js'
+import { testConfig } from './machines.js'
 import { area, compute, image, mark, mmap, program, signal, sleep, spin, touch } from './programs.js'
 import type { Step } from './programs.js'
+import { onCpu } from './sequence.js'
 
 export const BEGIN = mark('BEGIN')
 export const END = mark('END')
@@ -36,4 +40,13 @@ export function twoCpus(setup: Step[], steps: Step[], other: Other): ProgramImag
   if (other !== 'none') threads.push({ comm: 'other', cpus: [1], program: program('other', ...second[other]) })
   const foreign = { threads: [{ comm: 'foreign', cpus: [1], program: program('foreign', spin(1)) }] }
   return image([{ threads }, ...(other === 'another mm' ? [foreign] : [])], { areas: 5 })
+}
+
+/** What happens on CPU 0 during `steps` when another thread runs on CPU 1, with the machine of most tests. */
+export function shootdowns(era: KernelEra, setup: Step[], ...steps: Step[]): string[] {
+  const bench = new KernelBench(testConfig({}, { era }), twoCpus(setup, [signal(2), ...steps, signal(3)], 'running'))
+  bench.untilSignal(2)
+  bench.mark()
+  bench.untilSignal(3)
+  return onCpu(bench.sinceMark(), 0)
 }
