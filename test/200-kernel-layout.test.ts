@@ -1,7 +1,7 @@
 // Where the kernel lives in each era, and the arithmetic between its kinds of addresses.
 
 import { describe, expect, test } from 'vitest'
-import { kernelLayout, pa, pageToPfn, pfnToPage, pxdPage, va, virtToPage } from '../src/kernel/layout.js'
+import { kernelLayout, pa, pageToPfn, pfnToPage, pxdPage, va, virtToPage } from '../src/kernel/mm/layout.js'
 import { makeEntryHi, makeEntryLo, PAGE_PRESENT, PAGE_PSE } from '../src/machine/entry.js'
 import { geometryOf, LEVEL_PMD, LEVEL_PTE } from '../src/machine/geometry.js'
 import { peekWalk } from '../src/machine/mmu.js'

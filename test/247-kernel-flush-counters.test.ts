@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'vitest'
 import type { KernelEra } from '../src/kernel/config.js'
-import { FLUSH_ALL } from '../src/kernel/tlb-policy.js'
+import { FLUSH_ALL } from '../src/kernel/tlb/tlb-policy.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { testConfig } from './support/machines.js'
 import { area, compute, image, mmap, program, signal, sleep, spin, touch } from './support/programs.js'

@@ -6,7 +6,7 @@ import { simulateHere } from '../src/engine/simulate.js'
 import type { AreaRef, ErrnoName, Instruction } from '../src/kernel/abi.js'
 import { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from '../src/kernel/abi.js'
 import type { KernelEra } from '../src/kernel/config.js'
-import { needsFlush } from '../src/kernel/mmap.js'
+import { needsFlush } from '../src/kernel/mm/mmap.js'
 import { PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_NX_HI, PAGE_PCD, PAGE_PRESENT, PAGE_PROTNONE, PAGE_PWT, PAGE_RW,
   PAGE_USER } from '../src/machine/entry.js'
 import { KernelBench } from './support/kernel-bench.js'

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import type { KernelEra } from '../src/kernel/config.js'
-import { gatherPagesMax, gatherTablesMax } from '../src/kernel/mmu-gather.js'
+import { gatherPagesMax, gatherTablesMax } from '../src/kernel/mm/mmu-gather.js'
 import { geometryOf } from '../src/machine/geometry.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { testConfig } from './support/machines.js'

@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ProgramImage } from '../src/kernel/abi.js'
 import type { KernelConfig, KernelEra } from '../src/kernel/config.js'
-import { weightOf } from '../src/kernel/fair.js'
+import { weightOf } from '../src/kernel/sched/fair.js'
 import type { TraceEvent } from '../src/trace/events.js'
 import { runWithoutLeaks } from './support/leaks.js'
 import type { LeakFreeRun } from './support/leaks.js'

@@ -2,10 +2,10 @@
 // which order a target runs what lies on its list.
 
 import { describe, expect, test } from 'vitest'
-import { interruptCommands } from '../src/kernel/apic.js'
+import { interruptCommands } from '../src/kernel/smp/apic.js'
 import type { KernelEra } from '../src/kernel/config.js'
 import type { KernelCpu } from '../src/kernel/cpu.js'
-import { smpCallMany } from '../src/kernel/ipi.js'
+import { smpCallMany } from '../src/kernel/smp/ipi.js'
 import type { KernelOp } from '../src/kernel/kernel-op.js'
 import type { KernelState } from '../src/kernel/state.js'
 import { APIC_MODES } from '../src/machine/config.js'

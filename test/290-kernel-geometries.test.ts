@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import type { MmapInstruction, ProgramImage } from '../src/kernel/abi.js'
 import type { KernelEra } from '../src/kernel/config.js'
-import { pagesPerHugePage } from '../src/kernel/pgtable.js'
+import { pagesPerHugePage } from '../src/kernel/mm/pgtable.js'
 import { geometryOf } from '../src/machine/geometry.js'
 import type { GeometryName } from '../src/machine/config.js'
 import { KernelBench } from './support/kernel-bench.js'

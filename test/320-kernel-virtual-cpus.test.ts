@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import { simulateHere } from '../src/engine/simulate.js'
 import { checkEverything } from '../src/inspect/check.js'
-import { publishNextInterrupt } from '../src/kernel/ipi.js'
+import { publishNextInterrupt } from '../src/kernel/smp/ipi.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { TEST_COSTS, testConfig } from './support/machines.js'
 import { area, compute, image, mmap, program, signal, spin, touch } from './support/programs.js'

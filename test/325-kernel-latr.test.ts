@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { PROT_READ } from '../src/kernel/abi.js'
-import { findLeaf } from '../src/kernel/pgtable.js'
+import { findLeaf } from '../src/kernel/mm/pgtable.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { testConfig } from './support/machines.js'
 import { area, compute, dontneed, giveWay, load, mmap, mprotect, munmap, store, touch } from './support/programs.js'

@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Instruction } from '../src/kernel/abi.js'
 import type { KernelConfig, KernelEra } from '../src/kernel/config.js'
-import { FRAME_USER } from '../src/kernel/frames.js'
+import { FRAME_USER } from '../src/kernel/pages/frames.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { testConfig } from './support/machines.js'
 import { advise, area, compute, fork, gupFast, image, load, mmap, munmap, program, signal, sleep, spin, store, touch,

@@ -4,8 +4,8 @@
 import { describe, expect, test } from 'vitest'
 import type { KernelConfig, KernelEra } from '../src/kernel/config.js'
 import { entryPfn } from '../src/machine/entry.js'
-import type { Mm } from '../src/kernel/mm.js'
-import { $slot, findLeaf } from '../src/kernel/pgtable.js'
+import type { Mm } from '../src/kernel/mm/mm.js'
+import { $slot, findLeaf } from '../src/kernel/mm/pgtable.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { TEST_COSTS, testConfig } from './support/machines.js'
 import { area, compute, dontneed, fork, gupFast, image, load, migrate, mmap, mprotect, munmap, numaHint, program,

@@ -7,7 +7,7 @@ import { simulateHere } from '../src/engine/simulate.js'
 import type { Simulation } from '../src/engine/simulation.js'
 import { dumpAll, dumpAllTables, dumpCpus, dumpRanges, dumpTables, dumpTasks, dumpTlbs } from '../src/inspect/dump.js'
 import { PROT_READ } from '../src/kernel/abi.js'
-import { pageTableLock } from '../src/kernel/zap.js'
+import { pageTableLock } from '../src/kernel/mm/zap.js'
 import { peekWalk } from '../src/machine/mmu.js'
 import { testConfig } from './support/machines.js'
 import { area, compute, fork, image, mmap, mprotect, munmap, program, signal, sleep, spin, touch, u64,

@@ -26,7 +26,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   inspect: ['kernel', 'machine', 'trace', 'base'],
   scenario: [
     'kernel/abi', 'kernel/bugs',
-    'kernel/config', 'kernel/counters', 'kernel/layout', 'kernel/policies', 'machine/config',
+    'kernel/config', 'kernel/counters', 'kernel/mm/layout', 'kernel/policies', 'machine/config',
     'machine/costs', 'machine/geometry', 'machine/presets', 'base',
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
@@ -179,7 +179,7 @@ function isText(file: string): boolean {
   return !/\.(br|xz|gz|zst|zip|png|jpg|bin|cpuprofile|heapsnapshot|log|tgz)$/.test(file)
 }
 
-/** `src/kernel/mm.ts` is in kernel, `src/index.ts` in index, `workers/cpu.ts` in workers. */
+/** `src/kernel/mm/mm.ts` is in kernel, `src/index.ts` in index, `workers/cpu.ts` in workers. */
 function layerOf(file: string): string {
   const [top = '', second = ''] = file.split('/')
   return top === 'src' ? second.replace(/\.ts$/, '') : top

@@ -16,9 +16,9 @@
 
 import { hash32 } from '../base/prng.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import type { Mm } from '../kernel/mm.js'
-import { seesTablesOf } from '../kernel/mm.js'
-import { nextInterruptCycle } from '../kernel/ipi.js'
+import type { Mm } from '../kernel/mm/mm.js'
+import { seesTablesOf } from '../kernel/mm/mm.js'
+import { nextInterruptCycle } from '../kernel/smp/ipi.js'
 import { nextKernelCycle } from '../kernel/timeline.js'
 import { COUNTER_L1D_MISSES, COUNTER_L1I_MISSES } from '../machine/mmu.js'
 import type { SharedPlatform } from './platform.js'

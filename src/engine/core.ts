@@ -14,7 +14,7 @@ import type {
   AccessKind, AreaRef, ComputeInstruction, Instruction, LoadInstruction, ProgramImage, ReplayInstruction,
   SpinInstruction, StoreInstruction, TouchInstruction,
 } from '../kernel/abi.js'
-import { REG_LOOP_DEPTH, REG_LOOPS, REG_PC, REG_PROGRAM } from '../kernel/task.js'
+import { REG_LOOP_DEPTH, REG_LOOPS, REG_PC, REG_PROGRAM } from '../kernel/sched/task.js'
 import type { MachineConfig } from '../machine/config.js'
 import { geometryOf } from '../machine/geometry.js'
 import { GENERAL_PROTECTION, Mmu, NEEDS_WRITE, TRANSLATED } from '../machine/mmu.js'

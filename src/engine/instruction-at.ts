@@ -3,7 +3,7 @@
 
 import type { ProgramImage, SourceLine } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
-import { REG_PC, REG_PROGRAM } from '../kernel/task.js'
+import { REG_PC, REG_PROGRAM } from '../kernel/sched/task.js'
 import { simulateHere } from './simulate.js'
 
 /** What the task is known to be doing: a system call has moved the pc on, anything else leaves it where it is. */

@@ -3,7 +3,7 @@
 // engines must give the same bytes.
 
 import type { KernelCpu } from '../kernel/cpu.js'
-import type { Mm } from '../kernel/mm.js'
+import type { Mm } from '../kernel/mm/mm.js'
 import type { Core } from './core.js'
 import type { UserSide } from './user-side.js'
 

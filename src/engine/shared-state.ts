@@ -19,8 +19,8 @@ import type { MachineConfig } from '../machine/config.js'
 import { mmuCounters, mmuWords } from '../machine/mmu.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import { MM_SLOTS } from '../kernel/config.js'
-import { MAILBOX_COUNTS, mailboxCapacity } from '../kernel/mailbox.js'
-import { REG_WORDS } from '../kernel/task.js'
+import { MAILBOX_COUNTS, mailboxCapacity } from '../kernel/smp/mailbox.js'
+import { REG_WORDS } from '../kernel/sched/task.js'
 
 // Doubles of a core.
 /** The CPU's virtual time in user mode, cycles. */

@@ -19,8 +19,8 @@
 
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import type { Mm } from '../kernel/mm.js'
-import { seesTablesOf } from '../kernel/mm.js'
+import type { Mm } from '../kernel/mm/mm.js'
+import { seesTablesOf } from '../kernel/mm/mm.js'
 import type { Core } from './core.js'
 import { END_ACCESS, END_DATA, END_LIMIT, END_NONE } from './core.js'
 import type { SharedState } from './shared-state.js'

@@ -6,9 +6,9 @@
 
 import type { KernelCpu } from '../kernel/cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../kernel/cpu.js'
-import { FRAME_TABLE } from '../kernel/frames.js'
-import { nextInterruptCycle } from '../kernel/ipi.js'
-import { pcidInUse, rootInUse, rootOwnerOf } from '../kernel/pti.js'
+import { FRAME_TABLE } from '../kernel/pages/frames.js'
+import { nextInterruptCycle } from '../kernel/smp/ipi.js'
+import { pcidInUse, rootInUse, rootOwnerOf } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { violated } from './violation.js'
 

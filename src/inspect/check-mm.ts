@@ -3,12 +3,12 @@
 
 import { entryNx, entryPresent, PAGE_NX_HI } from '../machine/entry.js'
 import { entriesAt, indexAt } from '../machine/geometry.js'
-import type { Mm } from '../kernel/mm.js'
-import { firstKernelSlot } from '../kernel/pgtable.js'
-import { userRoot } from '../kernel/pti.js'
+import type { Mm } from '../kernel/mm/mm.js'
+import { firstKernelSlot } from '../kernel/mm/pgtable.js'
+import { userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
-import { syncsAtFault } from '../kernel/vmalloc-sync.js'
+import { syncsAtFault } from '../kernel/mm/vmalloc-sync.js'
 import { violated } from './violation.js'
 
 /** init_mm's users: it has no tasks of its own (INIT_MM starts with 2). */

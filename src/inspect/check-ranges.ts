@@ -10,7 +10,7 @@
 import { pagesPerEntry } from '../machine/geometry.js'
 import type { TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import { hasRootOf, pcidHalves, rootOwnerOf, USER_PCID } from '../kernel/pti.js'
+import { hasRootOf, pcidHalves, rootOwnerOf, USER_PCID } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'

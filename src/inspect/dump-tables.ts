@@ -12,9 +12,9 @@
 
 import { hex64 } from '../base/units.js'
 import { entriesAt, LEVEL_NAMES } from '../machine/geometry.js'
-import type { Mm } from '../kernel/mm.js'
-import { firstKernelSlot } from '../kernel/pgtable.js'
-import { userRoot } from '../kernel/pti.js'
+import type { Mm } from '../kernel/mm/mm.js'
+import { firstKernelSlot } from '../kernel/mm/pgtable.js'
+import { userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { SlotRange, TableEntry } from './table-walk.js'

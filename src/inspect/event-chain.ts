@@ -17,7 +17,7 @@ import type { KernelState } from '../kernel/state.js'
 import { EVENT, TLB_REMOTE_SEND_IPI } from '../trace/events.js'
 import type { TraceData } from '../trace/recorder.js'
 import { formatEvent } from '../trace/text.js'
-import { describeSwapEntry, isSwapPte } from '../kernel/swap-entry.js'
+import { describeSwapEntry, isSwapPte } from '../kernel/reclaim/swap-entry.js'
 import { leafWords } from './leaf-words.js'
 import type { EntryWrite } from './watch.js'
 

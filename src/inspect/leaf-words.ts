@@ -6,7 +6,7 @@ import {
   PAGE_USER,
 } from '../machine/entry.js'
 import type { KernelState } from '../kernel/state.js'
-import { describeSwapEntry, isMigrationEntry, isSwapPte } from '../kernel/swap-entry.js'
+import { describeSwapEntry, isMigrationEntry, isSwapPte } from '../kernel/reclaim/swap-entry.js'
 
 /** One entry: `pfn 0x00042  P W U A`, `none`, `swap slot 12`. */
 export function describeAnyEntry(k: KernelState, lo: number, hi: number, level: number): string {

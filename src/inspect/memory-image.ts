@@ -10,7 +10,7 @@ import { openAtomic } from '../base/atomic-file.js'
 import type { AtomicFile } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
 import { toBigInt } from '../base/units.js'
-import { userRoot } from '../kernel/pti.js'
+import { userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 
 const CHUNK_BYTES = 2 ** 20

@@ -3,7 +3,7 @@
 
 import { entryPfn, leafPfn, pmdLeaf, PAGE_PRESENT, PFN_HI_MASK } from '../machine/entry.js'
 import { entriesAt, LEVEL_PTE, nextLevel, pagesPerEntry } from '../machine/geometry.js'
-import type { Mm } from '../kernel/mm.js'
+import type { Mm } from '../kernel/mm/mm.js'
 import type { KernelState } from '../kernel/state.js'
 
 /** One non-empty entry. The record is reused for the next one. */

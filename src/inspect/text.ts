@@ -2,8 +2,8 @@
 
 import { formatBytes, hexNumber } from '../base/units.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import type { Mm } from '../kernel/mm.js'
-import { USER_PCID, userRoot } from '../kernel/pti.js'
+import type { Mm } from '../kernel/mm/mm.js'
+import { USER_PCID, userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { describeMm } from './violation.js'
 

@@ -10,10 +10,10 @@
 import { InvariantViolation } from '../base/assert.js'
 import { hex64 } from '../base/units.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import type { Mm } from '../kernel/mm.js'
+import type { Mm } from '../kernel/mm/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
-import type { Task } from '../kernel/task.js'
+import type { Task } from '../kernel/sched/task.js'
 import { INVARIANTS } from './invariants.js'
 
 /** What a violation is about. Whatever is left out is found out, or left out of the message. */

@@ -3,7 +3,7 @@
 // of a scenario reaches the kernel. A program is a flat list of instructions, so that a CPU
 // core can hold its place in it in a few words (its registers) and be put back to any point.
 //
-// Not here: how an instruction is executed (engine/core.ts for user mode, kernel/syscalls.ts
+// Not here: how an instruction is executed (engine/core.ts for user mode, kernel/syscalls/syscalls.ts
 // for system calls), nor how a scenario file spells it (scenario/schema.ts).
 
 /** A 64-bit address or value as two unsigned 32-bit halves. */
@@ -395,7 +395,7 @@ export interface ScheduleTurn {
   /** `task`, which has the CPU already, exits. */
   exits?: boolean
 }
-/** Who runs where and when, instead of what the scheduler would choose (kernel/sched-script.ts). */
+/** Who runs where and when, instead of what the scheduler would choose (kernel/sched/sched-script.ts). */
 export interface Schedule {
   /** By CPU, ascending in time. */
   turns: readonly (readonly ScheduleTurn[])[]

@@ -3,15 +3,15 @@
 // clock in user mode) is machine/ and engine/core.ts.
 
 import type { KernelCounter } from './counters.js'
-import type { VirtualCpu } from './host.js'
-import { newVirtualCpu } from './host.js'
-import type { CallRecord } from './ipi.js'
-import type { Mailbox } from './mailbox.js'
+import type { VirtualCpu } from './smp/host.js'
+import { newVirtualCpu } from './smp/host.js'
+import type { CallRecord } from './smp/ipi.js'
+import type { Mailbox } from './smp/mailbox.js'
 import type { KernelFrame } from './kernel-op.js'
-import type { Ldt } from './ldt.js'
-import type { Mm } from './mm.js'
-import type { RwSem } from './rwsem.js'
-import type { Task } from './task.js'
+import type { Ldt } from './mm/ldt.js'
+import type { Mm } from './mm/mm.js'
+import type { RwSem } from './locking/rwsem.js'
+import type { Task } from './sched/task.js'
 
 /** cpu_tlbstate.state of Linux 4.6. */
 export const TLBSTATE_OK = 1

@@ -4,8 +4,8 @@
 // throw, which ends the run.
 
 import type { KernelCpu } from './cpu.js'
-import type { Mm } from './mm.js'
-import type { FlushTlbInfo } from './tlb-policy.js'
+import type { Mm } from './mm/mm.js'
+import type { FlushTlbInfo } from './tlb/tlb-policy.js'
 
 /** Whose story is to be told. */
 export interface ChainSubject {

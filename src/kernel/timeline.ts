@@ -5,16 +5,16 @@
 
 import { assert } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
-import { doExit } from './exit.js'
-import { preempted, startTurn } from './host.js'
-import { publishNextInterrupt, takeInterrupt } from './ipi.js'
+import { doExit } from './sched/exit.js'
+import { preempted, startTurn } from './smp/host.js'
+import { publishNextInterrupt, takeInterrupt } from './smp/ipi.js'
 import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
-import { afterKernelRoot, beforeUserRoot, loadKernelRoot, loadUserRoot } from './pti.js'
-import { schedule } from './sched.js'
-import { speculate } from './speculation.js'
+import { afterKernelRoot, beforeUserRoot, loadKernelRoot, loadUserRoot } from './tlb/pti.js'
+import { schedule } from './sched/sched.js'
+import { speculate } from './tlb/speculation.js'
 import type { KernelState } from './state.js'
-import { drainDue } from './store-buffer.js'
+import { drainDue } from './smp/store-buffer.js'
 import { handleInterrupt } from './traps.js'
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */

@@ -3,17 +3,17 @@
 import { EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE, VECTOR_LOCAL_TIMER,
   VECTOR_RESCHEDULE } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
-import { handleMmFault } from './fault.js'
-import { forceSignal } from './exit.js'
-import { flushCallQueue, publishNextInterrupt } from './ipi.js'
+import { handleMmFault } from './mm/fault.js'
+import { forceSignal } from './sched/exit.js'
+import { flushCallQueue, publishNextInterrupt } from './smp/ipi.js'
 import type { KernelOp } from './kernel-op.js'
-import { outOfMemory } from './oom.js'
-import { entryCycles, exitCycles } from './pti.js'
-import { runTimers } from './sched.js'
+import { outOfMemory } from './reclaim/oom.js'
+import { entryCycles, exitCycles } from './tlb/pti.js'
+import { runTimers } from './sched/sched.js'
 import type { KernelState } from './state.js'
 import { emit, vpnOf } from './state.js'
-import type { Task } from './task.js'
-import { REG_PC } from './task.js'
+import type { Task } from './sched/task.js'
+import { REG_PC } from './sched/task.js'
 
 /** Error-code bits of #PF (SDM vol. 3, 4.7). */
 const ERROR_WRITE = 1 << 1

@@ -60,7 +60,7 @@ export interface MachineConfig {
   vendor: 'intel' | 'amd'
   /** It has the INVPCID instruction (Haswell and later, Zen 3 and later). */
   invpcid: boolean
-  /** How many CPUs one write of the interrupt command register can reach (kernel/apic.ts). */
+  /** How many CPUs one write of the interrupt command register can reach (kernel/smp/apic.ts). */
   apic: ApicMode
   /** An interrupt for everybody else is one write with the shorthand "all but self". */
   ipiShorthand: boolean

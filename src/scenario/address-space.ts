@@ -2,7 +2,7 @@
 // geometry, where user addresses end, and which areas a program may name at which point.
 
 import type { KernelEra } from '../kernel/config.js'
-import { kernelLayout } from '../kernel/layout.js'
+import { kernelLayout } from '../kernel/mm/layout.js'
 import type { GeometryName } from '../machine/config.js'
 import { geometryOf, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, type Geometry } from '../machine/geometry.js'
 import type { RawMmap, RawOperation } from './schema-operations.js'

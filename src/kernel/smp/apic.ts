@@ -1,0 +1,40 @@
+// Sending interrupts (arch/x86/kernel/apic): one write of the interrupt command register reaches one
+// CPU, or all that its destination names (kernel-behaviour.md 6.4).
+//
+//   x2apic-cluster    the CPUs of a cluster: up to 16 neighbours of one socket; a write per cluster
+//   x2apic-physical   one CPU; a write each
+//   xapic-flat        all of at most 8 CPUs; on bigger machines one CPU, as physflat
+//   shorthand         all but the sender: 5.4 and later, whatever the mode
+//
+// Writes are what a sender pays for (ipiSend) and what delays the interrupts behind them.
+
+import type { KernelCpu } from '../cpu.js'
+import type { KernelState } from '../state.js'
+
+/** CPUs that share the upper bits of the logical x2APIC id. */
+const CLUSTER_CPUS = 16
+/** Bits of a logical destination in flat mode. */
+const FLAT_CPUS = 8
+
+/** The targets (ascending, without the sender) by the writes that reach them, in the order of the writes. */
+export function interruptCommands(k: KernelState, targets: readonly number[]): readonly (readonly number[])[] {
+  const { apic, ipiShorthand } = k.config.machine
+  const isEverybody = targets.length > 1 && targets.length === k.cpus.length - 1
+  if (ipiShorthand && isEverybody && k.config.kernel.era !== 'linux-4.6') return [targets]
+  if (apic === 'xapic-flat' && k.cpus.length <= FLAT_CPUS) return [targets]
+  if (apic !== 'x2apic-cluster') return targets.map(id => [id])
+  const clusters = new Map<string, number[]>()
+  for (const id of targets) {
+    const key = clusterOf(k, k.cpus[id])
+    const cluster = clusters.get(key)
+    if (cluster === undefined) clusters.set(key, [id])
+    else cluster.push(id)
+  }
+  return [...clusters.values()]
+}
+
+/** APIC ids of a socket start at a power of two, so no cluster spans two sockets. */
+function clusterOf(k: KernelState, cpu: KernelCpu): string {
+  const perSocket = Math.ceil(k.cpus.length / k.config.machine.sockets)
+  return `${cpu.socket}.${Math.floor((cpu.id - cpu.socket * perSocket) / CLUSTER_CPUS)}`
+}
