@@ -1,11 +1,16 @@
-// The library: load a scenario, run it on an engine, check what it expects, write its trace. Only
-// what is exported here is promised; it changes with the version number.
+// The library: load a scenario, run it, look at its events and counters, write its trace. Only what is
+// exported here is promised; it changes with the version number. With examples: docs/api.md.
 //
-//   const scenario = await loadScenario('shootdown.yaml', {}, loadTrace)
-//   const { result } = await simulate(scenario.config, scenario.image, { engine: 'threads' })
-//   const facts = runFacts(result, scenario.config.kernel.era, scenario.expectations)
-//   checkExpectations(scenario.expectations, facts).every(({ ok }) => ok)
+//   const run = simulate(await loadScenario('shootdown.yaml'), { signal })
+//   for await (const event of run) if (event.name === 'tlb_flush') console.log(event.cycle, event.fields.pages)
+//   const { counters, shootdowns, ok } = await run
 
+export { loadScenario, parseScenario } from './api/open.js'
+export type { LoadOptions, ParseOptions } from './api/open.js'
+export { Run, simulate } from './api/run.js'
+export type { RunOptions, SimulationResult } from './api/run.js'
+
+export { InvariantViolation } from './base/assert.js'
 export { EngineError, UserError } from './base/errors.js'
 export type { SourcePosition } from './base/errors.js'
 export type { Program, ProgramImage, TraceRecords } from './kernel/abi.js'
@@ -16,22 +21,19 @@ export type { GeometryName, MachineConfig, TlbConfig } from './machine/config.js
 export type { Costs } from './machine/costs.js'
 export { COST_SOURCES, MACHINE_PRESETS, TLB_PRESETS } from './machine/presets.js'
 
-export { loadScenario, parseScenario } from './scenario/parse.js'
-export type { LoadTrace, Scenario, ScenarioOverrides } from './scenario/scenario.js'
+export type { Scenario, ScenarioNote } from './scenario/scenario.js'
 export { scenarioJsonSchema } from './scenario/schema.js'
-export { checkExpectations } from './scenario/expect.js'
-export type { Expectation, ExpectationResult, RunFacts } from './scenario/expect.js'
+export type { ScenarioSource } from './scenario/schema.js'
+export type { Expectation, ExpectationResult } from './scenario/expect.js'
 export { loadTrace } from './scenario/trace-file.js'
 
-export { simulate } from './engine/simulate.js'
-export type { FinishedRun, SimulateOptions } from './engine/simulate.js'
 export { ENGINES } from './engine/scheduler-loop.js'
 export type { EngineName } from './engine/scheduler-loop.js'
-export type { RunResult, TaskResult } from './engine/result.js'
-export { runFacts } from './engine/run-facts.js'
+export type { TaskResult } from './engine/result.js'
 export { replayTrace } from './engine/replay.js'
 export type { ReplayOptions, ReplayResult } from './engine/replay.js'
 
+export type { PlacedFailure } from './study/verdict.js'
 export { EVENTS, FLUSH_REASONS } from './trace/events.js'
 export { EVENT_VOCABULARY } from './trace/vocabulary.js'
 export type { EventName, TraceEvent } from './trace/events.js'
@@ -42,6 +44,12 @@ export type { Responder, Shootdown } from './trace/summary.js'
 export type { CounterSamples } from './trace/samples.js'
 export { TRACE_FORMATS } from './trace/formats.js'
 export type { TraceFormat, TraceSource } from './trace/formats.js'
+export { storyOf } from './trace/story.js'
+export type { Story } from './trace/story.js'
+export { diffTraces } from './trace/diff.js'
+export type { TraceDifference } from './trace/diff.js'
+export { parseTextTrace } from './trace/text-parse.js'
+export type { TextTrace } from './trace/text-parse.js'
 export { formatTextTrace, saveTextTrace } from './trace/text.js'
 export type { TraceHeader } from './trace/text.js'
 export { formatFtrace, saveFtrace } from './trace/ftrace-text.js'

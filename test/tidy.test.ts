@@ -35,7 +35,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'machine/costs',
   ],
   cli: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base', 'index'],
-  index: ['study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base'],
+  api: ['study', 'engine', 'scenario', 'trace', 'kernel', 'base'],
+  index: ['api', 'study', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base'],
   workers: ['engine', 'study', 'base'],
 }
 /** Layers that another may know by type only. */

@@ -59,7 +59,12 @@ export function compareCommand(): Command {
     .addHelpText('after', `
 An operation is what lies between the markers "BEGIN ..." and "END ..." (tracing_mark_write; "mark" in a
 scenario). Without markers each flush request is one. More: docs/compare.md.
-Exit codes: 0 no unexplained difference, 1 there is one, 2 bad input.`)
+Exit codes: 0 no unexplained difference, 1 there is one, 2 bad input.
+
+Examples:
+  shootdown compare capture.ftrace my-scenario.yaml
+  shootdown compare capture.ftrace my-scenario.yaml --map 1234=main --map-cpu 3=0
+  shootdown compare scenarios/captures/example.ftrace --derive --save-scenario derived.yaml`)
     .action(runCompare)
 }
 

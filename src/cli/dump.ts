@@ -26,7 +26,13 @@ export function dumpCommand(): Command {
     .option('--tlbs', 'what every TLB and paging cache holds, compared with the tables')
     .option('--tasks', 'CPUs, tasks and address spaces with their counters')
     .option('--image <file>', 'write physical memory to a file, and to FILE.json where the tables of each task are')
-    .addHelpText('after', '\nWithout --tables, --tlbs, --tasks and --image everything is shown.')
+    .addHelpText('after', `
+Without --tables, --tlbs, --tasks and --image everything is shown. What the words mean: docs/inspect.md.
+
+Examples:
+  shootdown dump scenarios/tour/02-shootdown.yaml --at 263000 --tlbs     in the middle of a shootdown
+  shootdown dump scenarios/tour/06-fork-cow.yaml --tables                page tables as trees and as ranges
+  shootdown dump scenarios/tour/01-first-walk.yaml --image memory.img    memory and CR3, for a real MMU`)
     .action((file: string, flags: Flags) => withStoppedRun(file, flags.at ?? 'fullest', (run) => show(run, flags)))
 }
 

@@ -10,6 +10,8 @@ import type { KernelState } from '../kernel/state.js'
 import type { Task } from '../kernel/sched/task.js'
 import { GEOMETRY_NAMES, type GeometryName } from '../machine/config.js'
 import { geometryOf, type Geometry } from '../machine/geometry.js'
+import { EVENTS } from '../trace/events.js'
+import { withValues } from './option-values.js'
 import { suggestionLines } from '../scenario/suggest.js'
 import { eventPlace, explainEvent } from './explain-event.js'
 import type { EventFlags } from './explain-event.js'
@@ -27,9 +29,11 @@ interface Flags extends EventFlags {
 
 /** The sub-command, to be added to the program. */
 export function explainCommand(): Command {
-  const geometry = new Option('--geometry <name>', `whose address it is (default: ${DEFAULT_GEOMETRY})`)
-  // Not choices(): a misspelt name gets a suggestion.
-  geometry.argChoices = [...GEOMETRY_NAMES]
+  const geometry = withValues(
+    new Option('--geometry <name>', `one of ${GEOMETRY_NAMES.join(', ')} (default: ${DEFAULT_GEOMETRY})`),
+    GEOMETRY_NAMES)
+  const event = withValues(
+    new Option('--event <name>', 'of several events at a cycle, the one of this kind'), EVENTS.map(({ name }) => name))
   return new Command('explain')
     .description('tell the story of one event, or show how an address splits and walks')
     .argument('<what>', 'FILE:CYCLE, an event of a trace or of a scenario that is run; or an address, 0x and up to 16 '
@@ -39,7 +43,7 @@ export function explainCommand(): Command {
     .option('--task <comm>', 'whose tables; not needed when all tasks share them')
     .option('--at <cycle>', AT_HELP, parseCycle)
     .option('--cpu <n>', 'of several events at a cycle, the one on this CPU', parseCpu)
-    .option('--event <name>', 'of several events at a cycle, the one of this kind')
+    .addOption(event)
     .addHelpText('after', `
 The story of an event: what led to it, the flush it belongs to, who waited and for how long, what it cost, what it
 led to, and what every CPU was doing. At a cycle without an event it is told of the last one before.

@@ -26,6 +26,7 @@ import { runChoices, runExhaustive } from './explore-orders.js'
 import { exploreJson, exploreText, shrunkFile } from './explore-report.js'
 import { interruptible } from './interrupt.js'
 import { refuseToOverwrite } from './keep-inputs.js'
+import { withValues } from './option-values.js'
 import { Progress } from './progress.js'
 import { counted, grouped } from './text-table.js'
 
@@ -64,13 +65,14 @@ export function exploreCommand(): Command {
       DEFAULT_SEEDS)
     .option('--seed <s>', 'only this one, to see a failure again', whole(0, Number.MAX_SAFE_INTEGER))
     .option('--jobs <n>', 'threads to run on', whole(1, 1024), availableParallelism())
-    .option('--bugs <names>', 'historical bugs to put into the kernel, instead of those of the scenario',
-      list('bug', BUG_NAMES))
+    .addOption(withValues(
+      new Option('--bugs <names>', 'historical bugs to put into the kernel, instead of those of the scenario')
+        .argParser(list('bug', BUG_NAMES)), BUG_NAMES))
     .addOption(new Option('--policy <name>', 'shootdown policy, instead of that of the scenario').choices(POLICY_NAMES))
     .addOption(new Option('--era <name>', 'whose kernel, instead of that of the scenario').choices(KERNEL_ERAS))
     .option('--cpus <n>', 'number of CPUs, instead of that of the scenario', whole(1, MAX_CPUS))
-    .option('--perturb <kinds>', 'what a seed may change (default: everything)',
-      list('kind of perturbation', PERTURBATION_KINDS))
+    .addOption(withValues(new Option('--perturb <kinds>', 'what a seed may change (default: everything)')
+      .argParser(list('kind of perturbation', PERTURBATION_KINDS)), PERTURBATION_KINDS))
     .option('--no-expect', 'a failed expectation is no failure: counts may depend on timing')
     .option('--keep-going', 'do not stop at the first failure')
     .option('--exhaustive', 'run every order of steps instead: for small programs')

@@ -15,6 +15,7 @@ import { comparisonMarkdown, comparisonText, policyTasks, refillMisses } from '.
 import type { PolicyCost, PolicyOutcome, PolicyTask } from '../study/policy-comparison.js'
 import { EXIT_DIFFERENT, EXIT_OK } from './errors.js'
 import { interruptible } from './interrupt.js'
+import { withValues } from './option-values.js'
 import { Progress } from './progress.js'
 import { scenarioFiles } from './scenario-files.js'
 
@@ -38,7 +39,8 @@ export function policiesCommand(): Command {
   return new Command('policies')
     .description('compare all shootdown policies on the same workloads')
     .argument('[scenario...]', 'scenario files, or folders of them (default: the workloads that come with the program)')
-    .option('--policy <names>', 'only these, separated by commas', policyList)
+    .addOption(withValues(new Option('--policy <names>', 'only these, separated by commas').argParser(policyList),
+      POLICY_NAMES))
     .addOption(new Option('--machine <preset>', 'machine, instead of that of the scenarios')
       .choices(Object.keys(MACHINE_PRESETS)))
     .option('--cpus <n>', 'number of CPUs, instead of that of the scenarios', whole(1, MAX_CPUS))

@@ -60,7 +60,12 @@ export function replaySchedCommand(): Command {
     .option('--save-scenario <file>', 'write the scenario that is run, to read or to change')
     .option('--json', 'print one JSON object')
     .addHelpText('after', `
-A scenario can do the same with its key "schedule". More: docs/compare.md.`)
+A scenario can do the same with its key "schedule". More: docs/compare.md.
+
+Examples:
+  shootdown replay-sched scenarios/captures/example.ftrace
+  shootdown replay-sched capture.ftrace --policy eager --working-set 64
+  shootdown replay-sched capture.ftrace --threads worker1,worker2 --trace out.trace`)
     .action(runReplay)
 }
 

@@ -4,7 +4,9 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/errors.js'
 import { replayTrace, type AsidMode, type ReplayOptions, type ReplayResult, type TlbCounts } from '../engine/replay.js'
 import type { TlbConfig } from '../machine/config.js'
+import { TLB_PRESETS } from '../machine/presets.js'
 import { loadTrace } from '../scenario/trace-file.js'
+import { withValues } from './option-values.js'
 import { Progress } from './progress.js'
 import { DEFAULT_TLB_TEXT, parseTlbOption } from './tlb-option.js'
 
@@ -32,10 +34,17 @@ export function replayCommand(): Command {
       positiveInteger)
     .addOption(new Option('--asid <mode>', `at a turn, keep TLB entries by tag or empty all (default: ${DEFAULT_ASID})`)
       .choices(['tagged', 'flushed']))
-    .option('--tlb <geometry>', 'entries/ways of each TLB, or the name of a preset', DEFAULT_TLB_TEXT)
+    .addOption(withValues(new Option('--tlb <geometry>', 'entries/ways of each TLB, or the name of a preset')
+      .default(DEFAULT_TLB_TEXT), Object.keys(TLB_PRESETS)))
     .addOption(new Option('--page <size>', 'page size').choices(['4k', '2m']).default('4k'))
     .option('--flush-every <records>', 'empty every TLB after each so many records', positiveInteger)
     .option('--json', 'print one JSON object')
+    .addHelpText('after', `
+Examples:
+  shootdown replay test/data/pyjson-200k.trace.xz
+  shootdown replay my.trace.xz --tlb skylake                             the TLBs of a real part
+  shootdown replay my.trace.xz --tlb l1d=64/4,stlb=1536/12 --page 2m     or your own, and huge pages
+  shootdown replay a.trace --with b.trace --asid flushed                 two processes that take turns`)
     .action(runReplay)
 }
 

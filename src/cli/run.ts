@@ -60,6 +60,15 @@ export function runCommand(): Command {
       .choices(POLICY_NAMES))
     .option('--check', 'check the invariants after every step (slow)')
     .option('--until <cycle>', 'stop before the first step at or after this cycle', integer(1, Number.MAX_SAFE_INTEGER))
+    .addHelpText('after', `
+Exit codes: 0 fine, 1 an expectation failed or the run is stuck, 2 bad input, 3 our bug or the host's.
+
+Examples:
+  shootdown run scenarios/tour/02-shootdown.yaml
+  shootdown run scenarios/tour/02-shootdown.yaml --policy eager          under another policy
+  shootdown run scenarios/tour/02-shootdown.yaml --trace out.trace       every event, one a line
+  shootdown run scenarios/tour/*.yaml --check                            many, with the invariants checked
+  shootdown run my.yaml --json | jq .counters.callFunctionIpis`)
     .action(runFiles)
 }
 

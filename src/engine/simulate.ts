@@ -35,6 +35,8 @@ export interface SimulateOptions {
   signal?: AbortSignal
   /** Called every now and then with the cycle that the run has reached. */
   onProgress?: (cycle: number) => void
+  /** Called with the simulation after every slice of steps that is not the last; not with the threads engine. */
+  onSlice?: (simulation: Simulation) => void
   /** Threads to run on, for many runs in a row; the caller closes them. Without it a run has its own. */
   cluster?: Cluster
   /** For tests of the threads engine: windows of fewer cycles stay in the scheduler. */
@@ -110,6 +112,7 @@ async function runSlices(simulation: Simulation, options: SimulateOptions): Prom
     const pauseAt = performance.now() + SLICE_MS
     while (performance.now() < pauseAt) if (simulation.run(STEPS_PER_SLICE) !== 'running') return
     options.onProgress?.(simulation.cycle)
+    options.onSlice?.(simulation)
     await nextTurn()
     if (simulation.events >= (options.stepLimit ?? Infinity)) {
       throw new StepLimitError(`the run did not end within ${options.stepLimit} steps`)

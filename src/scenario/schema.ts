@@ -193,6 +193,8 @@ export const scenarioSchema = keys({
   expect: some(expectation, 'expectations').optional().describe('Facts that must hold after the run.'),
 }).meta({ id: 'scenario' })
 
+/** What a scenario may say, as an object instead of YAML. */
+export type ScenarioSource = z.input<typeof scenarioSchema>
 export type RawScenario = z.infer<typeof scenarioSchema>
 export type RawMachine = z.infer<typeof machine>
 export type RawTlb = z.infer<typeof tlb>
@@ -205,4 +207,11 @@ export type RawExpectation = z.infer<typeof expectation>
 /** JSON Schema (draft 2020-12) of a scenario file, for editors. */
 export function scenarioJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(scenarioSchema, { io: 'input' }) as Record<string, unknown>
+}
+
+/** The file that the package ships, schema/scenario.schema.json. */
+export function schemaFileText(): string {
+  const { $schema, ...rest } = scenarioJsonSchema()
+  const title = 'A scenario of shootdown, a simulator of kernel memory management on several CPUs'
+  return `${JSON.stringify({ $schema, title, ...rest }, undefined, 2)}\n`
 }

@@ -108,6 +108,18 @@ export class TraceRecorder {
     return this.#copy(this.#length)
   }
 
+  /**
+   * What has been recorded so far, without copying it: valid until the next record. Undefined when the records are not
+   * in the total order, which only finish() mends.
+   */
+  peek(): TraceData | undefined {
+    if (!this.#sorted) return undefined
+    return {
+      length: this.#length, cycle: this.#cycle, kind: this.#kind, cpu: this.#cpu, pid: this.#pid, comm: this.#comm,
+      flags: this.#flags, words: [this.#a, this.#b, this.#c, this.#d, this.#e, this.#f], strings: this.#strings,
+    }
+  }
+
   #copy(length: number): TraceData {
     if (length === 0) return emptyTrace(this.#strings)
     const order = this.#sorted ? undefined : this.#sortedOrder()
