@@ -6,7 +6,7 @@ import {
   existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
@@ -32,6 +32,7 @@ beforeAll(() => {
   execFileSync('tar', ['-xf', tarball, '-C', modules])
   execFileSync('mv', [join(modules, 'package'), join(modules, 'shootdown')])
   for (const name of [...Object.keys(MANIFEST.dependencies), '@types']) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true })
     symlinkSync(join(ROOT, 'node_modules', name), join(modules, name))
   }
   writeFileSync(join(project, 'package.json'), '{"type": "module"}')
