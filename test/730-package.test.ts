@@ -3,7 +3,7 @@
 
 import { execFileSync } from 'node:child_process'
 import {
-  existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync,
+  mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -75,8 +75,7 @@ describe('in a project of its own', () => {
   test('the command runs the scenarios that come with it, in threads', () => {
     expect(node(join(INSTALLED, MANIFEST.bin.shootdown), 'run', join(INSTALLED, 'scenarios/tour/02-shootdown.yaml')))
       .toMatch(/every task has ended, at cycle 304,259/)
-    expect(existsSync(join(project, INSTALLED, 'scenarios/tour/01-first-walk.yaml'))).toBe(true)
-  })
+      })
 
   test('the library runs a scenario', () => {
     writeFileSync(join(project, 'use.js'), `
@@ -112,11 +111,8 @@ describe('in a project of its own', () => {
     writeFileSync(join(project, 'schema.js'), `
       import { createRequire } from 'node:module'
       const schema = createRequire(import.meta.url)('shootdown/schema.json')
-      console.log(schema.$schema, Object.keys(schema.$defs).includes('scenario'))`)
-    expect(node('schema.js')).toBe('https://json-schema.org/draft/2020-12/schema true\n')
+      console.log(JSON.stringify(schema))`)
+    expect(JSON.parse(node('schema.js'))).toEqual(JSON.parse(schemaFileText()))
+    expect(node(join(INSTALLED, MANIFEST.bin.shootdown), 'schema')).toBe(schemaFileText())
   })
-})
-
-test('schema/scenario.schema.json is what "shootdown schema" prints (update with vitest -u)', async () => {
-  await expect(schemaFileText()).toMatchFileSnapshot('../schema/scenario.schema.json')
 })

@@ -1,5 +1,5 @@
 // `shootdown schema`: the JSON Schema of scenario files, for editors and for other checkers. The
-// package holds the same as schema/scenario.schema.json.
+// build writes the same to dist/scenario.schema.json, which the package exports as shootdown/schema.json.
 
 import { Command } from 'commander'
 import { writeFileAtomic } from '../base/atomic-file.js'
@@ -14,7 +14,7 @@ export function schemaCommand(): Command {
 An editor with the YAML language server completes and checks a scenario that begins with
   # yaml-language-server: $schema=<path or URL of the schema, relative to the scenario>
 for example, where the package is installed, in a scenario beside node_modules:
-  # yaml-language-server: $schema=node_modules/shootdown/schema/scenario.schema.json
+  # yaml-language-server: $schema=node_modules/shootdown/dist/scenario.schema.json
 
 Examples:
   shootdown schema > scenario.schema.json

@@ -209,7 +209,7 @@ export function scenarioJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(scenarioSchema, { io: 'input' }) as Record<string, unknown>
 }
 
-/** The file that the package ships, schema/scenario.schema.json. */
+/** The file that the package ships. */
 export function schemaFileText(): string {
   const { $schema, ...rest } = scenarioJsonSchema()
   const title = 'A scenario of shootdown, a simulator of kernel memory management on several CPUs'
