@@ -7,7 +7,7 @@ import { Cluster } from '../src/engine/cluster.js'
 import { fingerprint } from './support/compare-runs.js'
 import { randomRun, randomRunOfAnyPolicy } from './support/random-programs.js'
 
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 30)
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 200)
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 const TIMEOUT = { timeout: 3_600_000 }
 
