@@ -188,6 +188,7 @@ function mayBeBehind(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
   const watch = watchOf(k)
   if (watch === undefined || cpu.vcpu.flushOnEntry || !runsMm(k, cpu, mm)) return true
   if (!cpu.inUserMode && (k.policy.holdsResponders === true || cpu.tlb6x.isLazy)) return true
-  const slot = cpu.tlb6x.ctxs.find(each => each.ctxId === mm.ctxId)
-  return slot === undefined || watch.mayOwe(mm, slot.tlbGen)
+  // The slot that is in use: of one that the mm had before it got a global ASID nothing is used any more.
+  const slot = cpu.tlb6x.ctxs[cpu.tlb6x.loadedMmAsid]
+  return slot?.ctxId !== mm.ctxId || watch.mayOwe(mm, slot.tlbGen)
 }
