@@ -28,7 +28,7 @@ const scriptOf = {
 
 /** The words of a command line and what Tab gives after them. */
 const PRESSES: readonly (readonly [line: readonly string[], expected: readonly string[]])[] = [
-  [['re'], ['replay', 'replay-sched']],
+  [['re'], ['replay', 'replay-sched', 'reproduce']],
   [['run', '--engine', ''], ['inline', 'reference', 'threads']],
   [['run', '--policy', 'l'], POLICY_NAMES.filter(name => name.startsWith('l')).toSorted()],
   [['explain', '--geometry', 'i386'], ['i386', 'i386-pae']],

@@ -41,6 +41,11 @@ export const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare all shootdown policies on the same workloads',
     load: async () => (await import('./policies.js')).policiesCommand(),
   },
+  reproduce: {
+    group: STUDY,
+    description: 'simulate what published figures show, and say where it agrees',
+    load: async () => (await import('./reproduce.js')).reproduceCommand(),
+  },
   explore: {
     group: STUDY,
     description: 'run a scenario under many timings with the invariants on',

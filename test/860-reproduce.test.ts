@@ -1,0 +1,98 @@
+// `shootdown reproduce`: published figures against simulated ones. Which targets pass is a fact of the cost model:
+// a price that changes shows here.
+
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { reproductionHtml } from '../src/study/reproduce/report-html.js'
+import { reproductionText, rowCells } from '../src/study/reproduce/report-text.js'
+import { judge, measureRun, tasksOf } from '../src/study/reproduce/reproduce.js'
+import type { Outcome } from '../src/study/reproduce/reproduce.js'
+import { between, fitLine, holds, quantile, Results, shown, within } from '../src/study/reproduce/target.js'
+import { TARGETS } from '../src/study/reproduce/targets.js'
+import { shootdown } from './support/cli.js'
+
+async function reproduce(...ids: string[]): Promise<Outcome[]> {
+  const targets = TARGETS.filter(({ id }) => ids.includes(id))
+  const tasks = tasksOf(targets, 'quick')
+  const values = []
+  for (const task of tasks) values.push(await measureRun(task))
+  return judge(targets, tasks, values)
+}
+
+describe('the rules', () => {
+  test('a tolerance is a share of the published number', () => {
+    expect(within('a', 'us', 100, 115, 15)).toMatchObject({ accepted: [85, 115], ok: true })
+    expect(within('a', 'us', 100, 115.1, 15).ok).toBe(false)
+    expect(between('a', 'us', undefined, 60, -Infinity, 60)).toMatchObject({ ok: true })
+    expect(shown('a', 'us', 100, 1).ok).toBeUndefined()
+    expect(holds('a', false).ok).toBe(false)
+  })
+
+  test('what was not measured is no number, and no rule accepts it', () => {
+    const results = new Results(new Map([['run', { cycles: 5 }]]))
+    expect(results.get('run', 'cycles')).toBe(5)
+    expect(within('a', 'us', 1, results.get('run', 'other'), 1000).ok).toBe(false)
+    expect(within('a', 'us', 1, results.get('none', 'cycles'), 1000).ok).toBe(false)
+  })
+
+  test('lines and quantiles of known samples', () => {
+    expect(fitLine([[1, 5], [2, 7], [3, 9]])).toEqual({ slope: 2, intercept: 3 })
+    expect([0, 0.5, 0.9, 1].map(share => quantile([5, 1, 4, 2, 3], share))).toEqual([1, 3, 5, 5])
+  })
+
+  test('a row says how far off it is and what would have been accepted', () => {
+    expect(rowCells(within('slope', 'cycles', 200, 210, 10)))
+      .toEqual(['slope', '200', '210', '+5.0 %', '180 to 220', 'cycles', 'ok'])
+    expect(rowCells(between('added', 'cycles', undefined, 70, -Infinity, 60)))
+      .toEqual(['added', '', '70', '', 'at most 60', 'cycles', 'miss'])
+  })
+})
+
+describe('the targets', () => {
+  test('each has runs with names of their own, a source and a mark that may fail a build', () => {
+    for (const target of TARGETS) {
+      for (const size of ['full', 'quick'] as const) {
+        const keys = target.runs(size).map(({ key }) => key)
+        expect(new Set(keys).size, target.id).toBe(keys.length)
+        expect(keys.length, target.id).toBeGreaterThan(0)
+      }
+      expect(target.source, target.id).not.toBe('')
+      if (target.kind === 'gate') expect(['v', 'v2', 'o']).toContain(target.mark)
+    }
+  })
+
+  test('flush cost against pages, the notch at the ceiling and munmap against CPUs pass', { timeout: 120_000 },
+    async () => {
+      const outcomes = await reproduce('R1', 'R11', 'R13')
+      const missed = outcomes.flatMap(({ judgement }) => judgement.rows.filter(({ ok }) => ok === false))
+      expect(missed).toEqual([])
+      expect(outcomes.map(({ verdict }) => verdict)).toEqual(['pass', 'pass', 'pass'])
+      const text = reproductionText(outcomes)
+      expect(text).toMatch(/slope +249 +249 /)
+      expect(text).toContain('3 of 3 targets pass')
+      const page = reproductionHtml(outcomes, { command: 'test', version: '0' })
+      expect(page.match(/<svg /g)?.length).toBe(4)
+      expect(page).not.toMatch(/NaN|undefined|Infinity|<script/)
+    })
+})
+
+describe('as a command', () => {
+  test('JSON and a page', { timeout: 180_000 }, async () => {
+    const page = join(mkdtempSync(join(tmpdir(), 'reproduce-')), 'r.html')
+    const json = await shootdown(['reproduce', 'r1', '--report', page, '--json'])
+    expect(json.code).toBe(0)
+    expect(readFileSync(page, 'utf8')).toContain('published [v] HANSEN')
+    const data = JSON.parse(json.stdout) as { schemaVersion: number; targets: { id: string; verdict: string }[] }
+    expect(data.schemaVersion).toBe(1)
+    expect(data.targets).toMatchObject([{ id: 'R1', verdict: 'pass' }])
+  })
+
+  test('an unknown target is refused, and no page is left behind', async () => {
+    const page = join(mkdtempSync(join(tmpdir(), 'reproduce-')), 'r.html')
+    const refused = await shootdown(['reproduce', 'R99', '--report', page])
+    expect([refused.code, existsSync(page)]).toEqual([2, false])
+    expect(refused.stderr).toContain('there is no target "R99"')
+  })
+})
