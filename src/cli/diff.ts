@@ -5,7 +5,7 @@ import { Command } from 'commander'
 import { diffTraces } from '../trace/diff.js'
 import { diffText, headerDifferences, summaryText } from '../trace/diff-text.js'
 import { EXIT_DIFFERENT, EXIT_OK } from './errors.js'
-import { readTrace } from './trace-file.js'
+import { readTextTrace } from '../trace/text-file.js'
 
 const DEFAULT_SHOWN = 20
 
@@ -31,8 +31,8 @@ Examples:
   shootdown run scenario.yaml --trace after.trace --era linux-4.6
   shootdown diff before.trace after.trace`)
     .action((a: string, b: string, flags: Flags) => {
-      const left = readTrace(a)
-      const right = readTrace(b)
+      const left = readTextTrace(a)
+      const right = readTextTrace(b)
       const difference = diffTraces(left.data, right.data)
       const headers = headerDifferences(left, right)
       const isSame = difference.isEqual && headers.length === 0

@@ -18,7 +18,7 @@ import { Progress } from './progress.js'
 import { shootdownDetail } from './run-shootdowns.js'
 import { openScenario } from './stopped-run.js'
 import { counted, grouped, microseconds } from './text-table.js'
-import { readTrace } from './trace-file.js'
+import { readTextTrace } from '../trace/text-file.js'
 
 /** `FILE:CYCLE`. */
 export interface EventPlace {
@@ -64,7 +64,7 @@ export async function explainEvent({ file, cycle }: EventPlace, flags: EventFlag
 }
 
 function read(file: string): ToldTrace {
-  const { header, data } = readTrace(file)
+  const { header, data } = readTextTrace(file)
   const { scenario: name, era, cpus, frequencyGhz } = header
   return { name, data, era, cpus, frequencyGhz, isRun: false }
 }

@@ -8,7 +8,7 @@ import { interruptible } from './interrupt.js'
 import { refuseSameFile } from './keep-inputs.js'
 import { openTraceTarget, STANDARD_OUTPUT } from './run-trace.js'
 import { counted } from './text-table.js'
-import { readTrace } from './trace-file.js'
+import { readTextTrace } from '../trace/text-file.js'
 
 interface Flags {
   format?: string
@@ -42,7 +42,7 @@ async function exportTrace(file: string, flags: Flags): Promise<void> {
   await interruptible(() => `while writing ${file} in another format: nothing is written`, async ({ signal }) => {
     const target = openTraceTarget(outputFor(file, flags), flags.format)
     refuseSameFile(target.path, file)
-    const { data, header } = readTrace(file)
+    const { data, header } = readTextTrace(file)
     await target.save({ data, header }, signal)
     if (target.path === STANDARD_OUTPUT) return
     process.stdout.write(`${counted(data.length, 'event')} as ${target.format.name}: ${target.path}\n`)

@@ -11,7 +11,7 @@ import type { FtraceCapture } from '../trace/ftrace-parse.js'
 import { formatFtrace } from '../trace/ftrace-text.js'
 import type { TraceData } from '../trace/recorder.js'
 import type { TraceEra } from '../trace/events.js'
-import { parseTextTrace } from '../trace/text-parse.js'
+import { readTextTrace } from '../trace/text-file.js'
 import { loadCapture } from './capture-file.js'
 
 /** Runs a scenario; its trace as a capture. */
@@ -31,7 +31,7 @@ export async function simulatedCapture(
 /** A trace that `run --trace` saved, in either form. */
 export async function savedCapture(file: string): Promise<FtraceCapture> {
   if (/\.(trace|golden)$/.test(file) || isCanonical(file)) {
-    const { data, header } = parseTextTrace(readFileSync(file, 'utf8'), file)
+    const { data, header } = readTextTrace(file)
     return captureOf(data, header, file)
   }
   return loadCapture(file)

@@ -20,40 +20,91 @@ export interface TextTrace {
 const ERAS: readonly TraceEra[] = ['linux-4.6', 'linux-6.x']
 const EVENT_BY_NAME: ReadonlyMap<string, EventKind> = new Map(EVENTS.map(row => [row.name, row]))
 const REASON_BY_NAME = new Map(FLUSH_REASONS.map(reason => [reason.name, reason.id]))
-/** As in `48120 [000] writer-101 tlb_flush`. A comm may hold anything: the first `-pid event` that fits ends it. */
-const PREFIX = /^ *(\d+) \[(\d{3,})\] (.*?)-(\d+) ([a-z]\w*)(?= |$)/
+/** ` name=` of each field, by kind of event. */
+const LABELS: readonly (readonly string[])[] = EVENTS.map(row => row.fields.map(field => ` ${field.name}=`))
 const MAX_SHOWN = 60
 
 /** Parses a whole trace. Throws UserError with the place of the first thing that is wrong. */
 export function parseTextTrace(text: string, file: string): TextTrace {
-  const parser = new Parser(text, file)
-  const header = parser.header()
-  const firstLine = parser.line
-  return { header, data: parser.records(header), firstLine }
+  const parser = new TextTraceParser(file)
+  const end = text.lastIndexOf('\n') + 1
+  parser.push(text.slice(0, end))
+  return parser.finish(text.slice(end))
 }
 
-class Parser {
+/** Parses a trace that comes in pieces. Every method throws UserError as {@link parseTextTrace} does. */
+export class TextTraceParser {
   /** Line that is read next, from 1. */
-  line = 1
-  readonly #text: string
+  #line = 1
   readonly #file: string
+  readonly #keys = new Map<string, string>()
+  #header: TraceHeader | undefined
+  #firstLine = 0
+  readonly #recorder = new TraceRecorder()
+  /** Interned names of tasks, by how they are written. */
+  readonly #comms = new Map<string, number>()
+  #lastCycle = 0
+  #lastCpu = 0
+  // The line that is being read, and how far; #text holds other lines as well.
+  #text = ''
+  #start = 0
   #at = 0
+  #end = 0
+  readonly #words = [0, 0, 0, 0, 0, 0]
+  #wordCount = 0
 
-  constructor(text: string, file: string) {
-    this.#text = text
+  constructor(file: string) {
     this.#file = file
   }
 
-  header(): TraceHeader {
-    const first = this.#nextLine()
-    if (first !== TEXT_TRACE_FIRST_LINE) this.#wrongFirstLine(first ?? '')
-    const found = new Map<string, string>()
-    while (this.#text.startsWith('# ', this.#at)) {
-      const line = this.#nextLine() ?? ''
-      const colon = line.indexOf(': ')
-      if (colon < 0) this.#fail('expected "# key: value" in the header', 1)
-      found.set(line.slice(2, colon), line.slice(colon + 2))
+  /** The line that comes next, from 1. */
+  get line(): number {
+    return this.#line
+  }
+
+  /** Events so far. */
+  get length(): number {
+    return this.#recorder.length
+  }
+
+  /** Takes whole lines, each with its line end. */
+  push(lines: string): void {
+    this.#text = lines
+    for (let from = 0; from < lines.length; from = this.#end + 1) {
+      this.#start = this.#at = from
+      this.#end = lines.indexOf('\n', from)
+      if (this.#header !== undefined) this.#record(this.#header)
+      else this.#headerLine()
+      this.#line += 1
     }
+  }
+
+  /** Ends the trace; `rest` is what follows the last line end. */
+  finish(rest = ''): TextTrace {
+    if (this.#line === 1) this.#wrongFirstLine(rest)
+    if (rest !== '') this.#fail('the last line is cut off: the file is not complete', 1)
+    const header = this.#header ?? this.#endHeader()
+    return { header, data: this.#recorder.finish(), firstLine: this.#firstLine }
+  }
+
+  #headerLine(): void {
+    const line = this.#text.slice(this.#start, this.#end)
+    if (this.#line === 1) {
+      if (line !== TEXT_TRACE_FIRST_LINE) this.#wrongFirstLine(line)
+      return
+    }
+    if (!line.startsWith('# ')) {
+      this.#record(this.#endHeader())
+      return
+    }
+    const colon = line.indexOf(': ')
+    if (colon < 0) this.#fail('expected "# key: value" in the header', 1)
+    this.#keys.set(line.slice(2, colon), line.slice(colon + 2))
+  }
+
+  /** The header is over; what it lacks is missing on this line. */
+  #endHeader(): TraceHeader {
+    const found = this.#keys
     const era = ERAS.find(each => each === found.get('era'))
     if (era === undefined) this.#fail(`the header names no kernel era: expected one of ${ERAS.join(', ')}`, 1)
     const number = (key: string): number => {
@@ -61,91 +112,229 @@ class Parser {
       if (!found.has(key) || !Number.isFinite(value)) this.#fail(`the header has no number "${key}"`, 1)
       return value
     }
-    return {
+    this.#firstLine = this.#line
+    this.#header = {
       scenario: found.get('scenario') ?? '', era, cpus: number('cpus'), seed: number('seed'),
       frequencyGhz: number('frequencyGhz'),
     }
+    return this.#header
   }
 
-  records(header: TraceHeader): TraceData {
-    const recorder = new TraceRecorder()
-    let lastCycle = 0
-    let lastCpu = 0
-    for (let line = this.#nextLine(); line !== undefined; line = this.#nextLine()) {
-      const prefix = PREFIX.exec(line)
-      if (prefix === null) this.#failBefore(`expected "cycle [cpu] comm-pid event ...", found "${shown(line)}"`, 1)
-      const cycle = Number(prefix[1])
-      const cpu = Number(prefix[2])
-      if (cpu >= header.cpus) this.#failBefore(`CPU ${cpu}, but the header says ${header.cpus} CPUs`, 14)
-      if (cycle < lastCycle || (cycle === lastCycle && cpu < lastCpu)) {
-        this.#failBefore(`out of order: cycle ${cycle} of cpu${cpu} comes after cycle ${lastCycle} of cpu${lastCpu}`, 1)
-      }
-      lastCycle = cycle
-      lastCpu = cpu
-      const row = EVENT_BY_NAME.get(prefix[5]!)
-      if (row === undefined) {
-        this.#failBefore(`unknown event "${prefix[5]}"`, prefix[0].length - prefix[5]!.length + 1)
-      }
-      const [a, b, c, d, e, f] = this.#fields(recorder, row, line, prefix[0].length)
-      const comm = recorder.intern(unescaped(prefix[3]!))
-      recorder.record(row.id, cycle, cpu, Number(prefix[4]), comm, 0, a, b, c, d, e, f)
+  /** A line as `48120 [000] writer-101 tlb_flush pages=8 reason=TLB_REMOTE_SEND_IPI`. */
+  #record({ cpus }: TraceHeader): void {
+    while (this.#code() === SPACE) this.#at += 1
+    const cycle = this.#digits()
+    const isCpuNext = this.#skip(' [')
+    const cpuAt = this.#at
+    const cpu = this.#digits()
+    if (cycle < 0 || !isCpuNext || this.#at - cpuAt < 3 || !this.#skip('] ')) this.#noRecord()
+    if (cycle > Number.MAX_SAFE_INTEGER) this.#fail(`cycle ${cycle} is not exact`, 1)
+    if (cpu >= cpus) this.#fail(`CPU ${cpu}, but the header says ${cpus} CPUs`, this.#columnOf(cpuAt - 1))
+    if (cycle < this.#lastCycle || (cycle === this.#lastCycle && cpu < this.#lastCpu)) {
+      this.#fail(
+        `out of order: cycle ${cycle} of cpu${cpu} comes after cycle ${this.#lastCycle} of cpu${this.#lastCpu}`, 1)
     }
-    return recorder.finish()
+    this.#lastCycle = cycle
+    this.#lastCpu = cpu
+    const comm = this.#comm()
+    const pid = this.#digits()
+    if (pid > INT_MAX) this.#noRecord()
+    this.#at += 1
+    const nameAt = this.#at
+    this.#at = this.#wordEnd(nameAt)
+    const name = this.#text.slice(nameAt, this.#at)
+    const row = EVENT_BY_NAME.get(name)
+    if (row === undefined) this.#fail(`unknown event "${name}"`, this.#columnOf(nameAt))
+    this.#fields(row)
+    const [a, b, c, d, e, f] = this.#words
+    this.#recorder.record(row.id, cycle, cpu, pid, comm, 0, a, b, c, d, e, f)
   }
 
-  /** The words a..f of a line whose fields begin at `from`. */
-  #fields(recorder: TraceRecorder, row: EventKind, line: string, from: number): number[] {
-    const words: number[] = []
+  /** A comm may hold anything: the first `-pid event` that fits ends it. Stops in front of the pid. */
+  #comm(): number {
+    const from = this.#at
+    for (let dash = this.#text.indexOf('-', from); dash >= 0 && dash < this.#end;) {
+      this.#at = dash + 1
+      if (this.#digits() >= 0 && this.#code() === SPACE && this.#isEventName(this.#at + 1)) {
+        this.#at = dash + 1
+        return this.#commId(this.#text.slice(from, dash))
+      }
+      dash = this.#text.indexOf('-', dash + 1)
+    }
+    return this.#noRecord()
+  }
+
+  #isEventName(from: number): boolean {
+    const first = this.#text.charCodeAt(from)
+    if (first < LOWER_A || first > LOWER_Z) return false
+    const end = this.#wordEnd(from)
+    return end === this.#end || this.#text.charCodeAt(end) === SPACE
+  }
+
+  #commId(written: string): number {
+    let id = this.#comms.get(written)
+    if (id === undefined) {
+      id = this.#recorder.intern(unescaped(written))
+      this.#comms.set(written, id)
+    }
+    return id
+  }
+
+  /** The words a..f of a line whose fields begin here. */
+  #fields(row: EventKind): void {
+    const labels = LABELS[row.id]!
+    this.#words.fill(0)
+    this.#wordCount = 0
+    for (let i = 0; i < labels.length; i++) {
+      const field = row.fields[i]!
+      const label = labels[i]!
+      if (!this.#skip(label)) {
+        const found = this.#text.slice(this.#at + 1, this.#end)
+        this.#fail(`expected "${label.slice(1)}" of ${row.name}, found "${shown(found)}"`, this.#columnOf(this.#at + 1))
+      }
+      const from = this.#at
+      if (!this.#value(field)) {
+        const value = this.#text.slice(from, endOfValue(this.#text, from, this.#end))
+        this.#fail(`${field.name}: expected ${EXPECTED[field.type]}, found "${shown(value)}"`, this.#columnOf(from))
+      }
+    }
+    if (this.#at < this.#end) {
+      const behind = this.#text.slice(this.#at + 1, this.#end)
+      this.#fail(`unexpected "${shown(behind)}" behind the fields`, this.#columnOf(this.#at + 1))
+    }
+  }
+
+  /** Reads one value. False: the text is not a value of this field. */
+  #value(field: EventField): boolean {
+    switch (field.type) {
+      case 'address': {
+        const from = this.#at + 2
+        const isHex = this.#skip('0x') && this.#hexDigits() === 16
+        if (!isHex) return false
+        this.#word(Number.parseInt(this.#text.slice(from, from + 8), 16))
+        this.#word(Number.parseInt(this.#text.slice(from + 8, this.#at), 16))
+        return this.#isValueEnd()
+      }
+      case 'hex': {
+        const from = this.#at + 2
+        const digits = this.#skip('0x') ? this.#hexDigits() : 0
+        this.#word(Number.parseInt(this.#text.slice(from, this.#at), 16))
+        return digits >= 1 && digits <= 8 && this.#isValueEnd()
+      }
+      case 'string': {
+        const value = this.#valueText()
+        const text = value.startsWith('"') ? fromJson(value) : value
+        if (text !== undefined) this.#word(this.#recorder.intern(text))
+        return text !== undefined
+      }
+      case 'reason': {
+        const value = this.#valueText()
+        const reason = REASON_BY_NAME.get(value) ?? Number(value)
+        this.#word(reason)
+        return value !== '' && Number.isInteger(reason)
+      }
+      default: {
+        const isNegative = this.#code() === MINUS
+        if (isNegative) this.#at += 1
+        const value = this.#digits()
+        this.#word(isNegative ? -value : value)
+        // What does not fit in a word of a record was not written from one.
+        return value >= 0 && value <= (isNegative ? INT_MAX + 1 : INT_MAX) && this.#isValueEnd()
+      }
+    }
+  }
+
+  #word(value: number): void {
+    this.#words[this.#wordCount++] = value | 0
+  }
+
+  #valueText(): string {
+    const from = this.#at
+    this.#at = endOfValue(this.#text, from, this.#end)
+    return this.#text.slice(from, this.#at)
+  }
+
+  #isValueEnd(): boolean {
+    return this.#at === this.#end || this.#code() === SPACE
+  }
+
+  #code(): number {
+    return this.#text.charCodeAt(this.#at)
+  }
+
+  #skip(expected: string): boolean {
+    if (!this.#text.startsWith(expected, this.#at)) return false
+    this.#at += expected.length
+    return true
+  }
+
+  /** A number without a sign; -1 when there is none here. */
+  #digits(): number {
+    const from = this.#at
+    let value = 0
+    for (;;) {
+      const digit = this.#code() - DIGIT_0
+      if (!(digit >= 0 && digit <= 9)) return this.#at === from ? -1 : value
+      value = value * 10 + digit
+      this.#at += 1
+    }
+  }
+
+  /** How many hexadecimal digits in small letters stand here. */
+  #hexDigits(): number {
+    const from = this.#at
+    for (;;) {
+      const code = this.#code()
+      const isHex = (code >= DIGIT_0 && code <= DIGIT_0 + 9) || (code >= LOWER_A && code <= LOWER_A + 5)
+      if (!isHex) return this.#at - from
+      this.#at += 1
+    }
+  }
+
+  /** The end of a word of letters, digits and underscores. */
+  #wordEnd(from: number): number {
     let at = from
-    for (const field of row.fields) {
-      const label = ` ${field.name}=`
-      if (!line.startsWith(label, at)) {
-        this.#failBefore(`expected "${label.slice(1)}" of ${row.name}, found "${shown(line.slice(at + 1))}"`, at + 2)
-      }
-      at += label.length
-      const end = endOfValue(line, at)
-      const value = line.slice(at, end)
-      if (!pushWords(words, recorder, field, value)) {
-        this.#failBefore(`${field.name}: expected ${EXPECTED[field.type]}, found "${shown(value)}"`, at + 1)
-      }
-      at = end
-    }
-    if (at < line.length) this.#failBefore(`unexpected "${shown(line.slice(at + 1))}" behind the fields`, at + 2)
-    return words
+    while (isWordCode(this.#text.charCodeAt(at))) at += 1
+    return at
   }
 
-  #nextLine(): string | undefined {
-    if (this.#at >= this.#text.length) return undefined
-    const end = this.#text.indexOf('\n', this.#at)
-    if (end < 0) this.#fail('the last line is cut off: the file is not complete', 1)
-    const line = this.#text.slice(this.#at, end)
-    this.#at = end + 1
-    this.line += 1
-    return line
+  #columnOf(at: number): number {
+    return at - this.#start + 1
   }
 
   #wrongFirstLine(line: string): never {
     const version = /^# shootdown trace v(\S+)$/.exec(line)
     const [, expected] = TEXT_TRACE_FIRST_LINE.split(' v')
     if (version !== null) {
-      this.#failBefore(`this trace has format version ${version[1]}, this program reads version ${expected}`, 1,
+      this.#fail(`this trace has format version ${version[1]}, this program reads version ${expected}`, 1,
         ['write it anew with this program'])
     }
     if (line.startsWith('# tracer:')) {
-      this.#failBefore('this is ftrace text, not a trace in the canonical form', 1,
-        [`expected "${TEXT_TRACE_FIRST_LINE}"`])
+      this.#fail('this is ftrace text, not a trace in the canonical form', 1, [`expected "${TEXT_TRACE_FIRST_LINE}"`])
     }
-    this.#failBefore(`this is not a trace: expected "${TEXT_TRACE_FIRST_LINE}", found "${shown(line)}"`, 1)
+    this.#fail(`this is not a trace: expected "${TEXT_TRACE_FIRST_LINE}", found "${shown(line)}"`, 1)
   }
 
-  /** An error in the line that was read last. */
-  #failBefore(message: string, column: number, details: readonly string[] = []): never {
-    throw new UserError(message, { file: this.#file, line: Math.max(1, this.line - 1), column }, details)
+  #noRecord(): never {
+    const line = this.#text.slice(this.#start, this.#end)
+    this.#fail(`expected "cycle [cpu] comm-pid event ...", found "${shown(line)}"`, 1)
   }
 
-  #fail(message: string, column: number): never {
-    throw new UserError(message, { file: this.#file, line: this.line, column })
+  #fail(message: string, column: number, details: readonly string[] = []): never {
+    throw new UserError(message, { file: this.#file, line: this.#line, column }, details)
   }
+}
+
+const INT_MAX = 2 ** 31 - 1
+const SPACE = 32
+const MINUS = 45
+const DIGIT_0 = 48
+const LOWER_A = 97
+const LOWER_Z = 122
+
+function isWordCode(code: number): boolean {
+  return (code >= LOWER_A && code <= LOWER_Z) || code === 95 || (code >= DIGIT_0 && code <= 57)
+    || (code >= 65 && code <= 90)
 }
 
 const EXPECTED: Readonly<Record<EventField['type'], string>> = {
@@ -154,43 +343,16 @@ const EXPECTED: Readonly<Record<EventField['type'], string>> = {
 }
 
 /** A value ends at a space; one in JSON quotes at its closing quote. */
-function endOfValue(line: string, at: number): number {
-  if (line[at] !== '"') {
-    const space = line.indexOf(' ', at)
-    return space < 0 ? line.length : space
+function endOfValue(text: string, at: number, end: number): number {
+  if (text[at] !== '"') {
+    const space = text.indexOf(' ', at)
+    return space < 0 || space > end ? end : space
   }
-  for (let i = at + 1; i < line.length; i++) {
-    if (line[i] === '\\') i += 1
-    else if (line[i] === '"') return i + 1
+  for (let i = at + 1; i < end; i++) {
+    if (text[i] === '\\') i += 1
+    else if (text[i] === '"') return i + 1
   }
-  return line.length
-}
-
-/** False: the text is not a value of this field. */
-function pushWords(words: number[], recorder: TraceRecorder, field: EventField, value: string): boolean {
-  switch (field.type) {
-    case 'address': {
-      if (!/^0x[0-9a-f]{16}$/.test(value)) return false
-      words.push(Number.parseInt(value.slice(2, 10), 16) | 0, Number.parseInt(value.slice(10), 16) | 0)
-      return true
-    }
-    case 'hex':
-      words.push(Number.parseInt(value.slice(2), 16) | 0)
-      return /^0x[0-9a-f]{1,8}$/.test(value)
-    case 'string': {
-      const text = value.startsWith('"') ? fromJson(value) : value
-      if (text !== undefined) words.push(recorder.intern(text))
-      return text !== undefined
-    }
-    case 'reason': {
-      const reason = REASON_BY_NAME.get(value) ?? Number(value)
-      words.push(reason)
-      return value !== '' && Number.isInteger(reason)
-    }
-    default:
-      words.push(Number(value))
-      return /^-?\d+$/.test(value)
-  }
+  return end
 }
 
 function fromJson(text: string): string | undefined {
