@@ -11,24 +11,34 @@ const MAX_DIFFERENCES = 512
  * it was removed from `a` or inserted into `b`.
  */
 export function align(a: Int32Array, b: Int32Array): Int32Array {
-  const pairs: number[] = []
+  const pairs = new Int32Array(2 * Math.min(a.length, b.length))
+  let length = 0
   let x = 0
   let y = 0
   while (x < a.length && y < b.length) {
     if (a[x] === b[y]) {
-      pairs.push(x++, y++)
+      pairs[length++] = x++
+      pairs[length++] = y++
       continue
     }
     const stretch = alignStretch(a, b, x, y)
-    for (let i = 0; i < stretch.pairs.length; i++) pairs.push(stretch.pairs[i]!)
+    pairs.set(stretch.pairs, length)
+    length += stretch.pairs.length
     x = stretch.x
     y = stretch.y
   }
-  return Int32Array.from(pairs)
+  return pairs.subarray(0, length)
+}
+
+/** Pairs of a part of the sequences, and the indices at which it ends. */
+interface Stretch {
+  pairs: Int32Array
+  x: number
+  y: number
 }
 
 /** Aligns from (x, y) to the end, or until MAX_DIFFERENCES are found; at least one step. */
-function alignStretch(a: Int32Array, b: Int32Array, x0: number, y0: number): { pairs: number[]; x: number; y: number } {
+function alignStretch(a: Int32Array, b: Int32Array, x0: number, y0: number): Stretch {
   const n = a.length - x0
   const m = b.length - y0
   const most = Math.min(MAX_DIFFERENCES, n + m)
@@ -64,10 +74,18 @@ function alignStretch(a: Int32Array, b: Int32Array, x0: number, y0: number): { p
 /** Follows the path to (endX, endY), which has `differences` steps off its diagonals, back to the start. */
 function backtrack(
   history: readonly Int32Array[], endX: number, endY: number, x0: number, y0: number, differences: number,
-): { pairs: number[]; x: number; y: number } {
-  const reversed: number[] = []
+): Stretch {
+  // Filled from its end: the path is followed backwards.
+  const pairs = new Int32Array(2 * Math.min(endX, endY))
+  let first = pairs.length
   let x = endX
   let y = endY
+  const matchBackTo = (startX: number): void => {
+    while (x > startX) {
+      pairs[--first] = --y + y0
+      pairs[--first] = --x + x0
+    }
+  }
   for (let d = differences; d > 0; d--) {
     // Before step d the paths reached as far as history[d] says, which begins at diagonal -d.
     const reach = history[d]!
@@ -75,14 +93,10 @@ function backtrack(
     const k = x - y
     const down = k === -d || (k !== d && at(k - 1) < at(k + 1))
     const fromX = down ? at(k + 1) : at(k - 1)
-    const fromY = fromX - (down ? k + 1 : k - 1)
-    const startX = down ? fromX : fromX + 1
-    while (x > startX) reversed.push(--y, --x)
+    matchBackTo(down ? fromX : fromX + 1)
+    y = fromX - (down ? k + 1 : k - 1)
     x = fromX
-    y = fromY
   }
-  while (x > 0 && y > 0) reversed.push(--y, --x)
-  const pairs: number[] = []
-  for (let i = reversed.length - 1; i > 0; i -= 2) pairs.push(reversed[i]! + x0, reversed[i - 1]! + y0)
-  return { pairs, x: endX + x0, y: endY + y0 }
+  matchBackTo(0)
+  return { pairs: pairs.subarray(first), x: endX + x0, y: endY + y0 }
 }

@@ -1,8 +1,8 @@
 // Events that are removed in one place of a trace and inserted in another: not two differences but one
 // that moved, to another time on its CPU or to another CPU.
 
-import { keyOf } from './diff.js'
 import type { EventDifference } from './diff.js'
+import { keyOf } from './event-key.js'
 import type { TraceData } from './recorder.js'
 
 /** By difference: where it went, or came from. Both halves are keys. */

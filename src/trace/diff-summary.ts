@@ -47,7 +47,9 @@ interface Part {
 /** The sentence, without a full stop; empty for equal traces. */
 export function diffSummary(a: TraceData, b: TraceData, difference: TraceDifference, moves: Moves): string {
   if (difference.isEqual) return ''
-  const all = difference.kinds.flatMap(kind => partsOf(a, b, kind, difference, moves))
+  const byLabel = new Map<string, EventDifference[]>(difference.kinds.map(({ label }) => [label, []]))
+  for (const one of difference.differences) byLabel.get(labelOf(one.a >= 0 ? a : b, one.a >= 0 ? one.a : one.b))?.push(one)
+  const all = difference.kinds.flatMap(kind => partsOf(a, b, kind, byLabel.get(kind.label) ?? [], moves))
   const main = all.filter(({ label }) => !COMPANIONS.test(label))
   const told = sentences((main.length > 0 ? main : all).toSorted((x, y) => rank(x.label) - rank(y.label)))
   if (told.length === 0) return onlyTimes(difference)
@@ -71,7 +73,7 @@ function sentences(parts: readonly Part[]): string[] {
 
 /** `3 ... fewer`, `1 ... earlier`, `2 ... with other pages`. */
 function partsOf(
-  a: TraceData, b: TraceData, kind: KindDifference, { differences }: TraceDifference, moves: Moves,
+  a: TraceData, b: TraceData, kind: KindDifference, own: readonly EventDifference[], moves: Moves,
 ): Part[] {
   const { label } = kind
   const parts: Part[] = []
@@ -80,7 +82,6 @@ function partsOf(
   }
   add(kind.countA - kind.countB, 'fewer')
   add(kind.countB - kind.countA, 'more')
-  const own = differences.filter(one => labelOf(one.a >= 0 ? a : b, one.a >= 0 ? one.a : one.b) === label)
   const moved = own.filter(one => one.kind === 'removed').map(one => moveOf(moves, one)).filter(move => move !== '')
   for (const way of new Set(moved)) add(moved.filter(each => each === way).length, way)
   add(Math.min(kind.removed, kind.inserted) - moved.length, 'replaced by others')

@@ -5,6 +5,7 @@
 // Not here: how a difference is printed (cli/diff.ts).
 
 import { align } from './align.js'
+import { KeyNumbers } from './event-key.js'
 import { EVENT, EVENTS, FLUSH_REASONS } from './events.js'
 import { eventAt } from './recorder.js'
 import type { TraceData } from './recorder.js'
@@ -54,18 +55,22 @@ export interface TraceDifference {
   cpus: CostDifference[]
 }
 
+const NO_RECORDS = new Int32Array(0)
+
 export function diffTraces(a: TraceData, b: TraceData): TraceDifference {
   const firstRecord = firstDifferentRecord(a, b)
   if (firstRecord === undefined) {
     return { isEqual: true, firstRecord, differences: [], kinds: [], operations: [], cpus: [] }
   }
-  const keys = new Keys()
+  const keys = new KeyNumbers()
+  const [keyA, keyB] = [keys.of(a), keys.of(b)]
+  const [cpusA, cpusB] = [recordsByCpu(a), recordsByCpu(b)]
   const kinds = new Map<string, KindDifference>()
-  const sideA = new Side(a, keys)
-  const sideB = new Side(b, keys)
   const differences: EventDifference[] = []
-  for (const cpu of new Set([...sideA.cpus(), ...sideB.cpus()].sort((x, y) => x - y))) {
-    compareCpu(sideA, sideB, cpu, kinds, differences)
+  for (let cpu = 0; cpu < Math.max(cpusA.length, cpusB.length); cpu++) {
+    const [recordsA = NO_RECORDS, recordsB = NO_RECORDS] = [cpusA[cpu], cpusB[cpu]]
+    const pairs = align(recordsA.map(keyA), recordsB.map(keyB))
+    compareCpu({ data: a, records: recordsA }, { data: b, records: recordsB }, pairs, kinds, differences)
   }
   const cycleOf = (one: EventDifference): number => (one.a >= 0 ? a.cycle[one.a]! : b.cycle[one.b]!)
   const cpuOf = (one: EventDifference): number => (one.a >= 0 ? a.cpu[one.a]! : b.cpu[one.b]!)
@@ -91,76 +96,29 @@ export function labelOf(data: TraceData, index: number): string {
   return name
 }
 
-/** Strings to small numbers, the same for both traces. */
-class Keys {
-  readonly #ids = new Map<string, number>()
-
-  idOf(key: string): number {
-    let id = this.#ids.get(key)
-    if (id === undefined) this.#ids.set(key, id = this.#ids.size)
-    return id
+/** The records of each CPU of a trace, in their order. */
+function recordsByCpu(data: TraceData): Int32Array[] {
+  const counts: number[] = []
+  for (let i = 0; i < data.length; i++) counts[data.cpu[i]!] = (counts[data.cpu[i]!] ?? 0) + 1
+  const records = Array.from(counts, (count = 0) => new Int32Array(count))
+  const filled = records.map(() => 0)
+  for (let i = 0; i < data.length; i++) {
+    const cpu = data.cpu[i]!
+    records[cpu]![filled[cpu]!++] = i
   }
+  return records
 }
 
-/** One of the two traces, cut by CPU. */
-class Side {
-  readonly data: TraceData
-  readonly #records = new Map<number, number[]>()
-  readonly #keys: Keys
-
-  constructor(data: TraceData, keys: Keys) {
-    this.data = data
-    this.#keys = keys
-    for (let i = 0; i < data.length; i++) {
-      const list = this.#records.get(data.cpu[i]!)
-      if (list === undefined) this.#records.set(data.cpu[i]!, [i])
-      else list.push(i)
-    }
-  }
-
-  cpus(): number[] {
-    return [...this.#records.keys()]
-  }
-
-  records(cpu: number): readonly number[] {
-    return this.#records.get(cpu) ?? []
-  }
-
-  keys(cpu: number): Int32Array {
-    return Int32Array.from(this.records(cpu), index => this.#keys.idOf(keyOf(this.data, index)))
-  }
-}
-
-/** Fields that say what an event is, rather than with which numbers. */
-const KEY_FIELDS: Readonly<Record<string, readonly string[]>> = {
-  sched_switch: ['nextComm'], sched_wakeup: ['comm'], sched_wakeup_new: ['comm'], sched_migrate_task: ['comm'],
-  sched_process_fork: ['childComm'], tlb_flush: ['reason'], ipi_send_cpu: ['cpu', 'callback'], csd_queue_cpu: ['cpu'],
-  ipi_send_cpumask: ['callback'], page_fault_user: ['address'], page_fault_kernel: ['address'],
-  tracing_mark_write: ['text'], sys_enter: ['name'], sys_exit: ['name'], flush_skip: ['cpu'], flush_ack: ['cpu'],
-  signal: ['name'], page_map: ['address'], load_mismatch: ['address'], oom: ['what'],
-}
-
-/** What an event is: what is the same in both traces corresponds. */
-export function keyOf(data: TraceData, index: number): string {
-  const row = EVENTS[data.kind[index]!]!
-  let key = `${row.id} ${data.strings[data.comm[index]!]}`
-  const wanted = KEY_FIELDS[row.name]
-  if (wanted === undefined) return key
-  let word = 0
-  for (const field of row.fields) {
-    const value = data.words[word++]![index]!
-    const low = field.type === 'address' ? data.words[word++]![index]! : 0
-    if (wanted.includes(field.name)) key += ` ${field.type === 'string' ? data.strings[value] : `${value}:${low}`}`
-  }
-  return key
+/** The events of one CPU in one of the traces. */
+interface Side {
+  data: TraceData
+  records: Int32Array
 }
 
 function compareCpu(
-  a: Side, b: Side, cpu: number, kinds: Map<string, KindDifference>, differences: EventDifference[],
+  a: Side, b: Side, pairs: Int32Array, kinds: Map<string, KindDifference>, differences: EventDifference[],
 ): void {
-  const recordsA = a.records(cpu)
-  const recordsB = b.records(cpu)
-  const pairs = align(a.keys(cpu), b.keys(cpu))
+  const [recordsA, recordsB] = [a.records, b.records]
   let x = 0
   let y = 0
   const single = (untilA: number, untilB: number): void => {

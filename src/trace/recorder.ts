@@ -81,7 +81,7 @@ export class TraceRecorder {
     if (!this.enabled) return
     if (this.#keepLast > 0 && this.#length >= 2 * this.#keepLast) this.#forget()
     const i = this.#length
-    if (i === this.#capacity) this.#grow()
+    if (i === this.#capacity) this.#resize(Math.max(INITIAL_CAPACITY, 2 * this.#capacity))
     if (i > 0 && this.#sorted) this.#sorted = inOrder(this.#cycle[i - 1]!, this.#cpu[i - 1]!, cycle, cpu)
     this.#cycle[i] = cycle
     this.#kind[i] = kind
@@ -101,6 +101,26 @@ export class TraceRecorder {
   /** The trace so far, in the total order. The recorder can go on afterwards; the result does not change. */
   finish(): TraceData {
     return this.#keepLast > 0 ? this.#copy(0) : this.#copy(this.#length)
+  }
+
+  /** As {@link finish} without a copy, for who needs the recorder no longer: it is empty afterwards. */
+  take(): TraceData {
+    if (!this.#sorted || this.#keepLast > 0 || this.#length === 0) return this.finish()
+    const length = this.#length
+    const data = {
+      length, cycle: this.#cycle.subarray(0, length), kind: this.#kind.subarray(0, length),
+      cpu: this.#cpu.subarray(0, length), pid: this.#pid.subarray(0, length), comm: this.#comm.subarray(0, length),
+      flags: this.#flags.subarray(0, length), words: this.#words().map((column) => column.subarray(0, length)),
+      strings: [...this.#strings],
+    }
+    this.#length = 0
+    this.#resize(0)
+    return data
+  }
+
+  /** Makes room for so many records in all, so that they need not be copied when their number grows. */
+  reserve(records: number): void {
+    if (records > this.#capacity) this.#resize(records)
   }
 
   /** As {@link finish}, with what a recorder of the last records has kept. */
@@ -131,7 +151,7 @@ export class TraceRecorder {
       pid: this.#pick(this.#pid, order),
       comm: this.#pick(this.#comm, order),
       flags: this.#pick(this.#flags, order),
-      words: [this.#a, this.#b, this.#c, this.#d, this.#e, this.#f].map((column) => this.#pick(column, order)),
+      words: this.#words().map((column) => this.#pick(column, order)),
       strings: [...this.#strings],
     }
   }
@@ -139,8 +159,7 @@ export class TraceRecorder {
   /** Drops the older half. */
   #forget(): void {
     const from = this.#length - this.#keepLast
-    const columns = [this.#cycle, this.#kind, this.#cpu, this.#pid, this.#comm, this.#flags,
-      this.#a, this.#b, this.#c, this.#d, this.#e, this.#f]
+    const columns = [this.#cycle, this.#kind, this.#cpu, this.#pid, this.#comm, this.#flags, ...this.#words()]
     for (const column of columns) column.copyWithin(0, from, this.#length)
     this.#length = this.#keepLast
   }
@@ -167,22 +186,27 @@ export class TraceRecorder {
     return picked
   }
 
-  #grow(): void {
-    this.#capacity = Math.max(INITIAL_CAPACITY, this.#capacity * 2)
-    const cycle = new Float64Array(this.#capacity)
-    cycle.set(this.#cycle)
+  #words(): Int32Array<ArrayBuffer>[] {
+    return [this.#a, this.#b, this.#c, this.#d, this.#e, this.#f]
+  }
+
+  /** Columns of `capacity` records, with the records there are. */
+  #resize(capacity: number): void {
+    this.#capacity = capacity
+    const cycle = new Float64Array(capacity)
+    cycle.set(this.#cycle.subarray(0, this.#length))
     this.#cycle = cycle
-    this.#kind = grown(this.#kind, this.#capacity)
-    this.#cpu = grown(this.#cpu, this.#capacity)
-    this.#pid = grown(this.#pid, this.#capacity)
-    this.#comm = grown(this.#comm, this.#capacity)
-    this.#flags = grown(this.#flags, this.#capacity)
-    this.#a = grown(this.#a, this.#capacity)
-    this.#b = grown(this.#b, this.#capacity)
-    this.#c = grown(this.#c, this.#capacity)
-    this.#d = grown(this.#d, this.#capacity)
-    this.#e = grown(this.#e, this.#capacity)
-    this.#f = grown(this.#f, this.#capacity)
+    this.#kind = resized(this.#kind, this.#length, capacity)
+    this.#cpu = resized(this.#cpu, this.#length, capacity)
+    this.#pid = resized(this.#pid, this.#length, capacity)
+    this.#comm = resized(this.#comm, this.#length, capacity)
+    this.#flags = resized(this.#flags, this.#length, capacity)
+    this.#a = resized(this.#a, this.#length, capacity)
+    this.#b = resized(this.#b, this.#length, capacity)
+    this.#c = resized(this.#c, this.#length, capacity)
+    this.#d = resized(this.#d, this.#length, capacity)
+    this.#e = resized(this.#e, this.#length, capacity)
+    this.#f = resized(this.#f, this.#length, capacity)
   }
 }
 
@@ -245,8 +269,8 @@ function inOrder(cycle: number, cpu: number, nextCycle: number, nextCpu: number)
   return cycle < nextCycle || (cycle === nextCycle && cpu <= nextCpu)
 }
 
-function grown(column: Int32Array<ArrayBuffer>, capacity: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(capacity)
-  larger.set(column)
-  return larger
+function resized(column: Int32Array<ArrayBuffer>, length: number, capacity: number): Int32Array<ArrayBuffer> {
+  const other = new Int32Array(capacity)
+  other.set(column.subarray(0, length))
+  return other
 }

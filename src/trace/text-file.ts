@@ -1,8 +1,9 @@
 // Reading a canonical trace from a file, piece by piece, so that a trace may be larger than a string can
 // be. What is no trace is told from its first bytes; everything that is wrong is a UserError with its place.
 //
-// Memory: about 56 bytes for each event, twice that for a moment at the end, whatever the size of the file.
+// Memory: 56 bytes for each event, whatever the size of the file.
 
+import { isAscii } from 'node:buffer'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { UserError } from '../base/errors.js'
 import { TextTraceParser } from './text-parse.js'
@@ -12,6 +13,8 @@ const PIECE_BYTES = 1 << 20
 /** A trace has no line as long as this; a file that has may be anything. */
 const LINE_BYTES_MAX = 1 << 20
 const LINE_FEED = 10
+/** Lines may become shorter after the first piece. */
+const GUESS_MARGIN = 0.02
 
 /** Files that are packed, by their first bytes, and what unpacks them. */
 const PACKED: readonly { readonly name: string; readonly magic: readonly number[]; readonly tool: string }[] = [
@@ -41,7 +44,7 @@ export function readTextTrace(path: string): TextTrace {
 function parseFile(path: string, parser: TextTraceParser): TextTrace {
   const descriptor = openSync(path, 'r')
   try {
-    refuseNoFile(descriptor, path)
+    const size = sizeOf(descriptor, path)
     const buffer = Buffer.allocUnsafe(PIECE_BYTES + LINE_BYTES_MAX)
     /** Bytes of the buffer that belong to a line whose end has not been read. */
     let kept = 0
@@ -51,7 +54,8 @@ function parseFile(path: string, parser: TextTraceParser): TextTrace {
       const length = kept + read
       if (isFirst) refuseNoText(buffer.subarray(0, length), path)
       const end = buffer.subarray(0, length).lastIndexOf(LINE_FEED) + 1
-      parser.push(buffer.toString('utf8', 0, end))
+      parser.push(textOf(buffer.subarray(0, end)))
+      if (isFirst) parser.expect(Math.ceil((parser.length * size * (1 + GUESS_MARGIN)) / length))
       buffer.copyWithin(0, end, length)
       kept = length - end
       if (kept >= LINE_BYTES_MAX) {
@@ -64,11 +68,18 @@ function parseFile(path: string, parser: TextTraceParser): TextTrace {
   }
 }
 
-function refuseNoFile(descriptor: number, path: string): void {
+/** Bytes of a file; 0 for a pipe. */
+function sizeOf(descriptor: number, path: string): number {
   const at = { file: path, line: 1, column: 1 }
   const stat = fstatSync(descriptor)
   if (stat.isDirectory()) throw new UserError('this is a directory, not a trace', at)
   if (!stat.isFile() && !stat.isFIFO()) throw new UserError('this is neither a file nor a pipe', at)
+  return stat.isFile() ? stat.size : 0
+}
+
+/** ASCII needs no decoding, and is what a trace nearly always is. */
+function textOf(bytes: Buffer): string {
+  return bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8')
 }
 
 /** Said before anything is parsed: a NUL in the first piece is no text. */

@@ -5,7 +5,7 @@
 import { UserError } from '../base/errors.js'
 import { EVENTS, FLUSH_REASONS } from './events.js'
 import type { EventField, EventKind, TraceEra } from './events.js'
-import { TraceRecorder } from './recorder.js'
+import { TraceRecorder, WORDS_PER_RECORD } from './recorder.js'
 import type { TraceData } from './recorder.js'
 import { TEXT_TRACE_FIRST_LINE } from './text.js'
 import type { TraceHeader } from './text.js'
@@ -50,7 +50,7 @@ export class TextTraceParser {
   #start = 0
   #at = 0
   #end = 0
-  readonly #words = [0, 0, 0, 0, 0, 0]
+  readonly #words = new Int32Array(WORDS_PER_RECORD)
   #wordCount = 0
 
   constructor(file: string) {
@@ -65,6 +65,11 @@ export class TextTraceParser {
   /** Events so far. */
   get length(): number {
     return this.#recorder.length
+  }
+
+  /** About so many events are to come; a guess saves time. */
+  expect(events: number): void {
+    this.#recorder.reserve(events)
   }
 
   /** Takes whole lines, each with its line end. */
@@ -84,7 +89,7 @@ export class TextTraceParser {
     if (this.#line === 1) this.#wrongFirstLine(rest)
     if (rest !== '') this.#fail('the last line is cut off: the file is not complete', 1)
     const header = this.#header ?? this.#endHeader()
-    return { header, data: this.#recorder.finish(), firstLine: this.#firstLine }
+    return { header, data: this.#recorder.take(), firstLine: this.#firstLine }
   }
 
   #headerLine(): void {
@@ -146,8 +151,8 @@ export class TextTraceParser {
     const row = EVENT_BY_NAME.get(name)
     if (row === undefined) this.#fail(`unknown event "${name}"`, this.#columnOf(nameAt))
     this.#fields(row)
-    const [a, b, c, d, e, f] = this.#words
-    this.#recorder.record(row.id, cycle, cpu, pid, comm, 0, a, b, c, d, e, f)
+    const words = this.#words
+    this.#recorder.record(row.id, cycle, cpu, pid, comm, 0, words[0], words[1], words[2], words[3], words[4], words[5])
   }
 
   /** A comm may hold anything: the first `-pid event` that fits ends it. Stops in front of the pid. */
@@ -245,7 +250,7 @@ export class TextTraceParser {
   }
 
   #word(value: number): void {
-    this.#words[this.#wordCount++] = value | 0
+    this.#words[this.#wordCount++] = value
   }
 
   #valueText(): string {
@@ -263,7 +268,10 @@ export class TextTraceParser {
   }
 
   #skip(expected: string): boolean {
-    if (!this.#text.startsWith(expected, this.#at)) return false
+    // Labels are short: comparing them here is quicker than startsWith().
+    for (let i = 0; i < expected.length; i++) {
+      if (this.#text.charCodeAt(this.#at + i) !== expected.charCodeAt(i)) return false
+    }
     this.#at += expected.length
     return true
   }
