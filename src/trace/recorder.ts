@@ -107,7 +107,7 @@ export class TraceRecorder {
   take(): TraceData {
     if (!this.#sorted || this.#keepLast > 0 || this.#length === 0) return this.finish()
     const length = this.#length
-    const data = {
+    const data: TraceData = {
       length, cycle: this.#cycle.subarray(0, length), kind: this.#kind.subarray(0, length),
       cpu: this.#cpu.subarray(0, length), pid: this.#pid.subarray(0, length), comm: this.#comm.subarray(0, length),
       flags: this.#flags.subarray(0, length), words: this.#words().map((column) => column.subarray(0, length)),
