@@ -79,7 +79,7 @@ describe('shootdown test', () => {
     writeFileSync(join(folder, 'wrong.yaml'), 'processes:\n  - name: a\n    program:\n      - compute: 5\n'
       + 'expect:\n  - {counter: ipisSent, equals: 7}\n')
     const { code, stdout } = await shootdown(['test', folder])
-    expect(code).toBe(1)
+    expect(code).toBe(2)
     expect(stdout).toMatch(/ERROR .*bad\.yaml:5:9 +unknown operation "tuch"/)
     expect(stdout).toMatch(/FAILED .*wrong\.yaml:6:5 +.*ipisSent/)
     expect(stdout).toMatch(/\n2 passed, 2 failed\n$/)

@@ -125,7 +125,7 @@ function guarded<T>(path: string, action: () => T, cleanUp?: () => void): T {
     return action()
   } catch (error) {
     cleanUp?.()
-    throw new UserError(`cannot write ${path}: ${reasonOf(error)}`)
+    throw new UserError(`cannot write ${path}: ${writeFailure(error)}`)
   }
 }
 
@@ -141,7 +141,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EPIPE: 'the reader went away',
 }
 
-function reasonOf(error: unknown): string {
+/** Why something could not be written, in words. */
+export function writeFailure(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code
   return (code !== undefined && REASONS[code]) || (error instanceof Error ? error.message : String(error))
 }

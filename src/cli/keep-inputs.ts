@@ -2,6 +2,7 @@
 // a.trace, or an image written over the scenario. Asked before anything runs.
 
 import { statSync } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { UserError } from '../base/errors.js'
 import type { Scenario } from '../scenario/scenario.js'
 
@@ -18,6 +19,15 @@ export function refuseToOverwrite(path: string, { file, image }: Scenario): void
 }
 
 function isSameFile(a: string, b: string): boolean {
-  const [left, right] = [a, b].map((path) => statSync(path, { throwIfNoEntry: false }))
+  const [left, right] = [statOf(a), statOf(b)]
   return left !== undefined && right !== undefined && left.dev === right.dev && left.ino === right.ino
+}
+
+/** Undefined for what is not there or cannot be seen: who reads or writes it says why. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch {
+    return undefined
+  }
 }

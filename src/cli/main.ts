@@ -3,6 +3,7 @@
 // message and an exit code (errors.ts). What a sub-command does is in its own file.
 
 import { readFileSync } from 'node:fs'
+import { writeFailure } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
 import { programWith } from './commands.js'
 import { reportAndExit } from './errors.js'
@@ -20,7 +21,8 @@ function version(): string {
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  reportAndExit(error.code === 'EPIPE' ? error : new UserError(`cannot write to standard output: ${error.message}`))
+  const told = new UserError(`cannot write to standard output: ${writeFailure(error)}`)
+  reportAndExit(error.code === 'EPIPE' ? error : told)
 })
 
 try {

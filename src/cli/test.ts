@@ -11,7 +11,7 @@ import { EngineError, UserError } from '../base/errors.js'
 import { ENGINES, type EngineName } from '../engine/scheduler-loop.js'
 import { staleGoldens } from '../study/golden-file.js'
 import type { GoldenOutcome, GoldenTask } from '../study/golden-run.js'
-import { EXIT_DIFFERENT, EXIT_OK } from './errors.js'
+import { EXIT_DIFFERENT, EXIT_OK, EXIT_USER } from './errors.js'
 import { interruptible } from './interrupt.js'
 import { Progress } from './progress.js'
 import { scenarioFiles } from './scenario-files.js'
@@ -59,7 +59,7 @@ export function testCommand(): Command {
 The golden trace of a.yaml is a.golden beside it: the canonical text of "shootdown run a.yaml --trace a.trace",
 compressed (a.golden.br) when it is long. One that is missing is written, except with --ci.
 What is different is shown with the operation in the scenario that led there.
-Exit codes: 0 all the same, 1 something differs, 2 bad input.
+Exit codes: 0 all the same, 1 something differs, 2 bad input: a scenario or a golden trace with a mistake, a full disk.
 
 Examples:
   shootdown test                                   all below ${DEFAULT_PATH}
@@ -126,7 +126,8 @@ async function testOnce(
   const text = formatTestReport(flags.reporter, report, style)
   if (flags.output === undefined) process.stdout.write(text)
   else writeFileAtomic(flags.output, write => write(text))
-  process.exitCode = isAllGood(report) ? EXIT_OK : EXIT_DIFFERENT
+  const hasError = outcomes.some(({ status }) => status === 'error')
+  process.exitCode = hasError ? EXIT_USER : isAllGood(report) ? EXIT_OK : EXIT_DIFFERENT
 }
 
 /** The outcomes in the order of `files`; fewer after --bail. */

@@ -1,7 +1,7 @@
 // The other side of a comparison with a capture: a scenario that is run for it, or a trace that was
 // saved, as ftrace text or in the canonical form. Whatever it was, it is compared as a capture.
 
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { UserError } from '../base/errors.js'
 import type { EngineName } from '../engine/scheduler-loop.js'
 import { simulate } from '../engine/simulate.js'
@@ -13,6 +13,8 @@ import type { TraceData } from '../trace/recorder.js'
 import type { TraceEra } from '../trace/events.js'
 import { readTextTrace } from '../trace/text-file.js'
 import { loadCapture } from './capture-file.js'
+
+const CANONICAL = '# shootdown trace'
 
 /** Runs a scenario; its trace as a capture. */
 export async function simulatedCapture(
@@ -45,7 +47,14 @@ function captureOf(
 
 function isCanonical(file: string): boolean {
   try {
-    return readFileSync(file, 'utf8').startsWith('# shootdown trace')
+    const descriptor = openSync(file, 'r')
+    try {
+      const first = Buffer.alloc(CANONICAL.length)
+      return fstatSync(descriptor).isFile() && readSync(descriptor, first) === first.length
+        && first.toString() === CANONICAL
+    } finally {
+      closeSync(descriptor)
+    }
   } catch {
     // loadCapture says what is wrong with it.
     return false

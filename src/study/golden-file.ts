@@ -6,7 +6,7 @@
 //
 // What is compared is always the text, so that another version of the compressor changes nothing.
 
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
 import { writeFileAtomic } from '../base/atomic-file.js'
@@ -17,7 +17,7 @@ export const COMPRESSED_ENDING = '.golden.br'
 
 /** Characters of text up to which a golden is kept readable. */
 const READABLE_LENGTH = 64 * 1024
-/** A compressed golden that claims more than this is none. */
+/** A golden with more text than this is none. */
 const MAX_TEXT_BYTES = 400 * 2 ** 20
 
 const SCENARIO_ENDING = /\.ya?ml$/
@@ -49,8 +49,10 @@ function readGoldenText(path: string): string {
   const at = { file: path, line: 1, column: 1 }
   let bytes: Buffer
   try {
+    refuseTooLarge(path)
     bytes = readFileSync(path)
   } catch (error) {
+    if (error instanceof UserError) throw error
     throw new UserError(`cannot read the golden trace: ${(error as NodeJS.ErrnoException).code}`, at)
   }
   if (!path.endsWith(COMPRESSED_ENDING)) return bytes.toString('utf8')
@@ -60,6 +62,12 @@ function readGoldenText(path: string): string {
     throw new UserError('this is not a compressed golden trace, or it is cut off', at,
       ['write it anew with "shootdown test --update"'])
   }
+}
+
+function refuseTooLarge(path: string): void {
+  const { size } = statSync(path)
+  if (size <= MAX_TEXT_BYTES) return
+  throw new UserError(`this is too large for a golden trace: ${size} bytes`, { file: path, line: 1, column: 1 })
 }
 
 /** Writes the golden of the scenario `file`, whole or not at all, and gives its path. Throws UserError. */

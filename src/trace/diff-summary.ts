@@ -48,7 +48,9 @@ interface Part {
 export function diffSummary(a: TraceData, b: TraceData, difference: TraceDifference, moves: Moves): string {
   if (difference.isEqual) return ''
   const byLabel = new Map<string, EventDifference[]>(difference.kinds.map(({ label }) => [label, []]))
-  for (const one of difference.differences) byLabel.get(labelOf(one.a >= 0 ? a : b, one.a >= 0 ? one.a : one.b))?.push(one)
+  for (const one of difference.differences) {
+    byLabel.get(one.a >= 0 ? labelOf(a, one.a) : labelOf(b, one.b))?.push(one)
+  }
   const all = difference.kinds.flatMap(kind => partsOf(a, b, kind, byLabel.get(kind.label) ?? [], moves))
   const main = all.filter(({ label }) => !COMPANIONS.test(label))
   const told = sentences((main.length > 0 ? main : all).toSorted((x, y) => rank(x.label) - rank(y.label)))

@@ -50,6 +50,9 @@ function parseFile(path: string, parser: TextTraceParser): TextTrace {
     let kept = 0
     for (let isFirst = true; ; isFirst = false) {
       const read = readSync(descriptor, buffer, kept, PIECE_BYTES, null)
+      if (read === 0 && isFirst) {
+        throw new UserError('this is an empty file, not a trace', { file: path, line: 1, column: 1 })
+      }
       if (read === 0) return parser.finish(buffer.toString('utf8', 0, kept))
       const length = kept + read
       if (isFirst) refuseNoText(buffer.subarray(0, length), path)

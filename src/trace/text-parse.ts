@@ -317,6 +317,9 @@ export class TextTraceParser {
       this.#fail(`this trace has format version ${version[1]}, this program reads version ${expected}`, 1,
         ['write it anew with this program'])
     }
+    if (line === `${TEXT_TRACE_FIRST_LINE}\r`) {
+      this.#fail('this trace has the line ends of another system (CR LF)', 1, ['expected line feeds alone'])
+    }
     if (line.startsWith('# tracer:')) {
       this.#fail('this is ftrace text, not a trace in the canonical form', 1, [`expected "${TEXT_TRACE_FIRST_LINE}"`])
     }
