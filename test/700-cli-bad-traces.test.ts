@@ -5,9 +5,10 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { shootdown, temporaryFolder } from './support/cli.js'
+import { ROOT, shootdown, temporaryFolder } from './support/cli.js'
 import { AS_NOBODY, CAN_BE_NOBODY } from './support/nobody.js'
 
+const TOUR = join(ROOT, 'scenarios/tour/01-first-walk.yaml')
 const GOOD = `# shootdown trace v1
 # scenario: a
 # era: linux-6.x
@@ -90,6 +91,10 @@ describe('a bad trace', () => {
       }
     }
     expect(await refused(folder, ['test', 'closed'], AS_NOBODY)).toContain('cannot read the folder "closed"')
+    expect(await refused(folder, ['test', 'closed/s.yaml'], AS_NOBODY))
+      .toContain('error: cannot read closed/s.yaml: permission denied')
+    expect(await refused(folder, ['dump', TOUR, '--image', 'closed/image'], AS_NOBODY))
+      .toContain('error: cannot write closed/image: permission denied')
     if (AS_NOBODY.length > 0) {
       // A folder in which nothing may be made.
       expect(await refused(folder, ['export', 'good.trace', '-f', 'csv'], AS_NOBODY))

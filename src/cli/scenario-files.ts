@@ -3,6 +3,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '../base/errors.js'
+import { readFailure } from '../base/read-failure.js'
 
 const SKIPPED_FOLDERS = new Set(['node_modules', 'dist', 'coverage'])
 
@@ -10,9 +11,7 @@ const SKIPPED_FOLDERS = new Set(['node_modules', 'dist', 'coverage'])
 export function scenarioFiles(paths: readonly string[]): string[] {
   const found = new Set<string>()
   for (const path of paths) {
-    const stat = statSync(path, { throwIfNoEntry: false })
-    if (stat === undefined) throw new UserError(`there is no file or folder "${path}"`)
-    if (!stat.isDirectory()) {
+    if (!isFolder(path)) {
       found.add(path)
       continue
     }
@@ -23,12 +22,22 @@ export function scenarioFiles(paths: readonly string[]): string[] {
   return [...found]
 }
 
+function isFolder(path: string): boolean {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false })
+    if (stat !== undefined) return stat.isDirectory()
+  } catch (error) {
+    throw new UserError(`cannot read ${path}: ${readFailure(error)}`)
+  }
+  throw new UserError(`there is no file or folder "${path}"`)
+}
+
 function filesBelow(folder: string): string[] {
   let entries
   try {
     entries = readdirSync(folder, { withFileTypes: true })
   } catch (error) {
-    throw new UserError(`cannot read the folder "${folder}": ${(error as NodeJS.ErrnoException).code}`)
+    throw new UserError(`cannot read the folder "${folder}": ${readFailure(error)}`)
   }
   return entries.toSorted((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => {
     const path = join(folder, entry.name)

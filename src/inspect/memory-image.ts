@@ -56,8 +56,14 @@ export function describeTasks(k: KernelState): MemoryImageTasks {
 
 /** A device or a pipe can take one of the two files, but the other would need a name beside it. */
 function refuseDevices(path: string): void {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  if (stat === undefined || stat.isFile() || stat.isDirectory()) return
+  let stat
+  try {
+    stat = statSync(path)
+  } catch {
+    // Not there, or not to be seen: opening it makes it or says why not.
+    return
+  }
+  if (stat.isFile() || stat.isDirectory()) return
   throw new UserError(`cannot write a memory image to ${path}: it is not a regular file`)
 }
 

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
 import { writeFileAtomic } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
+import { readFailure } from '../base/read-failure.js'
 
 export const GOLDEN_ENDING = '.golden'
 export const COMPRESSED_ENDING = '.golden.br'
@@ -53,7 +54,7 @@ function readGoldenText(path: string): string {
     bytes = readFileSync(path)
   } catch (error) {
     if (error instanceof UserError) throw error
-    throw new UserError(`cannot read the golden trace: ${(error as NodeJS.ErrnoException).code}`, at)
+    throw new UserError(`cannot read the golden trace: ${readFailure(error)}`, at)
   }
   if (!path.endsWith(COMPRESSED_ENDING)) return bytes.toString('utf8')
   try {

@@ -6,6 +6,7 @@
 import { isAscii } from 'node:buffer'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { UserError } from '../base/errors.js'
+import { readFailure } from '../base/read-failure.js'
 import { TextTraceParser } from './text-parse.js'
 import type { TextTrace } from './text-parse.js'
 
@@ -37,7 +38,7 @@ export function readTextTrace(path: string): TextTrace {
       throw new UserError(`this trace is too large for the memory there is: ${parser.length} events were read`, at,
         ['record a shorter run, for example with "--until <cycle>"'])
     }
-    throw new UserError(`cannot read the trace: ${reasonOf(error)}`, at)
+    throw new UserError(`cannot read the trace: ${readFailure(error)}`, at)
   }
 }
 
@@ -94,16 +95,4 @@ function refuseNoText(bytes: Buffer, path: string): void {
       [`unpack it first: ${packed.tool} ${path} > out.trace`])
   }
   if (bytes.includes(0)) throw new UserError('this is a binary file, not a trace', at)
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file', EACCES: 'permission denied', EPERM: 'not permitted',
-  ENOTDIR: 'a part of the path is not a folder', ELOOP: 'its symbolic links lead in a circle',
-  EAGAIN: 'it has nothing to read yet', EIO: 'the disk reports an error', ENAMETOOLONG: 'the name is too long',
-  EISDIR: 'it is a directory',
-}
-
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException
-  return (code !== undefined && REASONS[code]) || message
 }
