@@ -94,7 +94,8 @@ export class Core {
     this.#words = layout.view(buffer, 'core', 'words', id)
     this.#nextInterrupt = layout.view(buffer, 'mailbox', 'nextInterrupt', id)
     this.mmu = new Mmu(
-      machine, mem, layout.view(buffer, 'core', 'mmu', id), layout.view(buffer, 'core', 'counters', id))
+      machine, mem, layout.view(buffer, 'core', 'mmu', id), layout.view(buffer, 'core', 'counters', id),
+      layout.view(buffer, 'undo', 'mmu', id))
     const { pageShift } = geometryOf(machine.geometry)
     this.#pageBytes = 2 ** pageShift
     this.#pagesPerHi = 2 ** (32 - pageShift)

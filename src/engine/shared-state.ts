@@ -52,6 +52,11 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
         mmu: int32(mmuWords(machine)),
       },
     },
+    undo: {
+      doc: 'TLBs and paging caches of a CPU as they were at its checkpoint, once a window has changed them',
+      rows: machine.cpus,
+      fields: { mmu: int32(mmuWords(machine)) },
+    },
     mailbox: {
       doc: 'interrupts on their way to a CPU',
       rows: machine.cpus,
@@ -93,9 +98,6 @@ export function stateLayout(machine: MachineConfig, image: ProgramImage): StateL
 export interface SharedState {
   readonly layout: StateLayout
   readonly buffer: SharedArrayBuffer
-  /** First word and length of each CPU's core row in `coreWords`, for checkpoints. */
-  readonly coreWords: Int32Array
-  readonly coreStrideWords: number
   readonly areas: readonly Float64Array[]
   readonly flags: Int32Array
   readonly arrivals: Int32Array
@@ -107,8 +109,6 @@ export function openSharedState(layout: StateLayout, buffer: SharedArrayBuffer):
   return {
     layout,
     buffer,
-    coreWords: layout.words(buffer, 'core'),
-    coreStrideWords: layout.strideOf('core') / 4,
     areas: Array.from({ length: layout.rowsOf('areas') }, (_, row) => layout.view(buffer, 'areas', 'table', row)),
     flags: layout.view(buffer, 'flags', 'raised'),
     arrivals: layout.view(buffer, 'run', 'arrivals'),

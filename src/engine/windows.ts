@@ -21,6 +21,7 @@ import { assert } from '../base/assert.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import { seesTablesOf } from '../kernel/mm/mm.js'
+import { Checkpoint } from './checkpoint.js'
 import type { Core } from './core.js'
 import { END_ACCESS, END_DATA, END_LIMIT, END_NONE } from './core.js'
 import type { SharedState } from './shared-state.js'
@@ -31,25 +32,23 @@ const SHORTEST_WINDOW_CYCLES = 256
 const LONGEST_WINDOW_CYCLES = 2 ** 20
 
 export class WindowedUserSide implements UserSide {
-  readonly #shared: SharedState
   readonly #kernelCpus: () => readonly KernelCpu[]
   protected cores: readonly Core[] = []
   /** END_* of each CPU's window. */
   protected readonly ends: Int32Array
   /** 1: the next run starts at a certain place and takes a checkpoint there. */
   readonly #fresh: Uint8Array
-  readonly #checkpoints: readonly Int32Array[]
+  readonly #checkpoints: readonly Checkpoint[]
   /** Windows end here unless something ends them earlier. */
   protected horizon = SHORTEST_WINDOW_CYCLES
   #windowCycles = SHORTEST_WINDOW_CYCLES
   #putBacksSinceHorizon = 0
 
   constructor(shared: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[]) {
-    this.#shared = shared
     this.#kernelCpus = kernelCpus
     this.ends = new Int32Array(cpus)
     this.#fresh = new Uint8Array(cpus)
-    this.#checkpoints = Array.from({ length: cpus }, () => new Int32Array(shared.coreStrideWords))
+    this.#checkpoints = Array.from({ length: cpus }, (_, id) => new Checkpoint(shared, id))
   }
 
   attach(cores: readonly Core[]): void {
@@ -60,7 +59,10 @@ export class WindowedUserSide implements UserSide {
     const waiting: number[] = []
     for (const cpu of cpus) {
       if (!cpu.inUserMode || this.ends[cpu.id] !== END_NONE) continue
-      if (this.#fresh[cpu.id] === 1) this.#takeCheckpoint(cpu.id)
+      if (this.#fresh[cpu.id] === 1) {
+        this.#checkpoints[cpu.id].take()
+        this.#fresh[cpu.id] = 0
+      }
       waiting.push(cpu.id)
     }
     if (waiting.length > 0) this.runWindows(waiting)
@@ -85,13 +87,13 @@ export class WindowedUserSide implements UserSide {
       if (!other.inUserMode || this.ends[other.id] !== END_LIMIT) continue
       const core = this.cores[other.id]
       if (core.lastStart >= cycle || core.clock >= this.horizon) continue
-      this.ends[other.id] = END_NONE
-      this.#fresh[other.id] = 1
+      this.#leaveAt(other.id)
     }
     return false
   }
 
   beforeCommit(cpu: KernelCpu): void {
+    this.#checkpoints[cpu.id].drop()
     const end = this.ends[cpu.id]
     if (end !== END_ACCESS && end !== END_DATA) return
     const { mm } = cpu.current
@@ -101,8 +103,7 @@ export class WindowedUserSide implements UserSide {
   }
 
   committed(cpu: KernelCpu): void {
-    this.ends[cpu.id] = END_NONE
-    this.#fresh[cpu.id] = 1
+    this.#leaveAt(cpu.id)
   }
 
   enterUser(cpu: KernelCpu): void {
@@ -175,18 +176,18 @@ export class WindowedUserSide implements UserSide {
       const end = core.run(limit, false, false)
       assert(end === END_LIMIT || core.clock >= limit, `cpu${id} met an event before cycle ${limit} when put back`)
     }
-    this.ends[id] = END_NONE
-    this.#fresh[id] = 1
+    this.#leaveAt(id)
   }
 
-  #takeCheckpoint(id: number): void {
-    const stride = this.#shared.coreStrideWords
-    this.#checkpoints[id].set(this.#shared.coreWords.subarray(id * stride, (id + 1) * stride))
-    this.#fresh[id] = 0
+  /** The core stands at a certain place: its next window starts here, from a checkpoint of its own. */
+  #leaveAt(id: number): void {
+    this.ends[id] = END_NONE
+    this.#fresh[id] = 1
+    this.#checkpoints[id].drop()
   }
 
   #putBack(id: number): void {
-    this.#shared.coreWords.set(this.#checkpoints[id], id * this.#shared.coreStrideWords)
+    this.#checkpoints[id].putBack()
     this.#putBacksSinceHorizon += 1
   }
 }

@@ -23,6 +23,8 @@ export const WORD_CONTROLS = 3
 export const WORD_DENY = 4
 /** One word per TLB level: a bit for each page-size class, and one for global entries, that may be present. */
 export const WORD_LIVE = 10
+/** UNDO_*: what becomes of the state before the next translation that changes it. */
+export const WORD_UNDO = 13
 /** PAE: the four top entries, low and high word each, as latched by the last MOV CR3. */
 export const WORD_PAE_LATCH = 16
 /** An array of one way that is never filled: stands in where a level caches no pages of a size. */
@@ -37,6 +39,13 @@ export const CONTROL_PGE = 16
 export const CONTROL_PSE = 32
 export const CONTROL_PCIDE = 64
 export const CONTROL_AC = 128
+
+/** Changes are for good. */
+export const UNDO_OFF = 0
+/** The first change copies all words to the undo view. */
+export const UNDO_ARMED = 1
+/** That has happened. */
+export const UNDO_KEPT = 2
 
 // One entry: four words.
 export const ENTRY_WORDS = 4
@@ -102,6 +111,19 @@ export const COUNTER_STLB_LOOKUPS = 4
 export const COUNTER_STLB_MISSES = 5
 export const COUNTER_WALK_STEPS = 6
 const COUNTERS = 7
+
+/** Copies the state as it is, once until {@link putBackWords}' caller arms it again. */
+export function keepWords(words: Int32Array, undo: Int32Array): void {
+  undo.set(words)
+  words[WORD_UNDO] = UNDO_KEPT
+}
+
+/** The state as it was when undo was armed; what was kept stays good for the next time. */
+export function putBackWords(words: Int32Array, undo: Int32Array): void {
+  if (words[WORD_UNDO] !== UNDO_KEPT) return
+  words.set(undo)
+  words[WORD_UNDO] = UNDO_KEPT
+}
 
 /** Which class the leaves of a level belong to, pgd first; -1 where no page can be mapped. */
 export function classesByLevel(g: Geometry): readonly number[] {

@@ -9,6 +9,7 @@
 // the configuration and results of the last call. Absent: data, memory types, protection keys.
 
 import type { MachineConfig } from './config.js'
+import type { Costs } from './costs.js'
 import * as geometry from './geometry.js'
 import type { Geometry } from './geometry.js'
 import * as controls from './controls.js'
@@ -36,8 +37,8 @@ const {
   ATTR_CACHE_INDEX_MASK, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, CLASS_BASE, classesByLevel, CONTROL_AC,
   CONTROL_PCIDE, COUNTER_L1D_LOOKUPS, COUNTER_L1I_LOOKUPS, COUNTER_STLB_LOOKUPS, COUNTER_STLB_MISSES,
   COUNTER_WALK_STEPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, globalTwin, HEADER_WORDS, KEY_CLASS_MASK, KEY_CLASS_SHIFT,
-  KEY_PCID_MASK, KEY_PCID_SHIFT, KEY_VALID, mmuCounters, mmuWords, RESTRICT_CLEAN, sameTranslation, tagOf,
-  WORD_CONTROLS, WORD_CR3_FLAGS, WORD_DENY, WORD_ROOT_PFN, WORD_TAG,
+  KEY_PCID_MASK, KEY_PCID_SHIFT, KEY_VALID, keepWords, mmuCounters, mmuWords, RESTRICT_CLEAN, sameTranslation, tagOf,
+  UNDO_ARMED, WORD_CONTROLS, WORD_CR3_FLAGS, WORD_DENY, WORD_ROOT_PFN, WORD_TAG, WORD_UNDO,
 } = state
 const {
   ACCESS_EXEC, ACCESS_WRITE, accessCode, computeDenyMasks, controlBits, FAULT_PRESENT, FAULT_RESERVED,
@@ -45,6 +46,7 @@ const {
 } = controls
 const { bitsFrom, canonicalBias, canonicalMask, geometryOf } = geometry
 const { WALK_NOT_PRESENT, WALK_OK } = walk
+const NO_UNDO = new Int32Array(0)
 const MISSES_BEHIND_LOOKUPS = state.COUNTER_L1D_MISSES - COUNTER_L1D_LOOKUPS
 
 export class Mmu {
@@ -60,6 +62,7 @@ export class Mmu {
   private foundAttr = 0
   declare private readonly words: Int32Array
   declare private readonly counters: Float64Array
+  declare private readonly undo: Int32Array
   declare private readonly walker: Walker
   declare private readonly pagingCache: PagingCache
   declare private readonly tlbs: TlbLevels
@@ -78,17 +81,17 @@ export class Mmu {
   declare private readonly canonicalBias: number
   declare private readonly canonicalMask: number
   declare private readonly accessCycles: number
-  declare private readonly stlbHitCycles: number
-  declare private readonly walkStepCycles: number
-  declare private readonly setAccessedDirtyCycles: number
+  declare private readonly costs: Costs
 
-  constructor(m: MachineConfig, mem: PhysMem, words: Int32Array, counters: Float64Array) {
+  /** `undo`: where the words go before the first change when that is armed (mmu-state.ts), of their length. */
+  constructor(m: MachineConfig, mem: PhysMem, words: Int32Array, counters: Float64Array, undo: Int32Array = NO_UNDO) {
     const g = geometryOf(m.geometry)
     assert(words.length >= mmuWords(m), `MMU needs ${mmuWords(m)} words, got ${words.length}`)
     assert(counters.length >= mmuCounters(), `MMU needs ${mmuCounters()} counters, got ${counters.length}`)
     this.geometry = g
     this.words = words
     this.counters = counters
+    this.undo = undo
     this.tlbs = new TlbLevels(words, HEADER_WORDS, m.tlb, g)
     this.l1i = this.tlbs.l1i
     this.l1d = this.tlbs.l1d
@@ -105,9 +108,7 @@ export class Mmu {
     this.canonicalBias = canonicalBias(g)
     this.canonicalMask = canonicalMask(g)
     this.accessCycles = m.costs.access
-    this.stlbHitCycles = m.costs.stlbHit
-    this.walkStepCycles = m.costs.walkStep
-    this.setAccessedDirtyCycles = m.costs.setAccessedDirty
+    this.costs = m.costs
   }
 
   /** Power on: empty TLBs and caches, root 0, counters 0. Geometries of 32-bit machines have no PCID. */
@@ -121,8 +122,8 @@ export class Mmu {
 
   /** RFLAGS.AC: lets the kernel touch user pages in spite of SMAP (STAC, CLAC). */
   setAc(on: boolean): void {
-    const controls = this.words[WORD_CONTROLS]!
-    this.words[WORD_CONTROLS] = on ? controls | CONTROL_AC : controls & ~CONTROL_AC
+    if (on) this.words[WORD_CONTROLS]! |= CONTROL_AC
+    else this.words[WORD_CONTROLS]! &= ~CONTROL_AC
     computeDenyMasks(this.words)
   }
 
@@ -205,7 +206,8 @@ export class Mmu {
   /** Toggling CR4.PGE: everything goes, of every PCID. PAE reads its top entries again. */
   flushGlobal(): void {
     this.walker.latchPae(this.rootPfn)
-    this.clearAll()
+    this.tlbs.clear()
+    this.pagingCache.clear()
   }
 
   /** INVLPG: the page of this address, whatever its size, and with it every paging-cache entry of the current PCID. */
@@ -220,7 +222,8 @@ export class Mmu {
     assert(type >= INVPCID_ADDRESS && type <= INVPCID_ALL, 'invpcid: unknown type')
     const tag = KEY_VALID | (pcid << KEY_PCID_SHIFT)
     if (type === INVPCID_ALL_GLOBAL) {
-      this.clearAll()
+      this.tlbs.clear()
+      this.pagingCache.clear()
     } else if (type === INVPCID_ALL) {
       this.tlbs.dropNonGlobal(undefined)
       this.pagingCache.clear()
@@ -244,6 +247,7 @@ export class Mmu {
 
   /** The top entries that PAE latched with the root and that are present. */
   latchedTops(): dump.PagingCacheEntry[] { return dump.describeLatch(this.geometry, this.words) }
+
   /** A base page further back in its L1 set. */
   private translateBehind(hi: number, lo: number, access: number, user: boolean, mayWrite: boolean): number {
     const words = this.words
@@ -263,6 +267,7 @@ export class Mmu {
       this.foundPfn = words[at + ENTRY_PFN]!
       this.foundAttr = attr
       this.cycles = this.accessCycles
+      if (words[WORD_UNDO] === UNDO_ARMED) keepWords(words, this.undo)
       first.moveToFront(start, at)
       return TRANSLATED
     }
@@ -291,8 +296,9 @@ export class Mmu {
     }
     this.foundPfn = words[at + ENTRY_PFN]!
     this.foundAttr = attr
-    this.cycles = this.accessCycles + this.stlbHitCycles
+    this.cycles = this.accessCycles + this.costs.stlbHit
     const first = level.base
+    if (words[WORD_UNDO] === UNDO_ARMED) keepWords(words, this.undo)
     first.insertCopy(first.startOf(pageHi, pageLo), at)
     level.noteBase(words[at + ENTRY_KEY_HI]!)
     second.stamp(at)
@@ -310,7 +316,7 @@ export class Mmu {
     const at = inL1 >= 0 ? inL1 : this.stlb.find(hi, lo, tag)
     if (at < 0) return this.translateByWalk(hi, lo, access, user, mayWrite)
     const attr = words[at + ENTRY_ATTR]!
-    const cycles = this.accessCycles + (inL1 >= 0 ? 0 : this.stlbHitCycles)
+    const cycles = this.accessCycles + (inL1 >= 0 ? 0 : this.costs.stlbHit)
     const denied = attr & deny
     if (denied === RESTRICT_CLEAN) return this.walkToSetDirty(hi, lo, user, mayWrite, inL1 >= 0)
     if (denied !== 0) return this.fault(accessCode(this.words, access, user) | FAULT_PRESENT, cycles, hi, lo, mayWrite)
@@ -320,6 +326,7 @@ export class Mmu {
     this.foundPfn = pfn | (bitsFrom(hi, lo, this.pageShift) & this.insideMask[cls]!)
     this.foundAttr = attr
     this.cycles = cycles
+    if (words[WORD_UNDO] === UNDO_ARMED) keepWords(words, this.undo)
     if (inL1 >= 0) {
       this.counters[access === ACCESS_EXEC ? COUNTER_L1I_LOOKUPS : COUNTER_L1D_LOOKUPS]! += 1
       level.touchFound(at)
@@ -339,12 +346,10 @@ export class Mmu {
     this.counters[COUNTER_STLB_MISSES]! += 1
     const level = access === ACCESS_EXEC ? this.l1i : this.l1d
     const walker = this.walker
-    const pfn = walker.$leafPfn
-    const attr = this.foundAttr
     const key = walker.leafTag()
     const cls = this.classOfLevel[walker.$leafLevel]!
-    this.stlb.fill(cls, hi, lo, key, pfn, attr)
-    level.fill(cls, hi, lo, key, pfn, attr)
+    this.stlb.fill(cls, hi, lo, key, walker.$leafPfn, this.foundAttr)
+    level.fill(cls, hi, lo, key, walker.$leafPfn, this.foundAttr)
     return TRANSLATED
   }
 
@@ -357,7 +362,7 @@ export class Mmu {
   ): number {
     const walker = this.walker
     const found = walker.walk(hi, lo)
-    const cycles = baseCycles + walker.$steps * this.walkStepCycles
+    const cycles = baseCycles + walker.$steps * this.costs.walkStep
     if (found !== WALK_OK) {
       const bits = found === WALK_NOT_PRESENT ? 0 : FAULT_PRESENT | FAULT_RESERVED
       return this.fault(accessCode(this.words, access, user) | bits, cycles, hi, lo, mayWrite)
@@ -369,9 +374,10 @@ export class Mmu {
       return this.fault(accessCode(this.words, access, user) | FAULT_PRESENT, cycles, hi, lo, mayWrite)
     }
     if (!mayWrite && !walker.isComplete(isWrite)) return NEEDS_WRITE
+    if (this.words[WORD_UNDO] === UNDO_ARMED) keepWords(this.words, this.undo)
     const changed = walker.commit(hi, lo, isWrite)
     this.counters[COUNTER_WALK_STEPS]! += walker.$steps
-    this.cycles = cycles + changed * this.setAccessedDirtyCycles
+    this.cycles = cycles + changed * this.costs.setAccessedDirty
     const inside = this.insideMask[this.classOfLevel[walker.$leafLevel]!]!
     this.foundPfn = walker.$leafPfn | (bitsFrom(hi, lo, this.pageShift) & inside)
     this.foundAttr = attr
@@ -384,14 +390,14 @@ export class Mmu {
    */
   private walkToSetDirty(hi: number, lo: number, user: boolean, mayWrite: boolean, hitL1: boolean): number {
     const { walker, words, l1d, stlb } = this
-    const baseCycles = this.accessCycles + (hitL1 ? 0 : this.stlbHitCycles)
-    const status = this.walkFor(hi, lo, ACCESS_WRITE, user, mayWrite, baseCycles)
+    const before = hitL1 ? this.accessCycles : this.accessCycles + this.costs.stlbHit
+    const status = this.walkFor(hi, lo, ACCESS_WRITE, user, mayWrite, before)
     if (status !== TRANSLATED) return status
     if (hitL1) this.counters[COUNTER_L1D_LOOKUPS]! += 1
     else this.countFirstLevelMiss(ACCESS_WRITE)
     const tag = words[WORD_TAG]!
     const cls = this.classOfLevel[walker.$leafLevel]!
-    const key = this.walker.leafTag()
+    const key = walker.leafTag()
     const attr = this.foundAttr
     const pfn = walker.$leafPfn
     const hit = (hitL1 ? l1d : stlb).find(hi, lo, tag)
@@ -430,9 +436,8 @@ export class Mmu {
     this.errorCode = code
     this.cycles = cycles
     if (mayWrite) {
-      const tag = this.words[WORD_TAG]!
-      this.tlbs.dropPage(hi, lo, tag, true)
-      this.pagingCache.dropAddress(hi, lo, tag)
+      this.tlbs.dropPage(hi, lo, this.words[WORD_TAG]!, true)
+      this.pagingCache.dropAddress(hi, lo, this.words[WORD_TAG]!)
     }
     return PAGE_FAULT
   }
@@ -441,10 +446,5 @@ export class Mmu {
     this.errorCode = 0
     this.cycles = this.accessCycles
     return GENERAL_PROTECTION
-  }
-
-  private clearAll(): void {
-    this.tlbs.clear()
-    this.pagingCache.clear()
   }
 }
