@@ -78,7 +78,8 @@ function describeExtension(path: string): string {
   return extension === '' ? 'a name without an extension does not say the format' : `unknown extension "${extension}"`
 }
 
-function checkWritable(path: string): void {
+/** Throws a UserError now for a file that could not be written later. */
+export function checkWritable(path: string): void {
   const fail = (reason: string): never => {
     throw new UserError(`cannot write ${path}: ${reason}`)
   }

@@ -20,6 +20,7 @@ import { interruptible } from './interrupt.js'
 import { refuseToOverwrite } from './keep-inputs.js'
 import { Progress } from './progress.js'
 import { writeRunJson } from './run-json.js'
+import { openReportTarget, type ReportTarget } from './run-page.js'
 import { reportOf } from './run-report.js'
 import { formatSummary } from './run-summary.js'
 import { openTraceTarget, STANDARD_OUTPUT, traceHeaderOf, type TraceTarget } from './run-trace.js'
@@ -32,6 +33,7 @@ const DEFAULT_ENGINE: EngineName = 'threads'
 interface Flags {
   trace?: string
   traceFormat?: string
+  report?: string
   json?: boolean
   engine: EngineName
   seed?: number
@@ -50,6 +52,7 @@ export function runCommand(): Command {
     .option('--trace <file>', `write the trace: ${endingsText()}; - is standard output`)
     .addOption(new Option('--trace-format <name>', 'format of the trace, whatever the file is called')
       .choices(TRACE_FORMAT_NAMES))
+    .option('--report <file>', 'write one HTML page to look at the run: timeline, trace, page tables and TLBs')
     .option('--json', 'print one JSON object a scenario, and nothing else')
     .addOption(new Option('--engine <name>', 'all give the same answer: one worker_thread a CPU, one thread, or naive')
       .choices(ENGINES).default(DEFAULT_ENGINE))
@@ -79,6 +82,9 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
   if (flags.traceFormat !== undefined && flags.trace === undefined) {
     throw new UserError('--trace-format is the format of a trace', undefined, ['add --trace FILE, or --trace -'])
   }
+  if (flags.report !== undefined && files.length > 1) {
+    throw new UserError(`--report is for one scenario, but there are ${files.length}`)
+  }
   if (flags.trace === STANDARD_OUTPUT && flags.json) {
     throw new UserError('--trace - and --json both want standard output', undefined, ['give --trace a file'])
   }
@@ -87,12 +93,14 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
   await interruptible(() => now, async ({ signal }) => {
     try {
       const target = flags.trace === undefined ? undefined : openTraceTarget(flags.trace, flags.traceFormat)
+      const page = flags.report === undefined ? undefined : openReportTarget(flags.report)
       const scenarios = await loadAll(files, flags, progress)
       if (target) refuseToOverwrite(target.path, scenarios[0]!)
+      if (page) refuseToOverwrite(page.path, scenarios[0]!)
       for (const scenario of scenarios) {
         if (signal.aborted) return
-        now = `while running ${scenario.file}: it has no result${target ? ', and no trace is written' : ''}`
-        await runOne(scenario, flags, target, progress, signal)
+        now = `while running ${scenario.file}: it has no result${target || page ? ', and nothing is written' : ''}`
+        await runOne(scenario, flags, { trace: target, page }, progress, signal)
       }
     } finally {
       progress.done()
@@ -119,10 +127,16 @@ async function loadAll(files: readonly string[], flags: Flags, progress: Progres
   return scenarios
 }
 
+interface Targets {
+  trace: TraceTarget | undefined
+  page: ReportTarget | undefined
+}
+
 async function runOne(
-  scenario: Scenario, flags: Flags, target: TraceTarget | undefined, progress: Progress, signal: AbortSignal,
+  scenario: Scenario, flags: Flags, targets: Targets, progress: Progress, signal: AbortSignal,
 ): Promise<void> {
   const { engine } = flags
+  const { trace: target } = targets
   const command = commandFor(scenario.file, flags)
   const show = onTerminal(progress)
   try {
@@ -130,11 +144,13 @@ async function runOne(
       engine, signal,
       samples: target?.format.wantsSamples ?? false,
       check: flags.check ?? false,
+      record: targets.page !== undefined,
       untilCycle: flags.until ?? Infinity,
       onProgress: (cycle) => show(() => `running ${scenario.file}: cycle ${grouped(cycle)}`),
     }).catch((error: unknown) => { throw inFile(scenario.file, error) })
     progress.done()
     const report = reportOf(scenario, engine, result, command)
+    targets.page?.save(report)
     const { trace, samples } = result
     await target?.save({ data: trace, header: traceHeaderOf(scenario.config), samples }, signal)
     // The trace has standard output for itself.

@@ -40,12 +40,14 @@ export class SharedPlatform implements Platform {
 
   constructor(
     shared: SharedState, memory: SharedArrayBuffer, config: SimulationConfig, image: ProgramImage, hooks: CoreHooks,
+    /** Memory that is observed; default: plain memory. */
+    recorded?: PhysMem,
   ) {
     const { machine } = config
     this.#shared = shared
     this.#hooks = hooks
     this.#areas = image.areaNames.length
-    this.mem = new PhysMem(new Int32Array(memory), geometryOf(machine.geometry))
+    this.mem = recorded ?? new PhysMem(new Int32Array(memory), geometryOf(machine.geometry))
     const ids = Array.from({ length: machine.cpus }, (_, id) => id)
     const { layout, buffer } = shared
     this.#doubles = ids.map(id => layout.view(buffer, 'core', 'doubles', id))

@@ -14,6 +14,8 @@ export interface RunSetup {
   trace: boolean
   samples?: boolean
   check: boolean
+  /** Record what reports show besides the trace. */
+  record?: boolean
   untilCycle: number
   shortestWorkerWindow: number
   randomDelayMs: number

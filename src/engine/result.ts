@@ -11,6 +11,7 @@ import type { ProgramFailure } from '../kernel/state.js'
 import type { TraceData } from '../trace/recorder.js'
 import type { CounterSamples } from '../trace/samples.js'
 import { CORE_ACCESSES, CORE_FAILED_LOADS } from './shared-state.js'
+import type { Recording, RunRecorder } from '../inspect/run-recorder.js'
 import type { SharedState } from './shared-state.js'
 import type { Simulation, SimulationEnd } from './simulation.js'
 
@@ -38,6 +39,8 @@ export interface RunResult {
   failures: ProgramFailure[]
   /** Set when nothing could move any more: who waits for what. */
   stall: string[]
+  /** What a report shows besides the trace, when it was asked for. */
+  recording?: Recording
 }
 
 const MMU_COUNTERS: readonly (readonly [CoreCounter, number])[] = [
@@ -51,7 +54,7 @@ const MMU_COUNTERS: readonly (readonly [CoreCounter, number])[] = [
 ]
 
 /** Collects the result of a simulation that has ended. */
-export function collectResult(simulation: Simulation, shared: SharedState): RunResult {
+export function collectResult(simulation: Simulation, shared: SharedState, recorder?: RunRecorder): RunResult {
   const { kernel } = simulation
   const cpus = kernel.cpus.map(cpu => coreCounters(shared, cpu.id))
   const names = Object.keys(CORE_COUNTERS) as CoreCounter[]
@@ -69,6 +72,7 @@ export function collectResult(simulation: Simulation, shared: SharedState): RunR
     tasks: kernel.tasks.map(({ pid, comm, outcome }) => ({ pid, comm, outcome })),
     failures: [...kernel.failures],
     stall: simulation.end === 'stalled' ? simulation.describeStall() : [],
+    ...(recorder === undefined ? {} : { recording: recorder.finish(simulation) }),
   }
 }
 

@@ -5,6 +5,7 @@ import { sampleBuffers } from '../trace/samples.js'
 import { checkEverything, checkInvariants, checkTlbs } from '../inspect/check.js'
 import { checkPromises } from '../inspect/check-ranges.js'
 import { checkTrace } from '../inspect/check-trace.js'
+import { recordingBuffers, RunRecorder } from '../inspect/run-recorder.js'
 import { watch, watchOf } from '../inspect/watch.js'
 import { ObservedUserSide } from './choices.js'
 import type { ChosenOrder } from './choices.js'
@@ -24,6 +25,8 @@ export type EngineName = (typeof ENGINES)[number]
 export interface OpenSimulation {
   simulation: Simulation
   shared: SharedState
+  /** With `record`. */
+  recorder?: RunRecorder
 }
 
 /** Steps between two looks at the abort request. */
@@ -37,6 +40,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName, order?: Chos
   const { config, image } = setup
   const { machine } = config
   const shared = openSharedState(stateLayout(machine, image), setup.state)
+  const recorder = setup.record ? { recorder: new RunRecorder(machine.cpus) } : {}
   const simulation = new Simulation(config, image, shared, setup.memory, kernelCpus => {
     switch (engine) {
       case 'reference':
@@ -52,14 +56,20 @@ export function openSimulation(setup: RunSetup, engine: EngineName, order?: Chos
     untilCycle: setup.untilCycle,
     ...(order === undefined ? {} : { order }),
     ...(setup.check ? { check: checkRunning, checkEnd } : {}),
+    ...recorder,
   })
   if (setup.check) watch(simulation.kernel)
-  return { simulation, shared }
+  return { simulation, shared, ...recorder }
 }
 
 /** What of a result can be moved to another thread instead of copied. */
 export function resultBuffers(result: RunResult): ArrayBuffer[] {
-  return [...traceBuffers(result.trace), ...(result.samples === undefined ? [] : sampleBuffers(result.samples))]
+  const { trace, samples, recording } = result
+  return [
+    ...traceBuffers(trace),
+    ...(samples === undefined ? [] : sampleBuffers(samples)),
+    ...(recording === undefined ? [] : recordingBuffers(recording)),
+  ]
 }
 
 /** The cheap invariants at every step, what TLBs hold every so often. */
@@ -83,10 +93,10 @@ function checkEnd(simulation: Simulation): void {
 
 /** The scheduler thread's work: to the end, then the workers are let go. */
 export function runThreaded(setup: RunSetup): RunResult {
-  const { simulation, shared } = openSimulation(setup, 'threads')
+  const { simulation, shared, recorder } = openSimulation(setup, 'threads')
   try {
     while (simulation.run(STEPS_PER_SLICE) === 'running');
-    return collectResult(simulation, shared)
+    return collectResult(simulation, shared, recorder)
   } finally {
     shutDownWorkers(shared, setup.config.machine.cpus)
   }

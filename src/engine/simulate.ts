@@ -25,6 +25,8 @@ export interface SimulateOptions {
   samples?: boolean
   /** Check the invariants after every step. */
   check?: boolean
+  /** Also record what a report shows besides the trace: modes, table entries, TLBs. Changes nothing else. */
+  record?: boolean
   /** Stop before the first step at or after this cycle. */
   untilCycle?: number
   /** The run rejects with EngineError after so many steps; not for the threads engine. */
@@ -79,9 +81,10 @@ export async function simulateHere(
   config: SimulationConfig, image: ProgramImage, options: SimulateOptions = {},
 ): Promise<{ simulation: Simulation; memory: SharedArrayBuffer; result: RunResult }> {
   const setup = prepareRun(config, image, options)
-  const { simulation, shared } = openSimulation(setup, options.engine === 'reference' ? 'reference' : 'inline')
+  const { simulation, shared, recorder } =
+    openSimulation(setup, options.engine === 'reference' ? 'reference' : 'inline')
   await runSlices(simulation, options)
-  return { simulation, memory: setup.memory, result: collectResult(simulation, shared) }
+  return { simulation, memory: setup.memory, result: collectResult(simulation, shared, recorder) }
 }
 
 function prepareRun(config: SimulationConfig, image: ProgramImage, options: SimulateOptions): RunSetup {
@@ -93,6 +96,7 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
     trace: options.trace ?? true,
     samples: options.samples ?? false,
     check: options.check ?? false,
+    record: options.record ?? false,
     untilCycle: options.untilCycle ?? Infinity,
     shortestWorkerWindow: options.shortestWorkerWindow ?? WORKER_WINDOW_CYCLES,
     randomDelayMs: options.randomDelayMs ?? 0,
@@ -101,9 +105,9 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
 }
 
 async function runHere(setup: RunSetup, engine: 'reference' | 'inline', options: SimulateOptions): Promise<RunResult> {
-  const { simulation, shared } = openSimulation(setup, engine, options.order)
+  const { simulation, shared, recorder } = openSimulation(setup, engine, options.order)
   await runSlices(simulation, options)
-  return collectResult(simulation, shared)
+  return collectResult(simulation, shared, recorder)
 }
 
 /** In slices of host time, so that the event loop can deliver signals and show progress. */

@@ -15,6 +15,7 @@ import { systemCall } from '../kernel/syscalls/syscalls.js'
 import { advanceKernel, describeCpu, enterKernel, interruptUser, isHostStep, nextKernelCycle,
 } from '../kernel/timeline.js'
 import { generalProtection, pageFault } from '../kernel/traps.js'
+import type { RunRecorder } from '../inspect/run-recorder.js'
 import { EVENT } from '../trace/events.js'
 import { TraceRecorder } from '../trace/recorder.js'
 import type { ChosenOrder } from './choices.js'
@@ -37,6 +38,8 @@ export interface SimulationOptions {
   check?: (simulation: Simulation) => void
   /** Called once when the run has ended and every core stands still. */
   checkEnd?: (simulation: Simulation) => void
+  /** Observes what a trace does not say, for reports. */
+  recorder?: RunRecorder
 }
 
 /** Events that a run with checks and without a trace remembers. */
@@ -76,7 +79,8 @@ export class Simulation {
     this.samples = options.samples === true ? new CounterSampler(shared, config.machine.cpus) : undefined
     let cpus: readonly KernelCpu[] = []
     this.#user = makeUserSide(() => cpus)
-    this.platform = new SharedPlatform(shared, memory, config, image, this.#user)
+    const recorded = options.recorder?.memoryFor(new Int32Array(memory), config)
+    this.platform = new SharedPlatform(shared, memory, config, image, this.#user, recorded)
     this.#user.attach(this.platform.cores)
     this.kernel = bootKernel(config, image, this.platform, this.trace)
     cpus = this.kernel.cpus
@@ -156,20 +160,26 @@ export class Simulation {
       this.end = 'stalled'
       return
     }
+    this.#options.recorder?.beforeStep(earliest, next.id)
     if (!next.inUserMode) {
       this.cycle = earliest
       this.kernelCycle = earliest
       advanceKernel(kernel, next, earliest)
-      order?.done(next, earliest)
-      this.#options.check?.(this)
+      this.#stepDone(next, earliest)
     } else if (this.#user.reached(next)) {
       this.cycle = earliest
       this.#commitUser(next, earliest)
-      order?.done(next, earliest)
-      this.#options.check?.(this)
+      this.#stepDone(next, earliest)
     } else if (this.#nobodyCanSignal()) {
       this.end = 'stalled'
     }
+  }
+
+  #stepDone(cpu: KernelCpu, cycle: number): void {
+    const { order, check, recorder } = this.#options
+    order?.done(cpu, cycle)
+    check?.(this)
+    recorder?.afterStep(this, cpu)
   }
 
   /** The action of a CPU in user mode that stands at `cycle`. */

@@ -7,13 +7,14 @@
 //          cycle  cpu  comm-pid   event     fields, in the order of the table in events.ts
 //
 // The text is a function of the trace and the header, byte for byte. Context flags are left out
-// (ftrace-text.ts has them), and so is everything about the host.
+// (ftrace-text.ts has them), and so is everything about the host. One line: text-line.ts.
 
 import { writeFileAtomic } from '../base/atomic-file.js'
-import { assert } from '../base/assert.js'
-import { EVENTS, FLUSH_REASONS } from './events.js'
-import type { EventField, EventKind, TraceEra } from './events.js'
+import type { TraceEra } from './events.js'
 import type { TraceData } from './recorder.js'
+import { formatLine, oneLine, quotedStrings } from './text-line.js'
+
+export { formatEvent, formatFields, lineFormatter, oneLine, quotedStrings } from './text-line.js'
 
 /** What a reader must know about the run to make sense of its trace. */
 export interface TraceHeader {
@@ -55,37 +56,6 @@ export function saveTextTrace(path: string, data: TraceData, header: TraceHeader
   })
 }
 
-/** One event as its canonical line, without the line end. */
-export function formatEvent(data: TraceData, index: number): string {
-  return formatLine(data, index, data.strings.map(oneLine), quotedStrings(data)).slice(0, -1)
-}
-
-/** Formats events one by one, each as its canonical line without the line end. */
-export function lineFormatter(data: TraceData): (index: number) => string {
-  const comms = data.strings.map(oneLine)
-  const strings = quotedStrings(data)
-  return (index) => formatLine(data, index, comms, strings).slice(0, -1)
-}
-
-/** ` key=value` for every field of a record; empty for a kind without fields. `strings` come from `quotedStrings`. */
-export function formatFields(data: TraceData, index: number, row: EventKind, strings: readonly string[]): string {
-  let text = ''
-  let word = 0
-  for (const field of row.fields) {
-    text += ' ' + field.name + '='
-    const value = data.words[word++]![index]!
-    text += field.type === 'address'
-      ? '0x' + hex8(value) + hex8(data.words[word++]![index]!)
-      : formatWord(field, value, strings)
-  }
-  return text
-}
-
-/** The strings of a trace, those with spaces or quotes in JSON quotes, so that a line splits at its spaces. */
-export function quotedStrings(data: TraceData): string[] {
-  return data.strings.map((text) => (/^[\w.,:;/+*@<>()-]+$/.test(text) ? text : JSON.stringify(text)))
-}
-
 /** The lines of all indices below `count`, in pieces. A line may be empty, which leaves it out. */
 export function* chunksOf(count: number, line: (index: number) => string): Generator<string, void, undefined> {
   let chunk = ''
@@ -99,37 +69,4 @@ export function* chunksOf(count: number, line: (index: number) => string): Gener
   if (chunk !== '') yield chunk
 }
 
-/** Text with line ends and other control characters spelled out. */
-export function oneLine(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f\u2028\u2029]/g, (character) => {
-    return '\\x' + character.charCodeAt(0).toString(16).padStart(2, '0')
-  })
-}
-
 const CHUNK_CHARACTERS = 1 << 16
-
-function formatLine(data: TraceData, index: number, comms: readonly string[], strings: readonly string[]): string {
-  const row = EVENTS[data.kind[index]!]
-  assert(row !== undefined, `trace record ${index} has the unknown kind ${data.kind[index]}`)
-  return String(data.cycle[index]).padStart(12)
-    + ' [' + String(data.cpu[index]).padStart(3, '0') + '] '
-    + (comms[data.comm[index]!] ?? '') + '-' + data.pid[index] + ' '
-    + row.name + formatFields(data, index, row, strings) + '\n'
-}
-
-function formatWord(field: EventField, value: number, strings: readonly string[]): string {
-  switch (field.type) {
-    case 'string':
-      return strings[value] ?? '""'
-    case 'hex':
-      return '0x' + (value >>> 0).toString(16)
-    case 'reason':
-      return FLUSH_REASONS[value]?.name ?? String(value)
-    default:
-      return String(value)
-  }
-}
-
-function hex8(word: number): string {
-  return (word >>> 0).toString(16).padStart(8, '0')
-}
