@@ -7,6 +7,9 @@
 //                            when the looks become too many, every second is
 //                            dropped and from then on only every second taken
 //
+// Simplified: what TLBs hold between two looks is not known, and of a very long run the looks are far apart;
+// of the writes only the first LIMITS.writes are kept. A page says as of when its TLBs and tables are.
+//
 // Looking changes nothing: cores are made to stand at the present cycle, which is what checks do at
 // every step, and everything is read. So a recorded run gives the same bytes as any other, and every
 // engine gives the same recording (test/850).
