@@ -136,10 +136,12 @@ describe.skipIf(path === undefined)('a report in Chromium', () => {
   })
 
   test('on paper there are no buttons', async () => {
-    const { page } = await openReport(browser, shootdownPage)
+    const { page, complaints } = await openReport(browser, shootdownPage)
     await page.emulateMedia({ media: 'print' })
     expect(await page.isVisible('#share')).toBe(false)
     expect(await page.isVisible('#title')).toBe(true)
+    await nextFrame(page)
+    expect(complaints).toEqual([])
   })
 
   test('a link opens the same view, and keys and help are there', async () => {

@@ -157,6 +157,7 @@ async function runOne(
     const stream = target?.path === STANDARD_OUTPUT ? process.stderr : process.stdout
     if (flags.json) writeRunJson(report, (piece) => stream.write(piece))
     else stream.write(formatSummary(report, styleFor(stream), target?.path))
+    if (targets.page !== undefined && !flags.json) stream.write(`To look at it: ${targets.page.path}\n`)
     if (!report.ok) process.exitCode = EXIT_DIFFERENT
   } catch (error) {
     progress.done()

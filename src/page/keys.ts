@@ -35,6 +35,22 @@ export function connectKeys(model: Model, views: Views, search: Search): void {
   press('theme', () => changeTheme(views))
   press('share', () => { void share() })
   nameThemeButton()
+  printInLight(views)
+}
+
+/** Paper is white. */
+function printInLight(views: Views): void {
+  let before = theme().name
+  const draw = (name: typeof before): void => {
+    setTheme(name)
+    views.redraw()
+    views.flush()
+  }
+  addEventListener('beforeprint', () => {
+    before = theme().name
+    draw('light')
+  })
+  addEventListener('afterprint', () => draw(before))
 }
 
 function keyRows(model: Model, views: Views, search: Search): KeyRow[] {

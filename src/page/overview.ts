@@ -42,6 +42,8 @@ export class Overview {
   #draw(view: Readonly<View>): void {
     const scale = window.devicePixelRatio || 1
     const [width, height] = [this.#box.clientWidth, this.#box.clientHeight]
+    // Not on paper.
+    if (width === 0 || height === 0) return
     this.#canvas.width = Math.round(width * scale)
     this.#canvas.height = Math.round(height * scale)
     const ctx = this.#canvas.getContext('2d')!

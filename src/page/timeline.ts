@@ -54,6 +54,7 @@ export class Timeline {
   }
 
   #draw(view: Readonly<View>): void {
+    if (this.#box.clientWidth <= GUTTER) return
     const started = performance.now()
     const frame = this.#newFrame(view)
     this.#frame = frame

@@ -132,7 +132,7 @@ kbd { font: 12.5px ui-monospace, monospace; background: var(--soft); border: 1px
 @media (max-width: 1000px) { main { grid-template-columns: 1fr; height: auto; } #timeline { height: 420px; flex: none; }
   #trace { height: 360px; flex: none; } }
 @media print { body { padding: 0; font-size: 11pt; } .tools, .zoom, #search, .right .bar button, .right .bar label,
-  #overview, .tip { display: none; } main { height: 150mm; } .panel { break-inside: avoid; }
+  #overview, .tip, .story button:not(.link) { display: none; } main { height: 150mm; } .panel { break-inside: avoid; }
   #timeline, #trace { overflow: hidden; } .grid { max-height: none; }
   select, .address { border: none; background: none; } }
 `
