@@ -57,6 +57,16 @@ describe('a trace of several megabytes', () => {
   })
 })
 
+test('a long golden, packed with brotli, is read as it is', () => {
+  const text = traceOf(3000)
+  const packed = brotliCompressSync(text)
+  const folder = temporaryFolder({ 'a.golden.br': packed, 'cut.golden.br': packed.subarray(0, 200) })
+  const { data, header } = readTextTrace(join(folder, 'a.golden.br'))
+  expect(formatTextTrace(data, header)).toBe(text)
+  const cut = join(folder, 'cut.golden.br')
+  expect(errorOf(cut)).toBe(`${cut}:1:1: this is not packed with brotli, or it is cut off`)
+})
+
 describe('what is no trace is told at its place', () => {
   const good = traceOf(20)
   const lines = good.split('\n')
