@@ -17,3 +17,13 @@ export function tableLines(columns: readonly Column[], rows: readonly (readonly 
     .join('  ').trimEnd()
   return [line(columns.map(({ title }) => title)), ...rows.map(line)]
 }
+
+/** 12,000,000. */
+export function grouped(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+/** `1 page`, `3 pages`. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
+}

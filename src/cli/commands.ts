@@ -46,6 +46,16 @@ export const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'simulate what published figures show, and say where it agrees',
     load: async () => (await import('./reproduce.js')).reproduceCommand(),
   },
+  sweep: {
+    group: STUDY,
+    description: 'run a study: a scenario at many points, with results as tables and a report',
+    load: async () => (await import('./sweep.js')).sweepCommand(),
+  },
+  merge: {
+    group: STUDY,
+    description: 'put the parts of a study together that were run with sweep --shard',
+    load: async () => (await import('./merge.js')).mergeCommand(),
+  },
   explore: {
     group: STUDY,
     description: 'run a scenario under many timings with the invariants on',

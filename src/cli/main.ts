@@ -2,22 +2,17 @@
 // The `shootdown` command: finds the sub-command (commands.ts) and turns whatever goes wrong into one
 // message and an exit code (errors.ts). What a sub-command does is in its own file.
 
-import { readFileSync } from 'node:fs'
 import { writeFailure } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
 import { programWith } from './commands.js'
 import { reportAndExit } from './errors.js'
+import { toolVersion } from './version.js'
 
 /** The whole command; arguments without node and the script. */
 async function main(args: readonly string[]): Promise<void> {
   const operands = args.filter((argument) => !argument.startsWith('-'))
   const program = await programWith(operands[0] === 'help' ? operands[1] : operands[0])
-  await program.version(version(), '-V, --version', 'show the version').parseAsync(args, { from: 'user' })
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
+  await program.version(toolVersion(), '-V, --version', 'show the version').parseAsync(args, { from: 'user' })
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,4 +1,5 @@
-// Which scenarios a path means: a file means itself, a folder all scenario files below it.
+// Which scenarios a path means: a file means itself, a folder all scenario files below it. Studies
+// (*.study.yaml) are not scenarios: `shootdown sweep` runs them.
 
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -41,7 +42,7 @@ function filesBelow(folder: string): string[] {
   }
   return entries.toSorted((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => {
     const path = join(folder, entry.name)
-    if (!entry.isDirectory()) return /\.ya?ml$/.test(entry.name) ? [path] : []
+    if (!entry.isDirectory()) return /(?<!\.study)\.ya?ml$/.test(entry.name) ? [path] : []
     return entry.name.startsWith('.') || SKIPPED_FOLDERS.has(entry.name) ? [] : filesBelow(path)
   })
 }

@@ -3,6 +3,8 @@
 
 import { styleText } from 'node:util'
 
+export { counted, grouped } from '../base/table.js'
+
 export type Format = 'bold' | 'dim' | 'red' | 'green' | 'yellow'
 /** Puts a format on text, or leaves it alone. */
 export type Style = (format: Format, text: string) => string
@@ -11,16 +13,6 @@ export type Style = (format: Format, text: string) => string
 export function styleFor(stream: NodeJS.WriteStream): Style {
   const hasColour = stream.isTTY === true && (process.env['NO_COLOR'] ?? '') === ''
   return hasColour ? (format, text) => styleText(format, text) : (_format, text) => text
-}
-
-/** 12,000,000. */
-export function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
-/** `1 page`, `3 pages`. */
-export function counted(count: number, noun: string): string {
-  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
 }
 
 /** Microseconds of virtual time, two decimals. */

@@ -15,6 +15,7 @@ import type { CapturedSchedule, ScenarioNote, ScenarioOverrides } from './scenar
 import type { RawOperation } from './schema-operations.js'
 import type { RawProcess, RawScenario, RawThread } from './schema.js'
 import { suggestionLines } from './suggest.js'
+import { threadCopies } from './thread-copies.js'
 import { parseSize } from './values.js'
 import type { Path, YamlSource } from './yaml-source.js'
 
@@ -43,10 +44,10 @@ export function compileScenario(
     frequencyGhz: config.machine.costs.frequencyGhz,
     seed: config.seed,
     cpus: (given, path) => compileCpus(source, given, path, config.machine.cpus),
-    processAreas: (name, path) => processAreas(set, raw, name, path),
+    processAreas: (name, path) => processAreas(set, raw, name, path, config.machine.cpus),
   }
   compileFiles(set, raw)
-  const processes = compileProcesses(set, raw)
+  const processes = compileProcesses(set, raw, config.machine.cpus)
   names.check()
   const schedule = captured && compileSchedule({
     source, raw, taskNames: new Set(names.taskNames), cpus: config.machine.cpus,
@@ -78,14 +79,13 @@ function compileFiles(set: ProgramSet, raw: RawScenario): void {
 
 /** What a kernel thread that takes the address space of process `name` may name. */
 function processAreas(
-  set: ProgramSet, raw: RawScenario, name: string, path: Path,
+  set: ProgramSet, raw: RawScenario, name: string, path: Path, cpus: number,
 ): { index: number; areas: AreaSizes } {
   const names = raw.processes.map(process => process.name)
   const index = names.indexOf(name)
   if (index < 0) throw set.source.error(`unknown process "${name}"`, path, suggestionLines(name, names))
-  const { program, threads } = raw.processes[index]!
-  const programs = program === undefined ? (threads ?? []).map(thread => thread.program) : [program]
-  return { index, areas: allAreas(set.space, programs) }
+  const threads = threadsOf(set.source, raw.processes[index]!, ['processes', index], cpus)
+  return { index, areas: allAreas(set.space, threads.map(thread => thread.raw.program)) }
 }
 
 /** A thread as it will be compiled, whether it was written in full or as the short form of a process. */
@@ -94,9 +94,9 @@ interface ThreadSource {
   path: Path
 }
 
-function compileProcesses(set: ProgramSet, raw: RawScenario): InitialProcess[] {
+function compileProcesses(set: ProgramSet, raw: RawScenario, cpus: number): InitialProcess[] {
   const processes = raw.processes.map((process, index) => ({ process, path: ['processes', index] as Path }))
-  const threads = processes.map(({ process, path }) => threadsOf(set.source, process, path))
+  const threads = processes.map(({ process, path }) => threadsOf(set.source, process, path, cpus))
   const kernelThreads = (raw.kernelThreads ?? []).map((thread, index): ThreadSource =>
     ({ raw: thread, path: ['kernelThreads', index] }))
   checkProcessNames(set.source, processes)
@@ -115,7 +115,7 @@ function compileProcesses(set: ProgramSet, raw: RawScenario): InitialProcess[] {
   return [...users, ...kernelThreads.map((thread) => compileKernelThread(set, thread))]
 }
 
-function threadsOf(source: YamlSource, process: RawProcess, path: Path): ThreadSource[] {
+function threadsOf(source: YamlSource, process: RawProcess, path: Path, machineCpus: number): ThreadSource[] {
   const { name, cpu, cpus, program, threads } = process
   if ((program === undefined) === (threads === undefined)) {
     const has = program ? 'both a program and threads' : 'neither a program nor threads'
@@ -128,7 +128,12 @@ function threadsOf(source: YamlSource, process: RawProcess, path: Path): ThreadS
     throw source.error(`"${misplaced}" belongs to each thread of a process with threads`, [...path, misplaced], [],
       'key')
   }
-  return threads!.map((thread, index) => ({ raw: thread, path: [...path, 'threads', index] }))
+  const copies = threads!.flatMap((thread, index) => {
+    const at = [...path, 'threads', index]
+    return threadCopies(source, thread, at, machineCpus).map(raw => ({ raw, path: at }))
+  })
+  if (copies.length > 0) return copies
+  throw source.error(`process "${name}" has no thread on a machine with ${machineCpus} CPUs`, [...path, 'threads'])
 }
 
 function checkProcessNames(source: YamlSource, processes: readonly { process: RawProcess; path: Path }[]): void {

@@ -122,6 +122,10 @@ const thread = keys({
   name: comm.describe('Task name, unique in the scenario.'),
   cpu: cpuNumber.optional().describe('The CPU it runs on. Default: any.'),
   cpus: cpuList.optional().describe('CPUs it may run on.'),
+  copies: z.union([integer(1, MAX_CPUS, 'copies'), z.literal('rest')], wants('a number of copies, or rest')).optional()
+    .describe('So many threads of this kind, `name-0`, `name-1`, ..., the first on `cpu` and each on the next one; '
+      + '`rest`: up to the last CPU of the machine, which may be none. Areas that the program maps are its own in '
+      + 'each copy. Default: one thread, under its own name.'),
   program: program.describe('What it runs.'),
 }).meta({ id: 'thread' })
 const processMap = keys({

@@ -74,6 +74,11 @@ export class YamlSource {
     return this.firstLine(best)
   }
 
+  /** Everything that belongs to the value at `path`, which is there. */
+  wholeSpan(path: Path): TextSpan {
+    return spanOf(this.document.getIn(path, true) as Node | null)
+  }
+
   /** A user error at the value (or the key) of `path`. */
   error(message: string, path: Path, details: readonly string[] = [], part: 'value' | 'key' = 'value'): UserError {
     return this.source.error(message, this.span(path, part), details)

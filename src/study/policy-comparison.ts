@@ -2,7 +2,7 @@
 // flushes and of who is interrupted, and in page walks for translations that a flush took away. One run
 // is the unit of work of `shootdown policies`; the table is made of all of them.
 
-import { tableLines, type Column } from '../base/table.js'
+import { grouped, tableLines, type Column } from '../base/table.js'
 import { UserError } from '../base/errors.js'
 import { runFacts } from '../engine/run-facts.js'
 import { simulate } from '../engine/simulate.js'
@@ -108,11 +108,6 @@ function cells(cost: PolicyCost, costs: readonly PolicyCost[]): string[] {
   const { policy, ipis, initiatorCycles, responderCycles, totalCycles } = cost
   return [policy, ...[ipis, initiatorCycles, responderCycles, refillMisses(cost, costs), totalCycles]
     .map(value => value === undefined ? '-' : grouped(value))]
-}
-
-/** 12,000,000. */
-function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
 /** For people: a table for each workload. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const MAIN = join(ROOT, 'dist/src/cli/main.js')
+export const MAIN = join(ROOT, 'dist/src/cli/main.js')
 
 export interface Ended {
   code: number | null
