@@ -22,7 +22,8 @@ async function sweepOf(folder: string, ...args: string[]): Promise<string> {
 /** Kills a sweep without a warning once its journal has so many bytes. */
 function killed(folder: string, bytes: number): Promise<void> {
   const journal = join(folder, 's.jsonl.partial')
-  const child = spawn(process.execPath, [MAIN, 'sweep', 's.study.yaml', '--jobs', '2'], { cwd: folder, stdio: 'ignore' })
+  const args = [MAIN, 'sweep', 's.study.yaml', '--jobs', '2']
+  const child = spawn(process.execPath, args, { cwd: folder, stdio: 'ignore' })
   const timer = setInterval(() => {
     if (existsSync(journal) && readFileSync(journal).length >= bytes) child.kill('SIGKILL')
   }, 2)
@@ -125,7 +126,8 @@ describe('what is wrong', () => {
     const version = await shootdown(['sweep', 's.study.yaml', '--output', 's.jsonl'], { cwd: folder })
     expect(version.code).toBe(2)
     expect(readFileSync(join(folder, 's.jsonl'), 'utf8')).toBe(whole)
-    const full = await shootdown(['sweep', 's.study.yaml', '--output', 'new.jsonl', '--csv', 'no/r.csv'], { cwd: folder })
+    const args = ['sweep', 's.study.yaml', '--output', 'new.jsonl', '--csv', 'no/r.csv']
+    const full = await shootdown(args, { cwd: folder })
     expect([full.code, full.stderr]).toEqual([2, 'error: cannot write no/r.csv: the folder does not exist\n'])
     for (const args of [['--shard', '5/4'], ['--shard', '0/4'], ['--jobs', '0'], ['--point', '24']]) {
       expect((await shootdown(['sweep', 's.study.yaml', ...args], { cwd: folder })).code).toBe(2)

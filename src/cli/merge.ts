@@ -30,7 +30,7 @@ export function mergeCommand(): Command {
 Refuses gaps, points that are there twice, and results of different studies or versions; then nothing is written.
 Exit codes: 0 merged, 1 a run did not end well, 2 bad input.
 
-Example:
+Examples:
   shootdown merge part*.jsonl --output all.jsonl --csv all.csv`)
     .action(merge)
 }

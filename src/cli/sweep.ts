@@ -52,7 +52,7 @@ Results are the same whatever --jobs is. A killed sweep goes on from FILE.partia
 Exit codes: 0 all points ran, 1 a run did not end well or an expectation failed, 2 bad input.
 
 Examples:
-  shootdown sweep scenarios/studies/ceiling.study.yaml --report ceiling.html
+  shootdown sweep scenarios/studies/cpus.study.yaml --csv cpus.csv
   shootdown sweep study.yaml --shard 2/4 --output part2.jsonl
   shootdown sweep study.yaml --point 17 > p17.yaml && shootdown run p17.yaml`)
     .action(sweep)
