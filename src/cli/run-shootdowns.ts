@@ -50,12 +50,16 @@ export function shootdownDetail(
   const { initiatorCpu, startCycle, pid, comm, mm, pages, start, local, responders, skipped, cycles } = one
   const initiator = `cpu${initiatorCpu}`
   const what = pages < 0 ? 'everything' : `${counted(pages, 'page')} from ${hex64(start.hi, start.lo)}`
+  // A request of no mm: a batch of reclaim, or a range of kernel addresses.
+  const ofWhom = mm >= 0 ? ` of mm ${mm}` : pages < 0 ? ' of every mm' : ' of the kernel'
   const reason = (id: number): string => `(${flushReasonText(id, era)})`
   const lines = responders.map((responder): [string, string] => {
     const how = responder.interrupted ? 'IPI: ' : 'no IPI, one was on its way: '
     const why = responder.reason === undefined ? '' : ` ${reason(responder.reason)}`
     const cost = responder.ackCycle === undefined ? '' : `, ${counted(responder.cycles, 'cycle')} in the handler`
-    return [`${initiator} -> cpu${responder.cpu}`, `${how}${whatItDid(responder)}${why}${cost}`]
+    const did = mm < 0 && responder.reason === undefined && responder.ackCycle !== undefined
+      ? `${flushes(pages)}${ofWhom}` : whatItDid(responder)
+    return [`${initiator} -> cpu${responder.cpu}`, `${how}${did}${why}${cost}`]
   })
   for (const { cpu, why } of skipped) lines.push([`cpu${cpu}`, `no IPI: skipped, ${why}`])
   const width = Math.max(initiator.length, ...lines.map(([who]) => who.length))
@@ -64,7 +68,7 @@ export function shootdownDetail(
   if (lines.length > CPUS_MAX) cut.push(line(['...', `and ${counted(lines.length - CPUS_MAX, 'CPU')} more`]))
   if (local) cut.push(line([initiator, `${whatItDidLocally(local)} ${reason(local.reason)}`]))
   return [
-    `  cycle ${grouped(startCycle)}: ${cause} of ${comm}-${pid} on ${initiator} flushes ${what} of mm ${mm}`,
+    `  cycle ${grouped(startCycle)}: ${cause} of ${comm}-${pid} on ${initiator} flushes ${what}${ofWhom}`,
     ...cut,
     cycles === undefined
       ? '      not done when the run ended'
