@@ -32,9 +32,9 @@ export function sessionsOf(document: string): Session[] {
     })
 }
 
-/** Runs the command and fails when it prints something else. */
-export async function expectSession({ args, output, code }: Session): Promise<void> {
-  const ended = await shootdown(args)
+/** Runs the command, with more options if need be, and fails when it prints something else. */
+export async function expectSession({ args, output, code }: Session, more: readonly string[] = []): Promise<void> {
+  const ended = await shootdown([...args, ...more])
   expect({ code: ended.code, stderr: code === 0 ? ended.stderr : '' }).toEqual({ code, stderr: '' })
   let rest = code === 2 ? ended.stderr : ended.stdout
   for (const [index, piece] of output.split(/^ *\.\.\.\n/m).entries()) {
