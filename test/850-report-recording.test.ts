@@ -13,7 +13,7 @@ import { EVENT } from '../src/trace/events.js'
 import { tourScenario } from './support/tour.js'
 
 describe('a recorded run', () => {
-  for (const name of ['02-shootdown', '06-fork-cow', '08-page-table-isolation', '04b-lazy-shootdown-46']) {
+  for (const name of ['02-shootdown', '06-fork-cow', '08-page-table-isolation', '10-lazy-shootdown-46']) {
     test(`${name} is the same run, and the same recording with every engine`, async () => {
       const { config, image } = await tourScenario(name)
       const plain = (await simulate(config, image, { engine: 'reference' })).result
