@@ -131,7 +131,7 @@ describe('arrows', () => {
     at(10, 1960, 2)
     const [word, start, kind] = [new Int32Array(1), new Float64Array(1), Uint8Array.of(4)]
     const lanes = [0, 1, 2, 3].map((cpu) =>
-      ({ cpu, length: 1, start, kind, pid: word, mm: word, lazy: word, sums: [] }))
+      ({ cpu, length: 1, start, kind, pid: word, mm: word, lazy: word, sums: start }))
     const arrows = findArrows(recorder.finish(), lanes, 500)
     expect([...arrows.to]).toEqual([1000, 1000, 1960])
     expect([...arrows.reach]).toEqual([1000, 1000, 1960])

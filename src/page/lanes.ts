@@ -16,6 +16,8 @@ export const KINDS = [
   { id: MODE_AWAY, name: 'away', doc: 'the host runs something else on this virtual CPU' },
 ] as const
 export const KIND_COUNT = 7
+/** Sums for every stretch would take more room than the stretches. */
+const BLOCK = 16
 
 export interface Lane {
   readonly cpu: number
@@ -27,8 +29,8 @@ export interface Lane {
   /** ctx_id of what is loaded. */
   readonly mm: Int32Array
   readonly lazy: Int32Array
-  /** By kind: cycles of that kind before each stretch. */
-  readonly sums: readonly Float64Array[]
+  /** For every BLOCK stretches the cycles before them, one number a kind. */
+  readonly sums: Float64Array
 }
 
 export function buildLanes({ lanes }: RunData): Lane[] {
@@ -62,11 +64,19 @@ export function stretchEnd({ start, length }: Lane, i: number, endCycle: number)
 
 /** Cycles of [from, to) by kind, into `shares`. */
 export function sharesOf(lane: Lane, from: number, to: number, shares: Float64Array): void {
-  const first = stretchAt(lane, from)
-  const last = stretchAt(lane, to)
-  for (let kind = 0; kind < KIND_COUNT; kind++) shares[kind] = lane.sums[kind][last] - lane.sums[kind][first]
-  shares[lane.kind[last]] += to - lane.start[last]
-  shares[lane.kind[first]] -= from - lane.start[first]
+  shares.fill(0)
+  addUpTo(lane, to, 1, shares)
+  addUpTo(lane, from, -1, shares)
+}
+
+/** The cycles of [0, cycle) by kind, times `sign`. */
+function addUpTo(lane: Lane, cycle: number, sign: 1 | -1, shares: Float64Array): void {
+  const { start, kind, sums } = lane
+  const last = stretchAt(lane, cycle)
+  const block = Math.floor(last / BLOCK)
+  for (let each = 0; each < KIND_COUNT; each++) shares[each] += sign * sums[block * KIND_COUNT + each]
+  for (let i = block * BLOCK; i < last; i++) shares[kind[i]] += sign * (start[i + 1] - start[i])
+  shares[kind[last]] += sign * (cycle - start[last])
 }
 
 /** How many of the first `length` ascending values are at most `limit`. */
@@ -81,11 +91,12 @@ export function countUpTo(values: ArrayLike<number>, limit: number, length = val
   return low
 }
 
-function sumsOf(start: Float64Array, kind: Uint8Array): Float64Array[] {
-  const sums = Array.from({ length: KIND_COUNT }, () => new Float64Array(start.length))
-  for (let i = 1; i < start.length; i++) {
-    for (let each = 0; each < KIND_COUNT; each++) sums[each][i] = sums[each][i - 1]
-    sums[kind[i - 1]][i] += start[i] - start[i - 1]
+function sumsOf(start: Float64Array, kind: Uint8Array): Float64Array {
+  const sums = new Float64Array((Math.floor(start.length / BLOCK) + 1) * KIND_COUNT)
+  const now = new Float64Array(KIND_COUNT)
+  for (let i = 0; i < start.length; i++) {
+    if (i > 0) now[kind[i - 1]] += start[i] - start[i - 1]
+    if (i % BLOCK === 0) sums.set(now, (i / BLOCK) * KIND_COUNT)
   }
   return sums
 }

@@ -89,6 +89,7 @@ function splitByCpu(trace: TraceData, cpus: number): Int32Array[] {
 function commFinder({ meta, trace }: RunData): (pid: number) => string {
   const comms = new Map(meta.tasks.map(({ pid, comm }) => [pid, comm]))
   for (let i = 0; i < trace.length; i++) {
+    if (i > 0 && trace.pid[i] === trace.pid[i - 1]) continue
     if (!comms.has(trace.pid[i])) comms.set(trace.pid[i], trace.strings[trace.comm[i]] ?? '')
   }
   comms.set(0, 'idle')

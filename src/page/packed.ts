@@ -73,28 +73,22 @@ function packColumn(name: string, values: Column): { shape: ColumnShape; bytes: 
 
 function unpackColumn({ length, planes, isDelta }: ColumnShape, bytes: Uint8Array, values: Column): void {
   if (planes > PLANES_MAX) throw new RangeError(`a column of ${planes} bytes a value`)
-  const low = joined(bytes, length, 0, Math.min(planes, 4))
-  const high = planes > 4 ? joined(bytes, length, 4, planes) : undefined
+  if (planes === 0) return
   let previous = 0
   for (let i = 0; i < length; i++) {
-    const word = low[i]
-    // Without an upper half the sign can be undone in 32 bits.
-    const value = high === undefined ? (word & 1) === 0 ? word >>> 1 : -(word >>> 1) - 1
-      : unfolded(high[i] * TWO_32 + word)
+    let word = bytes[i]
+    for (let plane = 1; plane < planes && plane < 4; plane++) word |= bytes[plane * length + i] << (8 * plane)
+    let value = (word & 1) === 0 ? word >>> 1 : -(word >>> 1) - 1
+    if (planes > 4) value = unfolded(upperHalf(bytes, length, planes, i) * TWO_32 + (word >>> 0))
     previous = isDelta ? previous + value : value
     values[i] = previous
   }
 }
 
-/** The values of planes [from, to), the first one lowest. */
-function joined(bytes: Uint8Array, length: number, from: number, to: number): Uint32Array {
-  const values = new Uint32Array(length)
-  for (let plane = from; plane < to; plane++) {
-    const shift = 8 * (plane - from)
-    const at = plane * length
-    for (let i = 0; i < length; i++) values[i] |= bytes[at + i] << shift
-  }
-  return values
+function upperHalf(bytes: Uint8Array, length: number, planes: number, i: number): number {
+  let word = 0
+  for (let plane = planes - 1; plane >= 4; plane--) word = word * 256 + bytes[plane * length + i]
+  return word
 }
 
 /** Bits of all values, or of the differences: which way is smaller, before compression. */
