@@ -30,9 +30,10 @@ export function grouped(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
-/** Microseconds, as many digits as make sense. */
+/** Microseconds or milliseconds, as many digits as make sense. */
 export function microseconds(cycles: number, frequencyGhz: number): string {
   const value = cycles / (frequencyGhz * 1000)
+  if (value >= 1000) return `${(value / 1000).toFixed(2)} ms`
   return `${value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(2) : value.toFixed(3)} µs`
 }
 

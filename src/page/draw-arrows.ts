@@ -115,16 +115,18 @@ function countsOf({ pixels, from, to, cpus }: Frame, arrows: Arrows, first: numb
 
 const SHADES = 12
 
+/** As dark as the count is among those in view. */
 function paintCounts(frame: Frame, counts: Uint32Array): void {
   const { pixels: { width }, cpus } = frame
   const { arrow, lane } = theme()
   const shades = Array.from({ length: SHADES + 1 }, (_, count) =>
-    mixed(arrow, lane, Math.min(1, 0.25 + count / SHADES)))
+    mixed(arrow, lane, 0.12 + (0.88 * count) / SHADES))
+  const most = counts.reduce((largest, count) => Math.max(largest, count), 1)
   for (let cpu = 0; cpu < cpus; cpu++) {
     const y = laneTop(frame, cpu)
     for (let x = 0; x < width; x++) {
       const count = counts[cpu * width + x]
-      if (count > 0) fillLane(frame, shades[Math.min(SHADES, count)], x, x + 1, y + 1, y + 5)
+      if (count > 0) fillLane(frame, shades[Math.ceil((count / most) * SHADES)], x, x + 1, y + 1, y + 5)
     }
   }
 }

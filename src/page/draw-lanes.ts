@@ -14,6 +14,7 @@ export type LabelOf = (lane: Lane, stretch: number) => string
 
 const LABEL_MIN = 40
 const LABEL_PADDING = 5
+const LABEL_HEIGHT = 16
 /** How strong the strip of an address space is that is only borrowed. */
 const BORROWED = 0.45
 
@@ -110,6 +111,8 @@ function drawLabel(frame: Frame, { x, width, lane, stretch }: Label, text: strin
   const kind = lane.kind[stretch]
   const height = KIND_HEIGHTS[kind] * barHeight(frame)
   const isInside = KIND_HEIGHTS[kind] >= 0.5
+  // Above a low bar there must be room for it.
+  if (!isInside && barHeight(frame) - height < LABEL_HEIGHT) return
   ctx.save()
   ctx.beginPath()
   ctx.rect(x + LABEL_PADDING, baseline(frame, lane.cpu) - barHeight(frame), room, barHeight(frame))
