@@ -56,6 +56,11 @@ export const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'put the parts of a study together that were run with sweep --shard',
     load: async () => (await import('./merge.js')).mergeCommand(),
   },
+  worker: {
+    group: STUDY,
+    description: 'run points of sweeps that are in a queue',
+    load: async () => (await import('./worker.js')).workerCommand(),
+  },
   explore: {
     group: STUDY,
     description: 'run a scenario under many timings with the invariants on',

@@ -8,13 +8,15 @@ import { basename } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { Piscina } from 'piscina'
 import { EngineError, UserError } from '../base/errors.js'
+import { openRedis, withoutPassword } from '../study/redis.js'
 import { scanResults } from '../study/result-lines.js'
-import { gapsOf, gapsText, unitedRefs } from '../study/result-set.js'
+import { unitedRefs } from '../study/result-set.js'
 import { parseShard, shardIndices, type Shard } from '../study/shard.js'
 import { loadStudy } from '../study/study-file.js'
 import { parametersText, pointParameters, pointText, type StudyPlan } from '../study/study-plan.js'
 import { journalPath, refuseOther, SweepJournal } from '../study/sweep-journal.js'
-import { runSweep, type PointTask } from '../study/sweep.js'
+import { forgetStudy, runQueuedSweep } from '../study/sweep-queue.js'
+import { lineOf, runSweep, type PointTask, type SweepOptions } from '../study/sweep.js'
 import type { PointOutcome } from '../study/sweep-point.js'
 import { interruptible } from './interrupt.js'
 import { refuseSameFile } from './keep-inputs.js'
@@ -29,6 +31,7 @@ interface Flags extends OutputFlags {
   shard?: Shard
   fresh?: boolean
   resume?: boolean
+  queue?: string
   list?: boolean
   point?: number
 }
@@ -42,6 +45,7 @@ export function sweepCommand(): Command {
     .option('--jobs <n>', 'points at a time', whole(1, 1024), availableParallelism())
     .option('--shard <i/n>', 'only the i-th of n parts, counted from 1; put them together with `shootdown merge`',
       shardOf)
+    .option('--queue <url>', 'have workers run the points (`shootdown worker`), over a Redis server')
     .addOption(new Option('--resume', 'go on where a killed sweep stopped; this happens by itself').conflicts('fresh'))
     .option('--fresh', 'start again, and throw away what an earlier sweep has left in the place of the results')
     .addOption(new Option('--list', 'print the points and run nothing').conflicts('point'))
@@ -74,7 +78,7 @@ async function sweep(file: string, flags: Flags): Promise<void> {
   if (isComplete(output, plan, version, indices)) {
     process.stderr.write(`${output} has all results already: nothing to run\n`)
   } else {
-    await runPoints(plan, indices, output, version, flags)
+    await runPoints({ plan, indices, output, version }, flags)
     if (process.exitCode !== undefined) return
   }
   await writeOutputs([output], flags, { plan, complete: indices.length === plan.count })
@@ -92,40 +96,46 @@ function isComplete(output: string, plan: StudyPlan, version: string, indices: r
     undefined, ['use another --output, or --fresh to start again without it'])
 }
 
-async function runPoints(
-  plan: StudyPlan, indices: readonly number[], output: string, version: string, flags: Flags,
-): Promise<void> {
+interface Wanted {
+  plan: StudyPlan
+  indices: readonly number[]
+  output: string
+  version: string
+}
+
+async function runPoints({ plan, indices, output, version }: Wanted, flags: Flags): Promise<void> {
+  const redis = flags.queue === undefined ? undefined : await openRedis(flags.queue)
   const journal = new SweepJournal(output, plan, version)
   const left = indices.filter((index) => !journal.done.has(index))
   tellResumed(journal, indices.length)
-  const pool = new Piscina<PointTask, PointOutcome>({
-    filename: new URL('../../workers/sweep-point.js', import.meta.url).href, minThreads: 0, maxThreads: flags.jobs,
-  })
   const kept = (): string => `: ${grouped(journal.done.size)} of ${counted(indices.length, 'result')} are in `
     + `${journal.path}, and the same command goes on from there`
   await interruptible(kept, async ({ signal }) => {
     const progress = new Progress()
     const before = journal.done.size
     const startMs = performance.now()
+    const show = (suffix: string): void => progress.update(() => {
+      const done = journal.done.size
+      return `${grouped(done)} of ${counted(indices.length, 'point')}, `
+        + `${timeLeft(startMs, done - before, left.length)}${suffix}`
+    })
+    const onRow = (index: number, line: string): void => {
+      journal.append(index, line)
+      show('')
+    }
     try {
-      await runSweep({
-        plan, indices: left, version, jobs: flags.jobs, signal,
-        run: async (task) => {
-          try {
-            return await pool.run(task, { signal: AbortSignal.any([signal]) })
-          } catch (error) {
-            throw new EngineError(`point ${task.index} failed: ${error instanceof Error ? error.message : error}`)
-          }
-        },
-        onRow: (index, line) => {
-          journal.append(index, line)
-          const done = journal.done.size
-          progress.update(() => `${grouped(done)} of ${counted(indices.length, 'point')}, `
-            + timeLeft(startMs, done - before, left.length))
-        },
-      })
+      if (redis === undefined) await runHere({ plan, indices: left, version, jobs: flags.jobs, signal, onRow })
+      else {
+        await runQueuedSweep({
+          redis, plan, indices: left, version, signal,
+          onOutcome: (index, outcome) => onRow(index, lineOf(plan, index, outcome)),
+          onProgress: (workers) => show(`, ${workers === 0 ? noWorker(flags.queue!) : counted(workers, 'worker')}`),
+        })
+      }
       progress.done()
-      if (!signal.aborted) journal.finish(output)
+      if (signal.aborted) return
+      journal.finish(output)
+      if (redis !== undefined) await forgetStudy(redis, plan)
     } catch (error) {
       progress.done()
       if (!signal.aborted && journal.done.size > 0) process.stderr.write(`stopped${kept()}\n`)
@@ -133,9 +143,35 @@ async function runPoints(
     } finally {
       progress.done()
       journal.close()
-      await pool.destroy()
+      redis?.disconnect()
     }
   })
+}
+
+/** On threads of this process. */
+async function runHere(options: Omit<SweepOptions, 'run'>): Promise<void> {
+  const pool = new Piscina<PointTask, PointOutcome>({
+    filename: new URL('../../workers/sweep-point.js', import.meta.url).href, minThreads: 0, maxThreads: options.jobs,
+  })
+  const { signal = new AbortController().signal } = options
+  try {
+    await runSweep({
+      ...options,
+      run: async (task) => {
+        try {
+          return await pool.run(task, { signal: AbortSignal.any([signal]) })
+        } catch (error) {
+          throw new EngineError(`point ${task.index} failed: ${error instanceof Error ? error.message : error}`)
+        }
+      },
+    })
+  } finally {
+    await pool.destroy()
+  }
+}
+
+function noWorker(url: string): string {
+  return `no worker (start: shootdown worker --queue ${withoutPassword(url)})`
 }
 
 function tellResumed({ path, done, tornBytes }: SweepJournal, count: number): void {
@@ -189,11 +225,4 @@ function whole(least: number, most: number): (text: string) => number {
     }
     return value
   }
-}
-
-/** What is missing of a study, in words; empty when nothing is. */
-export function missingText(refs: Parameters<typeof gapsOf>[0], of: number): string {
-  const gaps = gapsOf(refs, of)
-  const count = gaps.reduce((sum, [first, last]) => sum + last - first + 1, 0)
-  return count === 0 ? '' : `${counted(count, 'point')} of ${grouped(of)} missing: ${gapsText(gaps)}`
 }

@@ -13,6 +13,7 @@ import { parseScenario, readScenarioText } from '../scenario/parse.js'
 import { schemaError } from '../scenario/schema-errors.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import { YamlSource, type Path } from '../scenario/yaml-source.js'
+import { INITIATOR_PHASES } from '../trace/flush-phases.js'
 import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { loadSchedule } from './schedule-scenario.js'
 import { applyParameters, SHORT_NAMES } from './study-axes.js'
@@ -33,6 +34,12 @@ const range = keys({
   times: number.gt(1, wants('a factor above 1')).optional()
     .describe('Each value is so many times the one before, rounded; instead of step.'),
 })
+/** Numbers of every row. */
+const METRIC_NAMES = [
+  'cycles', 'flushes', 'latencyMean', 'latencyMin', 'latencyP50', 'latencyP90', 'latencyP99', 'latencyMax', 'calls',
+  'callMean', 'callP99', 'ipisAvoided', 'irqCycles', 'handlerCycles', 'walkCycles',
+  ...INITIATOR_PHASES.map((phase) => `${phase}Cycles`), ...COUNTER_NAMES,
+]
 const EVERYTHING: Readonly<Record<string, readonly string[]>> = {
   policy: POLICY_NAMES, machine: Object.keys(MACHINE_PRESETS),
 }
@@ -52,6 +59,8 @@ export const studySchema = keys({
   points: some(fieldsOf(scalar), 'points').optional().describe('The points themselves, instead of `vary`.'),
   measure: some(oneOf('counter', COUNTER_NAMES), 'counters').optional()
     .describe('Counters that results have besides the usual ones.'),
+  show: some(oneOf('number of results', METRIC_NAMES), 'numbers').optional()
+    .describe('Numbers that the report plots. Default: latencyMean and cycles.'),
 })
 type RawStudy = z.infer<typeof studySchema>
 
@@ -78,6 +87,7 @@ export async function parseStudy(studyText: string, file: string): Promise<Study
   const plan = planOf({
     name: raw.study ?? basename(file).replace(/(\.study)?\.ya?ml$/, ''), question: raw.question ?? '', file,
     scenarioFile, scenarioText, axes, list: raw.points ?? [], measure: raw.measure ?? [],
+    show: raw.show ?? [],
   })
   await tryPoints(source, raw, plan)
   return plan

@@ -27,6 +27,8 @@ export interface StudyPlan {
   readonly count: number
   /** Counters of a run that a row has besides the usual ones. */
   readonly measure: readonly string[]
+  /** Numbers that a report plots; empty: the usual ones. No result depends on it. */
+  readonly show: readonly string[]
   /** 16 hexadecimal digits over everything that decides a result, except the version of the program. */
   readonly hash: string
 }

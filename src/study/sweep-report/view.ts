@@ -1,0 +1,105 @@
+// How the points of a study become plots: which field is along an axis, which one is the lines, and what stays the
+// same in one panel. Nothing here knows numbers of runs.
+
+import type { Scalar } from '../study-axes.js'
+import type { ResultRow } from '../sweep-point.js'
+import { groupBySeed, type Group } from '../sweep-summary.js'
+
+export interface StudyView {
+  /** Varied fields, the seed left out. */
+  fields: readonly string[]
+  /** Values of a field; numbers ascending, others in the order of the study. */
+  values: ReadonlyMap<string, readonly Scalar[]>
+  /** Fields of numbers with several values: each is the axis of a plot. */
+  axes: readonly string[]
+  /** The field of the lines; undefined when only one thing is varied. */
+  series: string | undefined
+  groups: readonly Group[]
+  hasSeeds: boolean
+}
+
+/** One line of a plot: the groups along the axis. */
+export interface Line {
+  name: string
+  points: readonly { x: number; group: Group }[]
+}
+
+/** One picture: what all its points have in common, in words, and its lines. */
+export interface Panel {
+  fixed: string
+  lines: readonly Line[]
+}
+
+/** Fields in this order are what lines are about; then any that is not a number. */
+const SERIES_FIRST = ['policy', 'machine', 'era']
+const PANELS_SHOWN = 6
+
+export function viewOf(rows: readonly ResultRow[]): StudyView {
+  const groups = groupBySeed(rows)
+  const all = [...new Set(groups.flatMap(({ parameters }) => Object.keys(parameters)))]
+  const values = new Map(all.map((field) => [field, valuesOf(groups, field)]))
+  const fields = all.filter((field) => values.get(field)!.length > 1)
+  const numeric = fields.filter((field) => values.get(field)!.every((value) => typeof value === 'number'))
+  const words = fields.filter((field) => !numeric.includes(field))
+  const series = SERIES_FIRST.find((field) => words.includes(field)) ?? words[0]
+    ?? (numeric.length > 1 ? numeric.toSorted((a, b) => values.get(a)!.length - values.get(b)!.length)[0] : undefined)
+  return {
+    fields, values, axes: numeric.filter((field) => field !== series), series, groups,
+    hasSeeds: groups.some((group) => group.rows.length > 1),
+  }
+}
+
+/** The pictures with `axis` along the x axis, at most a few, spread over all there are. */
+export function panelsOf(view: StudyView, axis: string): { panels: Panel[]; left: number } {
+  const panels = new Map<string, Map<string, { x: number; group: Group }[]>>()
+  for (const group of view.groups) {
+    const fixed = fixedText(view, group, [axis, view.series])
+    const name = seriesName(view, group)
+    const x = group.parameters[axis]
+    if (typeof x !== 'number') continue
+    const lines = panels.get(fixed) ?? new Map<string, { x: number; group: Group }[]>()
+    panels.set(fixed, lines)
+    lines.set(name, [...lines.get(name) ?? [], { x, group }])
+  }
+  const all = [...panels].map(([fixed, lines]): Panel => ({
+    fixed, lines: [...lines].map(([name, points]) => ({ name, points: points.toSorted((a, b) => a.x - b.x) })),
+  }))
+  const shown = all.length <= PANELS_SHOWN ? all
+    : Array.from({ length: PANELS_SHOWN }, (_, i) => all[Math.round(i * (all.length - 1) / (PANELS_SHOWN - 1))]!)
+  return { panels: shown, left: all.length - shown.length }
+}
+
+/** One group for each line at one place: the far end of the first axis, the middle of every other field. */
+export function chosenGroups(view: StudyView): { fixed: string; groups: { name: string; group: Group }[] } {
+  const wanted = new Map(view.fields.filter((field) => field !== view.series).map((field) => {
+    const values = view.values.get(field)!
+    return [field, field === view.axes[0] ? values.at(-1)! : values[Math.floor((values.length - 1) / 2)]!]
+  }))
+  const groups = view.groups.filter(({ parameters }) => (
+    [...wanted].every(([field, value]) => parameters[field] === value)))
+  return {
+    fixed: [...wanted].map(([field, value]) => `${field}=${value}`).join(', '),
+    groups: groups.map((group) => ({ name: seriesName(view, group) || 'all', group })),
+  }
+}
+
+/** What a group is called in a legend; empty when nothing tells lines apart. */
+export function seriesName({ series }: StudyView, { parameters }: Group): string {
+  if (series === undefined) return ''
+  return SERIES_FIRST.includes(series) ? String(parameters[series]) : `${series}=${parameters[series]}`
+}
+
+/** What a group has besides its line: the categories of bars. */
+export function restText(view: StudyView, group: Group): string {
+  return fixedText(view, group, [view.series])
+}
+
+function fixedText(view: StudyView, { parameters }: Group, except: readonly (string | undefined)[]): string {
+  return view.fields.filter((field) => !except.includes(field)).map((field) => `${field}=${parameters[field]}`)
+    .join(', ')
+}
+
+function valuesOf(groups: readonly Group[], field: string): Scalar[] {
+  const values = [...new Set(groups.flatMap(({ parameters }) => field in parameters ? [parameters[field]!] : []))]
+  return values.every((value) => typeof value === 'number') ? values.toSorted((a, b) => a - b) : values
+}

@@ -1,0 +1,90 @@
+// What the curves say, in sentences: where one line crosses another, and where a line has its lowest point.
+
+import { valueText } from '../plot/scale.js'
+import { groupValue, metricTitle } from './metrics.js'
+import { panelsOf, type Line, type Panel, type StudyView } from './view.js'
+
+/** Differences below this share are none. */
+const EQUAL_SHARE = 0.002
+const SENTENCES_MOST = 40
+/** The kernel's value, which a best one is compared with. */
+const KERNEL_VALUES: Readonly<Record<string, number>> = { ceiling: 33 }
+
+/** Sentences about `metric` along `axis`. */
+export function sentences(view: StudyView, axis: string, metric: string): string[] {
+  const { panels } = panelsOf(view, axis)
+  const all = panels.flatMap((panel) => lowest(panel, axis, metric).concat(crossings(panel, axis, metric)))
+  return all.length <= SENTENCES_MOST ? all
+    : [...all.slice(0, SENTENCES_MOST), `and ${all.length - SENTENCES_MOST} more, which the tables hold`]
+}
+
+interface Curve {
+  name: string
+  points: readonly { x: number; y: number }[]
+}
+
+function curveOf({ name, points }: Line, metric: string): Curve {
+  return { name, points: points.map(({ x, group }) => ({ x, y: groupValue(group, metric).mean })) }
+}
+
+/** Where each pair of lines crosses, or which is always below. */
+function crossings(panel: Panel, axis: string, metric: string): string[] {
+  const curves = panel.lines.map((line) => curveOf(line, metric))
+  const found: string[] = []
+  for (const [i, a] of curves.entries()) {
+    for (const b of curves.slice(i + 1)) found.push(...crossing(a, b, axis, metric, panel.fixed))
+  }
+  return found
+}
+
+function crossing(a: Curve, b: Curve, axis: string, metric: string, fixed: string): string[] {
+  const common = a.points.flatMap(({ x, y }) => {
+    const other = b.points.find((point) => point.x === x)
+    const share = (y - (other?.y ?? 0)) / Math.max(y, other?.y ?? 0, 1e-12)
+    return other === undefined ? [] : [{ x, difference: y - other.y, share }]
+  })
+  const clear = common.filter(({ share }) => Math.abs(share) > EQUAL_SHARE)
+  const changes = clear.slice(1).flatMap((point, i) => {
+    const before = clear[i]!
+    if (Math.sign(point.difference) === Math.sign(before.difference)) return []
+    const share = before.difference / (before.difference - point.difference)
+    return [{ near: before.x + share * (point.x - before.x), from: before.x, to: point.x, lower: point.difference < 0 }]
+  })
+  return changes.map(({ near, from, to, lower }) => {
+    const [below, above] = lower ? [a.name, b.name] : [b.name, a.name]
+    return `${metricTitle(metric)}: ${below} is below ${above} from ${axis} of about ${valueText(near)} on `
+      + `(between ${from} and ${to})${inPanel(fixed)}.`
+  })
+}
+
+/** The best value along the axis, where it is not simply one end of a line that only rises or falls a little. */
+function lowest(panel: Panel, axis: string, metric: string): string[] {
+  return panel.lines.flatMap((line): string[] => {
+    const { name, points } = curveOf(line, metric)
+    if (points.length < 3) return []
+    const best = points.reduce((a, b) => b.y < a.y ? b : a)
+    const kernel = KERNEL_VALUES[axis]
+    const isInside = best !== points[0] && best !== points.at(-1)
+    if (!isInside && kernel === undefined) return []
+    const worst = points.reduce((a, b) => b.y > a.y ? b : a)
+    const who = name === '' ? '' : ` of ${name}`
+    const flat = worst.y - best.y <= EQUAL_SHARE * worst.y
+    if (flat) return [`${metricTitle(metric)}${who} does not depend on ${axis}${inPanel(panel.fixed)}.`]
+    const alike = points.filter(({ y }) => y <= best.y * (1 + EQUAL_SHARE)).map(({ x }) => x)
+    const where = alike.length === 1 ? `${best.x}` : `${alike[0]} to ${alike.at(-1)}`
+    return [`${metricTitle(metric)}${who} is lowest at ${axis} ${where}${inPanel(panel.fixed)}`
+      + `${againstKernel(points, best.y, kernel)}.`]
+  })
+}
+
+function againstKernel(points: Curve['points'], best: number, kernel: number | undefined): string {
+  const there = points.find(({ x }) => x === kernel)
+  if (there === undefined) return ''
+  const more = (there.y / best - 1) * 100
+  return more <= EQUAL_SHARE * 100 ? `; the kernel's ${kernel} is as good` : `; the kernel's ${kernel} costs `
+    + `${valueText(more)} % more`
+}
+
+function inPanel(fixed: string): string {
+  return fixed === '' ? '' : ` at ${fixed}`
+}
