@@ -19,7 +19,8 @@ export const WITH_REDIS = REDIS_SERVER === undefined
 export async function startRedis(...options: readonly string[]): Promise<string> {
   const port = await freePort()
   const server = spawn(REDIS_SERVER!, [
-    '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', temporaryFolder(), ...options,
+    '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', temporaryFolder(),
+    ...options,
   ], { stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => { server.kill('SIGKILL') })
   await new Promise<void>((resolve, reject) => {

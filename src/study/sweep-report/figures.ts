@@ -181,7 +181,8 @@ export function ipiBars(view: StudyView): Figure {
   ]
   const title = `Interrupts${at(fixed)}`
   return {
-    name: 'interrupts', section: title, title, note: 'Over the whole run. Useless: the CPU had flushed already, or had left the '
+    name: 'interrupts', section: title, title,
+    note: 'Over the whole run. Useless: the CPU had flushed already, or had left the '
       + 'address space.',
     svg: barsSvg({
       title, y: { label: 'interrupts' }, categories: groups.map(({ name }) => name), series: barSeries(groups, parts),
@@ -197,7 +198,8 @@ export function latencyCdf(view: StudyView): Figure {
   const shares = [0.1, 0.5, 0.9, 0.99, 1]
   const all = groups.map(({ name, group }) => ({ name, steps: cdfOf(group) })).filter(({ steps }) => steps.length > 0)
   return {
-    name: 'latency-cdf', section: title, title, note: 'All flush requests of the runs; latencies are exact within 1/32.',
+    name: 'latency-cdf', section: title, title,
+    note: 'All flush requests of the runs; latencies are exact within 1/32.',
     svg: chartSvg({
       title, x: { label: 'latency of a flush (us)' }, y: { label: 'share of flushes', min: 0, max: 1 },
       series: all.map(({ name, steps }, look): Series => ({
