@@ -39,6 +39,7 @@ test('a line has the cycle, the CPU, the task, the event and its fields by name'
     '# cpus: 2',
     '# seed: 7',
     '# frequencyGhz: 2.5',
+    '# events: 6',
     '         100 [000] writer-101 sys_enter name=munmap start=0x00007f0000001000 bytes=12288',
     '         120 [000] writer-101 flush_skip cpu=1 why="not loaded"',
     '         121 [000] writer-101 tlb_flush pages=3 reason=TLB_REMOTE_SEND_IPI',

@@ -46,7 +46,7 @@ describe('a trace of several megabytes', () => {
     expect(text.length).toBeGreaterThan(2 << 20)
     const path = join(temporaryFolder({ f: text }), 'f')
     const { data, header, firstLine } = readTextTrace(path)
-    expect({ header, firstLine }).toEqual({ header: HEADER, firstLine: 7 })
+    expect({ header, firstLine }).toEqual({ header: HEADER, firstLine: 8 })
     expect(formatTextTrace(data, header) === text).toBe(true)
   })
 
@@ -74,11 +74,11 @@ describe('what is no trace is told at its place', () => {
   const perfetto = Buffer.concat([...perfettoChunks(new TraceRecorder().finish(), HEADER)])
 
   test.each<readonly [string, string | Uint8Array, string | RegExp]>([
-    ['cut in a line', good.slice(0, -7), 'F:26:1: the last line is cut off: the file is not complete'],
+    ['cut in a line', good.slice(0, -7), 'F:27:1: the last line is cut off: the file is not complete'],
     ['cut in the header', good.slice(0, 40), 'F:3:1: the last line is cut off: the file is not complete'],
     ['cut behind the first line', `${lines[0]}\n`,
       'F:2:1: the header names no kernel era: expected one of linux-4.6, linux-6.x'],
-    ['two lines in the other order', swapped, 'F:12:1: out of order: cycle 4 of cpu0 comes after cycle 5 of cpu1'],
+    ['two lines in the other order', swapped, 'F:12:1: out of order: cycle 3 of cpu3 comes after cycle 4 of cpu0'],
     ['an older version', good.replace('v1', 'v0'), /^F:1:1: this trace has format version 0, .* reads version 1\n/],
     ['a newer version', good.replace('v1', 'v2'), /^F:1:1: this trace has format version 2, .* reads version 1\n/],
     ['with the line ends of Windows', good.replaceAll('\n', '\r\n'), /^F:1:1: .*line ends/],
@@ -94,7 +94,7 @@ describe('what is no trace is told at its place', () => {
     ['a Perfetto export', perfetto, /^F:1:1: this is (not a trace: expected|a binary file)/],
     ['one endless line', 'x'.repeat(3 << 20), 'F:1:1: this is not a trace: a line is longer than 1048576 bytes'],
     ['a number that no record holds', good.replace('errorCode=0x6', 'errorCode=0x600000000'),
-      /^F:7:\d+: errorCode: expected a hexadecimal number, found "0x600000000"$/],
+      /^F:8:\d+: errorCode: expected a hexadecimal number, found "0x600000000"$/],
   ])('%s', (_name, content, message) => {
     if (typeof message === 'string') expect(messageOf(content)).toBe(message)
     else expect(messageOf(content)).toMatch(message)
@@ -118,7 +118,7 @@ describe('what is no trace is told at its place', () => {
     // A hole: takes no space on the disk.
     ftruncateSync(descriptor, 700 << 20)
     closeSync(descriptor)
-    expect(errorOf(path)).toBe(`${path}:30007:1: this is not a trace: a line is longer than 1048576 bytes`)
+    expect(errorOf(path)).toBe(`${path}:30008:1: this is not a trace: a line is longer than 1048576 bytes`)
   })
 })
 

@@ -89,6 +89,10 @@ export class TextTraceParser {
     if (this.#line === 1) this.#wrongFirstLine(rest)
     if (rest !== '') this.#fail('the last line is cut off: the file is not complete', 1)
     const header = this.#header ?? this.#endHeader()
+    const events = this.#keys.get('events')
+    if (events !== undefined && Number(events) !== this.#recorder.length) {
+      this.#fail(`the header says ${events} events, the file has ${this.#recorder.length}: it is not complete`, 1)
+    }
     return { header, data: this.#recorder.take(), firstLine: this.#firstLine }
   }
 

@@ -36,6 +36,8 @@ export function* textChunks(data: TraceData, header: TraceHeader): Generator<str
     `# cpus: ${header.cpus}`,
     `# seed: ${header.seed}`,
     `# frequencyGhz: ${header.frequencyGhz}`,
+    // So that a file that was cut at a line end is noticed.
+    `# events: ${data.length}`,
     '',
   ].join('\n')
   const strings = quotedStrings(data)
