@@ -22,7 +22,8 @@ function damage(folder: string): string {
   const path = join(folder, '02-shootdown.golden')
   const lines = readFileSync(path, 'utf8').split('\n')
   lines.splice(lines.findIndex(line => line.includes('csd_queue_cpu')), 1)
-  writeFileSync(path, lines.join('\n'))
+  const fewer = lines.map(line => line.startsWith('# events: ') ? `# events: ${Number(line.slice(10)) - 1}` : line)
+  writeFileSync(path, fewer.join('\n'))
   return path
 }
 
