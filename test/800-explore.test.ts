@@ -18,7 +18,7 @@ import { ROOT, shootdown, temporaryFolder } from './support/cli.js'
 import { fingerprint } from './support/compare-runs.js'
 
 const HUNT = join(ROOT, 'scenarios/hunt')
-const FILES = readdirSync(HUNT)
+const FILES = readdirSync(HUNT).filter(name => name.endsWith('.yaml'))
 const SEEDS = Array.from({ length: 25 }, (_, seed) => seed)
 const cluster = new Cluster()
 afterAll(() => cluster.close())
