@@ -63,17 +63,17 @@ describe('the targets', () => {
     }
   })
 
-  test('flush cost against pages, the notch at the ceiling and munmap against CPUs pass', { timeout: 120_000 },
+  test('those that need few runs pass', { timeout: 240_000 },
     async () => {
-      const outcomes = await reproduce('R1', 'R11', 'R13')
+      const outcomes = await reproduce('R1', 'R2', 'R3', 'R7', 'R9', 'R11', 'R13')
       const missed = outcomes.flatMap(({ judgement }) => judgement.rows.filter(({ ok }) => ok === false))
       expect(missed).toEqual([])
-      expect(outcomes.map(({ verdict }) => verdict)).toEqual(['pass', 'pass', 'pass'])
+      expect(new Set(outcomes.map(({ verdict }) => verdict))).toEqual(new Set(['pass']))
       const text = reproductionText(outcomes)
       expect(text).toMatch(/slope +249 +249 /)
-      expect(text).toContain('3 of 3 targets pass')
+      expect(text).toContain('7 of 7 targets pass')
       const page = reproductionHtml(outcomes, { command: 'test', version: '0' })
-      expect(page.match(/<svg /g)?.length).toBe(4)
+      expect(page.match(/<svg /g)?.length).toBe(9)
       expect(page).not.toMatch(/NaN|undefined|Infinity|<script/)
     })
 })

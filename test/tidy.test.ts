@@ -32,7 +32,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
   study: [
     'engine', 'scenario', 'trace', 'base', 'kernel/abi', 'kernel/bugs', 'kernel/config', 'kernel/counters',
-    'kernel/perturbation', 'kernel/policies', 'machine/costs', 'machine/presets',
+    'kernel/perturbation', 'kernel/policies', 'machine',
   ],
   page: ['trace', 'base', 'machine/entry', 'machine/geometry', 'machine/config', 'kernel/reclaim/swap-entry'],
   report: ['page/format', 'page/packed', 'engine', 'scenario', 'inspect', 'kernel', 'machine', 'trace', 'base'],

@@ -28,6 +28,7 @@ import { watermarksOf } from './pages/page-alloc.js'
 import { mapKernel } from './mm/map-kernel.js'
 import { rootOrder } from './tlb/pti.js'
 import { makePageCache } from './pages/page-cache.js'
+import { Noise } from './noise.js'
 import { Perturber } from './perturbation.js'
 import { POLICIES, whyNoPti } from './policies.js'
 import { idleLoop } from './sched/sched.js'
@@ -51,7 +52,7 @@ export function bootKernel(
   const geometry = geometryOf(config.machine.geometry)
   const layout = kernelLayout(config.kernel.era, geometry)
   checkConfig(config)
-  const { cpus, sockets, costs } = config.machine
+  const { cpus, sockets, costs, noisePercent: noise } = config.machine
   const frames = new Frames(platform.mem.frames, cpus, geometry.pageShift > 12 ? MAX_ORDER_16K : MAX_ORDER)
   releaseMemory(config, frames, geometry.pageShift, layout.textOffset, layout.textBytes + layout.dataBytes)
   const root = frames.allocate(0, rootOrder({ config }), FRAME_TABLE)
@@ -101,6 +102,7 @@ export function bootKernel(
     storeBuffer: [],
     speculation: { steps: 0 },
     perturber,
+    noise: noise === undefined || noise === 0 ? undefined : new Noise(config.seed, noise / 100, cpus),
     rcuTables: [],
     deferredFrees: [],
     unflushed: [],

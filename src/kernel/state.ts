@@ -27,6 +27,7 @@ import type { Kswapd } from './reclaim/kswapd.js'
 import type { Lru } from './pages/lru.js'
 import type { Watermarks } from './pages/page-alloc.js'
 import type { PageLocks } from './locking/page-lock.js'
+import type { Noise } from './noise.js'
 import type { Perturber } from './perturbation.js'
 import type { Rmap } from './pages/rmap.js'
 import type { ScheduleState } from './sched/sched-script.js'
@@ -146,6 +147,7 @@ export interface KernelState {
   readonly deferredFrees: DeferredFree[]
   /** Undefined: everything takes what it costs. */
   readonly perturber: Perturber | undefined
+  readonly noise: Noise | undefined
   /** Freed page tables that a lockless walker may still read, and the CPUs that they wait for. */
   readonly rcuTables: { readonly pfn: number; readonly waitFor: Set<number> }[]
   /** Thread group of each process of the image. */

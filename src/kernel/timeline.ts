@@ -124,8 +124,7 @@ function run(k: KernelState, cpu: KernelCpu): void {
     if (value > 0) {
       assert(Number.isInteger(value), `a price of ${value} cycles is not whole`)
       // The turns of a host are its own.
-      const isPlain = k.perturber === undefined || frame.isStolen
-      frame.resumeAt = cpu.now + (isPlain ? value : k.perturber.step(cpu.id, value))
+      frame.resumeAt = cpu.now + (frame.isStolen ? value : stepCycles(k, cpu, value))
       return
     }
     switch (value) {
@@ -145,6 +144,12 @@ function run(k: KernelState, cpu: KernelCpu): void {
         assert(false, `unknown step ${value}`)
     }
   }
+}
+
+/** What a step of so many cycles takes: the same, without noise and perturbation. */
+function stepCycles(k: KernelState, cpu: KernelCpu, cycles: number): number {
+  const taken = k.noise === undefined ? cycles : k.noise.cycles(cpu.id, cycles)
+  return k.perturber === undefined ? taken : k.perturber.step(cpu.id, taken)
 }
 
 /** True when time passes before the next step (or the CPU went to user mode). */

@@ -10,6 +10,10 @@ export type GeometryName = (typeof GEOMETRY_NAMES)[number]
 export const APIC_MODES = ['x2apic-cluster', 'x2apic-physical', 'xapic-flat'] as const
 export type ApicMode = (typeof APIC_MODES)[number]
 
+/** What a write of the interrupt command register is: to hardware, an exit to the host below, or virtualised. */
+export const ICR_MODES = ['native', 'exit', 'virtualized'] as const
+export type IcrMode = (typeof ICR_MODES)[number]
+
 /** One set-associative array. `sets = entries / ways` need not be a power of two. */
 export interface TlbArrayConfig {
   entries: number
@@ -64,6 +68,10 @@ export interface MachineConfig {
   apic: ApicMode
   /** An interrupt for everybody else is one write with the shorthand "all but self". */
   ipiShorthand: boolean
+  /** Of a guest: who sends its interrupts. Default: native, and ipiSend is the price whatever is below. */
+  icr?: IcrMode
+  /** Sigma of log-normal noise on what kernels do, percent (kernel/noise.ts). Default: everything takes its price. */
+  noisePercent?: number
   tlb: TlbConfig
   costs: Costs
   /** An overcommitted host below; without it every CPU runs all the time. */

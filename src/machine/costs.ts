@@ -59,6 +59,18 @@ export interface Costs {
   ackTransfer: number
   /** The same across sockets. */
   ackTransferRemote: number
+  /** A line that another CPU of the socket wrote last comes over, for a write. 0: contained in other prices. */
+  lineTransfer: number
+  /** The same across sockets. */
+  lineTransferRemote: number
+  /** One write of the interrupt command register in a guest that exits to its host for it: through xAPIC's page. */
+  icrExitXapic: number
+  /** The same through x2APIC's MSR. */
+  icrExitX2apic: number
+  /** One such write where the processor virtualises interrupts between CPUs: no exit. Through xAPIC's page. */
+  icrVirtualXapic: number
+  /** The same through x2APIC's MSR. */
+  icrVirtualX2apic: number
   /** Leaving the halted idle state when an interrupt arrives. */
   idleExit: number
   /** Leaving the deep idle state (C6), in which caches and TLBs are off. */

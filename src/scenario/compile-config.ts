@@ -71,6 +71,9 @@ function compileMachine(source: YamlSource, raw: RawScenario, overrides: Scenari
     tlb: compileTlb(source, options.tlb, base.tlb),
     costs: { ...base.costs, ...withoutUndefined(options.costs) },
   }
+  const icr = options.icr ?? base.icr
+  if (icr !== undefined) machine.icr = icr
+  if (options.noise !== undefined) machine.noisePercent = options.noise
   if (options.host !== undefined) machine.host = compileHost(source, options.host, machine.costs.frequencyGhz)
   return machine
 }

@@ -10,7 +10,7 @@ import { BUG_NAMES } from '../kernel/bugs.js'
 import { KERNEL_ERAS, THP_MODES } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
-import { APIC_MODES, GEOMETRY_NAMES } from '../machine/config.js'
+import { APIC_MODES, GEOMETRY_NAMES, ICR_MODES } from '../machine/config.js'
 import type { Costs } from '../machine/costs.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
 import {
@@ -69,6 +69,11 @@ const machine = keys({
       + 'Default: that of the preset.'),
   ipiShorthand: flag.optional()
     .describe('Interrupts for all other CPUs take one command, as 5.4 and later send them. Default: false.'),
+  icr: oneOf('way of sending interrupts', ICR_MODES).optional()
+    .describe('What a write of the interrupt command register is: to hardware (ipiSend), an exit of a guest to its '
+      + 'host, or virtualised by the processor (icrExit..., icrVirtual...). Default: that of the preset.'),
+  noise: integer(0, 100, 'percent').optional()
+    .describe('Log-normal noise on what kernels do, in percent, drawn from the seed. Default: 0, exact prices.'),
   tlb: z.union([oneOf('TLB preset', Object.keys(TLB_PRESETS)), tlb], wants('a TLB preset or a map')).optional()
     .describe('TLBs: the name of a preset, or changes to one.'),
   host: keys({

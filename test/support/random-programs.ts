@@ -9,6 +9,7 @@ import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
 import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
 import { randomHost } from './random-host.js'
+import { randomPricing } from './random-pricing.js'
 import { sometimesIsolated } from './random-pti.js'
 import { randomSwap, reclaimStep } from './random-reclaim.js'
 import { sometimesPerturbed } from './random-perturbation.js'
@@ -156,6 +157,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
       'x86-64', 'x86-64', 'x86-64', 'x86-64-la57', 'i386', 'i386-pae'),
     ceiling: fc.constantFrom(33, 33, 4, 0),
     host: randomHost,
+    pricing: randomPricing,
     swap: randomSwap,
     remoteFlush: fc.constantFrom<'concurrent' | 'serial'>('concurrent', 'concurrent', 'serial'),
     vmapLazyPages: fc.constantFrom(0, 10, 200),
@@ -165,7 +167,8 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     const is64 = geometry.startsWith('x86-64')
     return {
       config: testConfig(
-        { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20, ...spec.host },
+        { cpus, sockets: Math.min(cpus, spec.sockets), geometry, memoryBytes: 32 * 2 ** 20, ...spec.host,
+          ...spec.pricing },
         { era: era!, policy: spec.policy, pcid: spec.pcid && is64 && usesPcid, timeSliceCycles: spec.timeSliceCycles,
           idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling,
           ...spec.swap,

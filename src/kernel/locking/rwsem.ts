@@ -22,6 +22,7 @@ import type { KernelCpu } from '../cpu.js'
 import { WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
 import { sleepOn, wakeUp } from '../sched/sched.js'
+import { SharedLine, writeLine } from '../smp/cache-line.js'
 import type { KernelState } from '../state.js'
 import type { Task } from '../sched/task.js'
 
@@ -52,6 +53,8 @@ export class RwSem {
   #writer: Task | undefined
   readonly #spinners: Spinner[] = []
   readonly #queue: Waiter[] = []
+  /** Of the count: a write for every acquisition and for every release. */
+  readonly #line = new SharedLine()
   readonly #name: string
   readonly #cycles: number
   readonly #kernel: () => KernelState
@@ -84,6 +87,7 @@ export class RwSem {
   /** Releases one hold; whoever gets the lock continues at this CPU's present cycle at the earliest. */
   release(cpu: KernelCpu, exclusive: boolean): void {
     assert(exclusive ? this.#writer !== undefined : this.#readers > 0, `${this.#name} released but not held`)
+    this.#line.write(this.#kernel(), cpu)
     if (exclusive) this.#clearWriter()
     else this.#readers -= 1
     if (!this.isHeld) this.#passOn(cpu)
@@ -92,6 +96,7 @@ export class RwSem {
   /** downgrade_write(): the writer becomes a reader without letting another writer in between. */
   downgrade(cpu: KernelCpu): void {
     assert(this.#writer !== undefined, `${this.#name} downgraded but not held for writing`)
+    this.#line.write(this.#kernel(), cpu)
     this.#clearWriter()
     this.#readers += 1
     if (this.#queue[0]?.exclusive === false) this.#admitReaders(cpu)
@@ -111,6 +116,7 @@ export class RwSem {
 
   *#acquire(cpu: KernelCpu, exclusive: boolean, killable: boolean): KernelOp<boolean> {
     if (this.#cycles > 0) yield this.#cycles
+    yield* writeLine(this.#kernel(), cpu, this.#line)
     if (this.#queue.length === 0 && this.#take(cpu.current, exclusive)) return true
     const { counters } = this.#kernel()
     const begin = cpu.now

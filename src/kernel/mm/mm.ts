@@ -13,6 +13,7 @@ import type { Ldt } from './ldt.js'
 import { freeLdt } from './ldt.js'
 import type { Lock } from '../locking/lock.js'
 import type { RwSem } from '../locking/rwsem.js'
+import type { SharedLine } from '../smp/cache-line.js'
 import { freePgd } from './pgtable.js'
 import type { KernelState } from '../state.js'
 import { emit } from '../state.js'
@@ -62,6 +63,10 @@ export interface Mm {
   /** Who changes the LDT. */
   readonly ldtLock: Lock
   isFreed: boolean
+  /** Cache lines that CPUs fight for: of mmCount, of tlbGen and of mmCpumask. */
+  readonly countLine: SharedLine
+  readonly tlbGenLine: SharedLine
+  readonly cpumaskLine: SharedLine
 }
 
 /** Can programs of `mm` see page tables of `other` change? */

@@ -13,6 +13,7 @@ import type { KernelOp } from '../kernel-op.js'
 import { SWITCH_STACKS } from '../kernel-op.js'
 import { switchLdt } from '../mm/ldt.js'
 import { mmdropLazy, mmgrabLazy } from '../mm/mm.js'
+import { writeLine } from '../smp/cache-line.js'
 import type { KernelState } from '../state.js'
 import { emit } from '../state.js'
 import type { Task } from './task.js'
@@ -27,6 +28,11 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
   yield k.costs.contextSwitch
   const prevActive = prev.activeMm
   assert(prevActive !== undefined, `${prev.comm} runs without an active mm`)
+  const counts = k.policy.lazyReferences
+  // The line of the count that mmgrabLazy is about to write; nothing may wait once tasks have changed owners.
+  if (next.mm === undefined && (counts === 'counted' || (counts !== 'uncounted' && prev.mm !== undefined))) {
+    yield* writeLine(k, cpu, prevActive.countLine)
+  }
   if (next.mm === undefined) {
     const borrowed = yield* k.policy.enterLazyTlb(k, cpu, prevActive)
     next.activeMm = borrowed
@@ -59,7 +65,9 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
 export function finishTaskSwitch(k: KernelState, cpu: KernelCpu): void {
   const dropped = cpu.droppedMm
   cpu.droppedMm = undefined
-  if (dropped !== undefined) mmdropLazy(k, cpu, dropped)
+  if (dropped === undefined) return
+  if (k.policy.lazyReferences !== 'uncounted') dropped.countLine.write(k, cpu)
+  mmdropLazy(k, cpu, dropped)
 }
 
 function nameOf(k: KernelState, task: Task): number {

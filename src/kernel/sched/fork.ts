@@ -29,6 +29,7 @@ import { retFromFork, sleepOn, wakeUpNew } from './sched.js'
 import { pageAddRmap } from '../pages/rmap.js'
 import { rootOrder } from '../tlb/pti.js'
 import { depositTable, freeTableFrame } from '../huge/split-huge.js'
+import { SharedLine } from '../smp/cache-line.js'
 import type { KernelState } from '../state.js'
 import { emit } from '../state.js'
 import { clearSwapExclusive, isMigrationEntry, isSwapPte, SWP_MIGRATION_READ, swapValue,
@@ -68,6 +69,7 @@ export function makeMm(k: Pick<KernelState, 'costs' | 'config'>, kernel: () => K
     mmapLock: new RwSem(`mmap_lock of mm ${ctxId}`, k.costs.lock, kernel), pageTableLocks: new Map(),
     depositedTables: new Map(), sharesTablesWith: new Set(), gathersPending: 0, rssPages: 0, swapPages: 0,
     tablePages: 1, isFreed: false,
+    countLine: new SharedLine(), tlbGenLine: new SharedLine(), cpumaskLine: new SharedLine(),
     ldt: undefined, ldtLock: new Lock(`LDT lock of mm ${ctxId}`, k.costs.lock),
   }
 }

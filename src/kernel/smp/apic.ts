@@ -6,7 +6,8 @@
 //   xapic-flat        all of at most 8 CPUs; on bigger machines one CPU, as physflat
 //   shorthand         all but the sender: 5.4 and later, whatever the mode
 //
-// Writes are what a sender pays for (ipiSend) and what delays the interrupts behind them.
+// Writes are what a sender pays for and what delays the interrupts behind them: ipiSend on hardware; in a guest
+// (machine.icr) an exit to the host, or a virtualised write, through xAPIC's page or x2APIC's MSR.
 
 import type { KernelCpu } from '../cpu.js'
 import type { KernelState } from '../state.js'
@@ -31,6 +32,14 @@ export function interruptCommands(k: KernelState, targets: readonly number[]): r
     else cluster.push(id)
   }
   return [...clusters.values()]
+}
+
+/** The price of one write. */
+export function icrWriteCycles({ costs, config: { machine } }: Pick<KernelState, 'costs' | 'config'>): number {
+  const isXapic = machine.apic === 'xapic-flat'
+  if (machine.icr === 'exit') return isXapic ? costs.icrExitXapic : costs.icrExitX2apic
+  if (machine.icr === 'virtualized') return isXapic ? costs.icrVirtualXapic : costs.icrVirtualX2apic
+  return costs.ipiSend
 }
 
 /** APIC ids of a socket start at a power of two, so no cluster spans two sockets. */

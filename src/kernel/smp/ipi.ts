@@ -14,7 +14,7 @@
 import { assert } from '../../base/assert.js'
 import { CALLBACK_CALL_FUNCTION, CALLBACK_RESCHEDULE, EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE,
   VECTOR_LOCAL_TIMER, VECTOR_RESCHEDULE } from '../../trace/events.js'
-import { interruptCommands } from './apic.js'
+import { icrWriteCycles, interruptCommands } from './apic.js'
 import { CpuMask } from '../cpumask.js'
 import type { KernelCpu } from '../cpu.js'
 import { wakeTurn } from './host.js'
@@ -186,7 +186,7 @@ function* sendCallFunction(
   }
   for (const reached of interruptCommands(k, send)) {
     k.counters.icrWrites += 1
-    yield k.costs.ipiSend
+    yield icrWriteCycles(k)
     for (const id of reached) {
       k.counters.ipisSent += 1
       k.counters.callFunctionIpis += 1
@@ -206,7 +206,8 @@ function postInterrupt(
 export function wireCycles(k: KernelState, from: KernelCpu, to: KernelCpu): number {
   const hops = Math.abs(from.socket - to.socket)
   const cycles = Math.max(1, k.costs.ipiWire + hops * k.costs.ipiWireHop)
-  return k.perturber === undefined ? cycles : k.perturber.wire(from.id, cycles)
+  const taken = k.noise === undefined ? cycles : k.noise.cycles(from.id, cycles)
+  return k.perturber === undefined ? taken : k.perturber.wire(from.id, taken)
 }
 
 /** Fetching a cache line that `to` has written. */

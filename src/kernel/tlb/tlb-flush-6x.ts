@@ -23,6 +23,7 @@ import type { KernelCpu } from '../cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../cpu.js'
 import { anonymousRequest, beginFlush, endFlush, invalidatePages, trimPeriodCycles } from './flush-request.js'
 import { kernelFlushes } from './kernel-flush.js'
+import { readLine, writeLine } from '../smp/cache-line.js'
 import { smpCallMany } from '../smp/ipi.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
@@ -142,7 +143,10 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   } else {
     state.loadedMm = undefined
     k.observer?.switchBegun(cpu, next)
-    if (next !== k.initMm) next.mmCpumask.set(cpu.id)
+    if (next !== k.initMm) {
+      if (!next.mmCpumask.has(cpu.id)) yield* writeLine(k, cpu, next.cpumaskLine)
+      next.mmCpumask.set(cpu.id)
+    }
     tlbGen = next.tlbGen
     ;({ asid, needFlush } = chooseNewAsid(k, cpu, next, tlbGen))
   }
@@ -176,6 +180,8 @@ export function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: Flu
   }
   beginFlush(k, cpu, info)
   yield k.costs.flushSetup
+  yield* writeLine(k, cpu, mm.tlbGenLine)
+  yield* readLine(k, cpu, mm.cpumaskLine)
   let targets = 0
   if (mm.mmCpumask.anyBut(cpu.id)) {
     info.trimCpumask = shouldTrim(k, cpu, mm)
@@ -333,6 +339,7 @@ export function* executeFlush(
     yield* leaveToInit(k, cpu)
     return
   }
+  yield* readLine(k, cpu, loaded.tlbGenLine)
   const context = state.ctxs[state.loadedMmAsid]
   const localGen = context.tlbGen
   if (info.newTlbGen !== 0 && info.newTlbGen <= localGen) return

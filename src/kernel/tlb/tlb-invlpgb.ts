@@ -17,6 +17,7 @@ import { anonymousRequest, beginFlush, endFlush } from './flush-request.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import { pcidHalves } from './pti.js'
+import { writeLine } from '../smp/cache-line.js'
 import { dropKernelPage, remoteMmu } from '../smp/remote-cpu.js'
 import type { KernelState } from '../state.js'
 import { vpnHi, vpnLo } from '../state.js'
@@ -89,6 +90,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
   }
   beginFlush(k, cpu, info)
   yield k.costs.flushSetup
+  yield* writeLine(k, cpu, mm.tlbGenLine)
   const pcids = pcidHalves(k, hardwarePcid(k, context.asid))
   const units = info.end === FLUSH_ALL ? 0 : Math.ceil((info.end - info.start) / info.stridePages)
   yield pcids.length * Math.max(1, Math.ceil(units / PAGES_PER_BROADCAST)) * k.costs.invlpgb
