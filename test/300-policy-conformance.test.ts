@@ -50,6 +50,8 @@ const VARIANTS: readonly Variant[] = [
   { name: 'as it comes' },
   { name: 'without PCID', kernel: { pcid: false }, excludes: noPcid },
   { name: 'initiator first', kernel: { remoteFlush: 'serial' }, excludes: only6x },
+  { name: 'acknowledged early', kernel: { earlyAck: true }, excludes: only6x },
+  { name: 'acknowledged early, initiator first', kernel: { earlyAck: true, remoteFlush: 'serial' }, excludes: only6x },
   { name: 'initiator first, without PCID', kernel: { remoteFlush: 'serial', pcid: false },
     excludes: policy => only6x(policy) || noPcid(policy) },
   { name: 'every range a full flush', kernel: { flushCeilingPages: 0 } },

@@ -139,7 +139,8 @@ const DAMAGES: readonly (readonly [what: string, damage: Damage, message: RegExp
   ['I25: a request waits and nobody was told', ({ cpus }) => {
     const nothing = function* (): KernelOp { yield 1 }
     const frame = { ...newFrame(nothing(), 0), waiting: true }
-    cpus[2]!.callQueue.push({ sender: cpus[0]!, func: nothing, completion: { remaining: 1, frame }, sync: true })
+    const completion = { remaining: 1, frame }
+    cpus[2]!.callQueue.push({ sender: cpus[0]!, func: nothing, completion, sync: true, early: false })
   }, /^I25: cpu2 .*: 1 requests are queued, and no interrupt is on its way/],
   ['I26: user code runs with interrupts off', ({ cpus }) => { cpus[0]!.irqsOff = 1 },
     /^I26: cpu0 .* interrupts off 1 deep/],

@@ -41,6 +41,11 @@ export const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'compare all shootdown policies on the same workloads',
     load: async () => (await import('./policies.js')).policiesCommand(),
   },
+  'compare-policies': {
+    group: STUDY,
+    description: 'run one scenario under all shootdown policies, with a report',
+    load: async () => (await import('./compare-policies.js')).comparePoliciesCommand(),
+  },
   reproduce: {
     group: STUDY,
     description: 'simulate what published figures show, and say where it agrees',

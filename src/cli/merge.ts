@@ -57,5 +57,5 @@ async function merge(files: readonly string[], flags: Flags): Promise<void> {
       [`the study has points 0 to ${first.of - 1}`])
   }
   writeResults(flags.output, refs)
-  await writeOutputs([flags.output], flags, { ...(plan === undefined ? {} : { plan }), complete: true })
+  writeOutputs([flags.output], flags, { ...(plan === undefined ? {} : { plan }), complete: true })
 }

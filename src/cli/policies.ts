@@ -122,7 +122,8 @@ function print(costs: readonly PolicyCost[], flags: Flags): void {
   process.exitCode = isWell ? EXIT_OK : EXIT_DIFFERENT
 }
 
-function policyList(text: string): readonly string[] {
+/** Names separated by commas. */
+export function policyList(text: string): readonly string[] {
   const names = text.split(',')
   for (const name of names) {
     if (!POLICY_NAMES.includes(name)) {

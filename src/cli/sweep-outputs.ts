@@ -8,6 +8,7 @@ import { writeFileAtomic } from '../base/atomic-file.js'
 import { UserError } from '../base/errors.js'
 import { readRows, scanResults } from '../study/result-lines.js'
 import { unitedRefs } from '../study/result-set.js'
+import { resultParquet } from '../study/result-parquet.js'
 import { resultCsv } from '../study/result-table.js'
 import type { StudyPlan } from '../study/study-plan.js'
 import type { ResultRow } from '../study/sweep-point.js'
@@ -47,19 +48,23 @@ export function checkOutputs({ csv, parquet, report, svg }: OutputFlags): void {
 }
 
 /** Writes whatever was asked for and prints a summary. Sets the exit code when a run did not end well. */
-export async function writeOutputs(
+export function writeOutputs(
   files: readonly string[], flags: OutputFlags, { plan, complete }: ResultContext,
-): Promise<void> {
+): void {
   const rows = [...readRows(unitedRefs(files.flatMap((file) => scanResults(file).refs)))]
+  writeFiles(rows, flags, plan)
+  process.stdout.write(sweepSummary(rows, { file: files.join(', '), complete, question: plan?.question ?? '' }))
+  tellProblems(rows)
+}
+
+/** The files alone. */
+export function writeFiles(rows: readonly ResultRow[], flags: OutputFlags, plan: StudyPlan | undefined): void {
   if (flags.csv !== undefined) writeFileAtomic(flags.csv, (write) => resultCsv(rows, write))
   if (flags.parquet !== undefined) {
-    const { resultParquet } = await import('../study/result-parquet.js')
     const bytes = resultParquet(rows)
     writeFileAtomic(flags.parquet, (write) => write(bytes))
   }
   if (flags.report !== undefined || flags.svg !== undefined) writeReport(rows, flags, plan)
-  process.stdout.write(sweepSummary(rows, { file: files.join(', '), complete, question: plan?.question ?? '' }))
-  tellProblems(rows)
 }
 
 function writeReport(rows: readonly ResultRow[], { report, svg }: OutputFlags, plan: StudyPlan | undefined): void {

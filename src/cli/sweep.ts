@@ -6,8 +6,7 @@ import { existsSync, unlinkSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { Piscina } from 'piscina'
-import { EngineError, UserError } from '../base/errors.js'
+import { UserError } from '../base/errors.js'
 import { openRedis, withoutPassword } from '../study/redis.js'
 import { scanResults } from '../study/result-lines.js'
 import { unitedRefs } from '../study/result-set.js'
@@ -16,12 +15,12 @@ import { loadStudy } from '../study/study-file.js'
 import { parametersText, pointParameters, pointText, type StudyPlan } from '../study/study-plan.js'
 import { journalPath, refuseOther, SweepJournal } from '../study/sweep-journal.js'
 import { forgetStudy, runQueuedSweep } from '../study/sweep-queue.js'
-import { lineOf, runSweep, type PointTask, type SweepOptions } from '../study/sweep.js'
-import type { PointOutcome } from '../study/sweep-point.js'
+import { lineOf } from '../study/sweep.js'
 import { interruptible } from './interrupt.js'
 import { refuseSameFile } from './keep-inputs.js'
 import { Progress } from './progress.js'
 import { addOutputOptions, checkOutputs, writeOutputs, type OutputFlags } from './sweep-outputs.js'
+import { runOnThreads } from './sweep-threads.js'
 import { counted, grouped } from './text-table.js'
 import { toolVersion } from './version.js'
 
@@ -56,7 +55,7 @@ Results are the same whatever --jobs is. A killed sweep goes on from FILE.partia
 Exit codes: 0 all points ran, 1 a run did not end well or an expectation failed, 2 bad input.
 
 Examples:
-  shootdown sweep scenarios/studies/cpus.study.yaml --csv cpus.csv
+  shootdown sweep scenarios/studies/01-cpus-and-pages.study.yaml --csv cpus.csv
   shootdown sweep study.yaml --shard 2/4 --output part2.jsonl
   shootdown sweep study.yaml --point 17 > p17.yaml && shootdown run p17.yaml`)
     .action(sweep)
@@ -81,7 +80,7 @@ async function sweep(file: string, flags: Flags): Promise<void> {
     await runPoints({ plan, indices, output, version }, flags)
     if (process.exitCode !== undefined) return
   }
-  await writeOutputs([output], flags, { plan, complete: indices.length === plan.count })
+  writeOutputs([output], flags, { plan, complete: indices.length === plan.count })
 }
 
 /** True when the results are there; throws when they are those of something else. */
@@ -124,7 +123,7 @@ async function runPoints({ plan, indices, output, version }: Wanted, flags: Flag
       show('')
     }
     try {
-      if (redis === undefined) await runHere({ plan, indices: left, version, jobs: flags.jobs, signal, onRow })
+      if (redis === undefined) await runOnThreads({ plan, indices: left, version, jobs: flags.jobs, signal, onRow })
       else {
         await runQueuedSweep({
           redis, plan, indices: left, version, signal,
@@ -146,28 +145,6 @@ async function runPoints({ plan, indices, output, version }: Wanted, flags: Flag
       redis?.disconnect()
     }
   })
-}
-
-/** On threads of this process. */
-async function runHere(options: Omit<SweepOptions, 'run'>): Promise<void> {
-  const pool = new Piscina<PointTask, PointOutcome>({
-    filename: new URL('../../workers/sweep-point.js', import.meta.url).href, minThreads: 0, maxThreads: options.jobs,
-  })
-  const { signal = new AbortController().signal } = options
-  try {
-    await runSweep({
-      ...options,
-      run: async (task) => {
-        try {
-          return await pool.run(task, { signal: AbortSignal.any([signal]) })
-        } catch (error) {
-          throw new EngineError(`point ${task.index} failed: ${error instanceof Error ? error.message : error}`)
-        }
-      },
-    })
-  } finally {
-    await pool.destroy()
-  }
 }
 
 function noWorker(url: string): string {

@@ -38,6 +38,8 @@ export interface KernelConfig {
   pti: boolean
   /** Does the initiator of a flush work while its targets do, or before they are interrupted (6.x before 5.13)? */
   remoteFlush: 'concurrent' | 'serial'
+  /** Responders acknowledge a flush before they do it, unless page tables are freed (6.x; not in Linux). */
+  earlyAck: boolean
   /** Cycles a task may run while others wait on its CPU. */
   timeSliceCycles: number
   /** Idle CPUs poll need_resched instead of halting (idle=poll). */

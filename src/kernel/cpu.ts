@@ -42,6 +42,8 @@ export interface TlbState6x {
   invalidateOther: boolean
   /** user_pcid_flush_mask: bit asid + 1 where the user half of the slot must be flushed on the way to user mode. */
   userFlushMask: number
+  /** Requests whose initiators have gone on, but which this CPU has still to do: it is in its interrupt handler. */
+  acknowledged: number
 }
 
 /** A sleep timer of this CPU. */
@@ -135,6 +137,7 @@ export class KernelCpu {
       isLazy: false,
       invalidateOther: false,
       userFlushMask: 0,
+      acknowledged: 0,
     }
   }
 

@@ -161,6 +161,10 @@ function compileKernel(
   if (options.pcid === true && !hasPcid) {
     throw source.error(`${machine.geometry} has no PCID`, ['kernel', 'pcid'], ['remove the key'])
   }
+  if (era === 'linux-4.6' && options.earlyAck === true) {
+    throw source.error('linux-4.6 acknowledges flushes late', ['kernel', 'earlyAck'],
+      ['remove the key, or use linux-6.x'])
+  }
   if (era === 'linux-4.6' && machine.geometry === 'x86-64-la57') {
     const path = typeof raw === 'object' ? ['kernel', 'era'] : ['kernel']
     throw source.error('linux-4.6 has no five-level page tables', path, ['use geometry x86-64, or era linux-6.x'])
@@ -181,6 +185,7 @@ function compileKernel(
     pcid: options.pcid ?? (policy.usesPcid && hasPcid),
     pti: compilePti(source, options, era, policy.name, machine),
     remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),
+    earlyAck: options.earlyAck ?? false,
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     idleDeep: options.idle === 'deep',

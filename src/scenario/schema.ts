@@ -107,6 +107,9 @@ const kernel = keys({
     .describe('Page-table isolation: user mode runs under page tables and PCIDs of its own. Default: false.'),
   remoteFlush: oneOf('order', ['concurrent', 'serial']).optional()
     .describe('Does the initiator flush itself while its targets do, or before? Default: concurrent; 4.6 is serial.'),
+  earlyAck: flag.optional()
+    .describe('Responders acknowledge a flush before they do it, unless page tables are freed (proposed by N. Amit, A. '
+      + 'Tai and M. Wei, EuroSys 2020). Default: false, as in Linux. 6.x only.'),
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
   idle: oneOf('idle mode', ['poll', 'halt', 'deep']).optional()
     .describe('What an idle CPU does: poll, halt (pays idleExit to wake), or halt in a deep state that loses the TLBs '

@@ -11,6 +11,7 @@ import { checkExpectations } from '../scenario/expect.js'
 import { loadScenario } from '../scenario/parse.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
+import type { ResultRow } from './sweep-point.js'
 
 /** The policy whose TLBs lose only what really changed. */
 export const LOWER_BOUND = 'hardware-coherent'
@@ -79,6 +80,16 @@ async function costOf({ file, policy, machine, cpus, host }: PolicyTask): Promis
     file, workload: scenario.name, policy, ipis: counters.ipisSent, initiatorCycles: counters.initiatorCycles,
     responderCycles: counters.responderCycles, walks: counters.stlbMisses, totalCycles: result.cycle,
     problem: problems.join('; '),
+  }
+}
+
+/** The same from a row of a sweep (sweep-point.ts) whose field `policy` was varied. */
+export function costOfRow(row: ResultRow, file: string, workload: string): PolicyCost {
+  const { result, problem, parameters } = row
+  return {
+    file, workload, policy: String(parameters['policy']), ipis: result['ipisSent']!,
+    initiatorCycles: result['initiatorCycles']!, responderCycles: result['responderCycles']!,
+    walks: result['stlbMisses']!, totalCycles: result['cycles']!, problem,
   }
 }
 

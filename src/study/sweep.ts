@@ -22,12 +22,14 @@ export interface SweepOptions {
   run: (task: PointTask) => Promise<PointOutcome>
   /** Called with the line of every finished point, in the order in which they finish. */
   onRow: (index: number, line: string) => void
+  /** Called instead for a point that cannot be run; without it the sweep stops there. */
+  onRefused?: (index: number, text: string) => void
   signal?: AbortSignal
 }
 
 /** Runs all `indices`; stops early when `signal` aborts. Rejects at the first point that cannot be run. */
 export async function runSweep(options: SweepOptions): Promise<void> {
-  const { plan, indices, version, jobs, run, onRow, signal } = options
+  const { plan, indices, version, jobs, run, onRow, onRefused, signal } = options
   let next = 0
   let failed = false
   const isStopped = (): boolean => failed || signal?.aborted === true
@@ -37,7 +39,9 @@ export async function runSweep(options: SweepOptions): Promise<void> {
       try {
         const outcome = await run({ plan, index, version })
         if (isStopped()) return
-        onRow(index, lineOf(plan, index, outcome))
+        const { refused } = outcome
+        if (refused === undefined || onRefused === undefined) onRow(index, lineOf(plan, index, outcome))
+        else onRefused(index, `${parametersText(pointParameters(plan, index))}: ${refused.message}`)
       } catch (error) {
         if (isStopped()) return
         failed = true

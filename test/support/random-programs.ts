@@ -161,6 +161,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     swap: randomSwap,
     remoteFlush: fc.constantFrom<'concurrent' | 'serial'>('concurrent', 'concurrent', 'serial'),
     vmapLazyPages: fc.constantFrom(0, 10, 200),
+    earlyAck: fc.constantFrom(false, false, true),
   }).map(spec => {
     const { eras: [era], usesPcid } = POLICIES[spec.policy]!
     const geometry = era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
@@ -173,7 +174,8 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
           idlePoll: spec.idlePoll, speculation: spec.speculation, flushCeilingPages: spec.ceiling,
           ...spec.swap,
           vmapLazyPages: spec.vmapLazyPages, thp: spec.thp, khugepaged: spec.khugepaged,
-          remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush }),
+          remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush,
+          earlyAck: era !== 'linux-4.6' && spec.earlyAck }),
       image: image(
         [...spec.processes, ...[spec.worker, spec.pair].filter(more => more !== undefined)],
         { barriers: [2], areas: AREAS, flags: 4, children: spec.children, files: FILES }),

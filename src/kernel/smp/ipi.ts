@@ -36,6 +36,8 @@ export interface CallRecord {
   readonly completion: Completion
   /** The sender waits: its record is busy until `func` has run. Of others only until the target has taken it. */
   readonly sync: boolean
+  /** The sender goes on when `func` is about to run, not when it has. */
+  readonly early: boolean
 }
 
 export interface CallOptions {
@@ -46,6 +48,8 @@ export interface CallOptions {
   alwaysSend: boolean
   /** The sender goes on when the interrupts are sent. */
   detached?: boolean
+  /** The sender goes on when all targets are in their handlers. */
+  early?: boolean
   /** The sender's own part, run while the targets work. */
   runLocal?: () => KernelOp
 }
@@ -64,7 +68,8 @@ export function* smpCallMany(
     yield* csdLock(cpu, target)
     emit(k, cpu, EVENT.csdQueueCpu, id)
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
-    target.callQueue.push({ sender: cpu, func, completion, sync: options.detached !== true })
+    const [sync, early] = [options.detached !== true, options.early === true]
+    target.callQueue.push({ sender: cpu, func, completion, sync, early })
   }
   yield* sendCallFunction(k, cpu, send, options.alwaysSend)
   if (options.runLocal !== undefined) {
@@ -128,9 +133,10 @@ export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
   if (k.config.kernel.era !== 'linux-4.6') records.sort((a, b) => Number(b.sync) - Number(a.sync))
   for (const record of records) {
     yield k.costs.handler
-    if (!record.sync) complete(cpu, record)
+    const isLate = record.sync && !record.early
+    if (!isLate) complete(cpu, record)
     yield* record.func(cpu)
-    if (record.sync) complete(cpu, record)
+    if (isLate) complete(cpu, record)
   }
 }
 

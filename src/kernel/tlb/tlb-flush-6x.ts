@@ -206,11 +206,31 @@ export function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, in
   const runsHere = needsIt(k, cpu, mask, info)
   const isSerial = k.config.kernel.remoteFlush === 'serial'
   if (runsHere && isSerial) yield* flushHere(k, cpu, info)
-  yield* smpCallMany(k, cpu, targets, target => flushFunc(k, target, info), {
-    alwaysSend: false,
+  const early = acknowledgesEarly(k, info)
+  const respond = early ? flushAcknowledged : flushFunc
+  yield* smpCallMany(k, cpu, targets, target => respond(k, target, info), {
+    alwaysSend: false, early,
     ...(runsHere && !isSerial ? { runLocal: () => flushFunc(k, cpu, info) } : {}),
   })
   return targets.length
+}
+
+/**
+ * May responders acknowledge before they flush? Between the two they are in their handlers with interrupts off: no user
+ * code runs, and the kernel uses no user translation. Page tables are another matter, since hardware may walk them
+ * whenever it likes (kernel-behaviour.md 4.7); and a CPU on its way to a global ASID must have arrived.
+ */
+function acknowledgesEarly(k: KernelState, info: FlushTlbInfo): boolean {
+  return k.config.kernel.earlyAck && !info.freedTables && !isChangingAsid(k, info)
+}
+
+/** flush_tlb_func() of a responder whose initiator has gone on already. */
+function* flushAcknowledged(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
+  k.counters.nr_tlb_remote_flush_received += 1
+  cpu.tlb6x.acknowledged += 1
+  emit(k, cpu, EVENT.flushAck, info.initiator.id)
+  yield* executeFlush(k, cpu, info, cpu.tlb6x, false)
+  cpu.tlb6x.acknowledged -= 1
 }
 
 /** The record and the counters of a request that considers other CPUs. */
@@ -396,7 +416,7 @@ export function ownerOf(k: KernelState, cpu: KernelCpu, pcid: number): PcidOwner
 function isCompared(cpu: KernelCpu, mm: Mm, asid: number): boolean {
   const { loadedMm, loadedMmAsid, isLazy, ctxs } = cpu.tlb6x
   if (loadedMm !== mm || loadedMmAsid !== asid || isLazy) return true
-  return cpu.callQueue.length > 0 || ctxs[asid].tlbGen < mm.batchGen
+  return cpu.callQueue.length > 0 || cpu.tlb6x.acknowledged > 0 || ctxs[asid].tlbGen < mm.batchGen
 }
 
 /** I12, I15, I16. */

@@ -38,7 +38,8 @@ export function viewOf(rows: readonly ResultRow[]): StudyView {
   const groups = groupBySeed(rows)
   const all = [...new Set(groups.flatMap(({ parameters }) => Object.keys(parameters)))]
   const values = new Map(all.map((field) => [field, valuesOf(groups, field)]))
-  const fields = all.filter((field) => values.get(field)!.length > 1)
+  const varied = all.filter((field) => values.get(field)!.length > 1)
+  const fields = varied.filter((field, i) => !varied.slice(0, i).some((other) => follows(groups, other, field)))
   const numeric = fields.filter((field) => values.get(field)!.every((value) => typeof value === 'number'))
   const words = fields.filter((field) => !numeric.includes(field))
   const series = SERIES_FIRST.find((field) => words.includes(field)) ?? words[0]
@@ -92,6 +93,15 @@ export function seriesName({ series }: StudyView, { parameters }: Group): string
 /** What a group has besides its line: the categories of bars. */
 export function restText(view: StudyView, group: Group): string {
   return fixedText(view, group, [view.series])
+}
+
+/** Is `field` a function of `other`? A list of points may change two fields together; one of them is plotted. */
+function follows(groups: readonly Group[], other: string, field: string): boolean {
+  const known = new Map<Scalar | undefined, Scalar | undefined>()
+  return groups.every(({ parameters }) => {
+    if (!known.has(parameters[other])) known.set(parameters[other], parameters[field])
+    return known.get(parameters[other]) === parameters[field]
+  })
 }
 
 function fixedText(view: StudyView, { parameters }: Group, except: readonly (string | undefined)[]): string {

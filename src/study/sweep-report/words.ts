@@ -13,7 +13,11 @@ const KERNEL_VALUES: Readonly<Record<string, number>> = { ceiling: 33 }
 /** Sentences about `metric` along `axis`. */
 export function sentences(view: StudyView, axis: string, metric: string): string[] {
   const { panels } = panelsOf(view, axis)
-  const all = panels.flatMap((panel) => lowest(panel, axis, metric).concat(crossings(panel, axis, metric)))
+  const all = panels.flatMap((panel) => {
+    const best = lowest(panel, axis, metric)
+    // Machines are not chosen between by their curves.
+    return view.series === 'machine' ? best : best.concat(crossings(panel, axis, metric))
+  })
   return all.length <= SENTENCES_MOST ? all
     : [...all.slice(0, SENTENCES_MOST), `and ${all.length - SENTENCES_MOST} more, which the tables hold`]
 }

@@ -1,0 +1,28 @@
+// Points of a study on threads of this process.
+
+import { Piscina } from 'piscina'
+import { EngineError } from '../base/errors.js'
+import { runSweep, type PointTask, type SweepOptions } from '../study/sweep.js'
+import type { PointOutcome } from '../study/sweep-point.js'
+
+/** As {@link runSweep}, on a pool of `options.jobs` threads. */
+export async function runOnThreads(options: Omit<SweepOptions, 'run'>): Promise<void> {
+  const pool = new Piscina<PointTask, PointOutcome>({
+    filename: new URL('../../workers/sweep-point.js', import.meta.url).href, minThreads: 0, maxThreads: options.jobs,
+  })
+  const { signal = new AbortController().signal } = options
+  try {
+    await runSweep({
+      ...options,
+      run: async (task) => {
+        try {
+          return await pool.run(task, { signal: AbortSignal.any([signal]) })
+        } catch (error) {
+          throw new EngineError(`point ${task.index} failed: ${error instanceof Error ? error.message : error}`)
+        }
+      },
+    })
+  } finally {
+    await pool.destroy()
+  }
+}
