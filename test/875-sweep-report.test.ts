@@ -38,6 +38,16 @@ describe('what a report says', () => {
     ])
   })
 
+  test('lines that part somewhere, or never, say so', () => {
+    const view = viewOf([1, 2, 3].flatMap((cpus, i) => [
+      row(2 * i, { policy: 'a', cpus }, { latencyMean: 1000 }),
+      row(2 * i + 1, { policy: 'b', cpus }, { latencyMean: cpus < 3 ? 1000 : 500, cycles: 1000 + 250 * cpus }),
+    ]))
+    expect(sentences(view, 'cpus', 'latencyMean'))
+      .toEqual(['Mean latency of a flush: b is below a from cpus 3 on, and equal up to 2.'])
+    expect(sentences(view, 'cpus', 'cycles')).toEqual(['Whole run: a is below b everywhere, by 20 to 42.86 %.'])
+  })
+
   test('a best value is stated, and what the kernel\'s costs beside it', () => {
     const rows = [1, 8, 33, 64].map((ceiling, i) => row(i, { ceiling }, { cycles: [200, 100, 150, 300][i]! }))
     expect(sentences(viewOf(rows), 'ceiling', 'cycles'))

@@ -16,7 +16,7 @@ import { element, escapeText, marker, pathOf } from './svg.js'
 export type Point = readonly [x: number, y: number]
 
 interface Named {
-  /** What the legend says. */
+  /** What the legend says; empty: nothing. */
   name: string
   /** Which look of the palette; series that belong together share one. Default: the next that is free. */
   look?: number
@@ -72,7 +72,9 @@ export function chartSvg(chart: Chart): string {
   const width = chart.width ?? DEFAULT_WIDTH
   const height = chart.height ?? DEFAULT_HEIGHT
   const looks = looksOf(chart.series)
+  // What has no name belongs to something that has one.
   const entries = chart.series.map((one, at): LegendEntry => legendEntry(one, looks[at]!))
+    .filter(({ name }) => name !== '')
   const frame: Frame = {
     left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top,
     bottom: height - MARGIN.bottom - legendHeight(entries, width - MARGIN.left - MARGIN.right),

@@ -29,6 +29,8 @@ export interface Figure {
 /** What the kernel has, where a plot runs over it. */
 const KERNEL_CEILING = 33
 const CDF_POINTS = 400
+/** Two of them stand side by side. */
+const PANEL_WIDTH = 560
 /** More points than this on a line are not marked. */
 const MARKS_MOST = 40
 
@@ -41,10 +43,13 @@ export function curves(view: StudyView, axis: string, metric: string): Figure[] 
     return {
       name: `${metric}-by-${axis}${panels.length > 1 ? `-${number + 1}` : ''}`.replaceAll(/[^\w.-]/g, '_'),
       section: `${metricTitle(metric)} against ${axis}`, title,
-      note: number === panels.length - 1 && left > 0 ? `${left} more combinations are in the data.` : '',
+      note: [
+        view.hasSeeds ? 'Shaded: 95 % bootstrap intervals of the means over seeds.' : '',
+        number === panels.length - 1 && left > 0 ? `${left} more combinations are in the data.` : '',
+      ].filter((part) => part !== '').join(' '),
       svg: chartSvg({
         title, x: { label: axisLabel(axis), scale: xScale(panel) }, y: yAxis(panel, metric),
-        series: curveSeries(panel, metric, view.hasSeeds),
+        series: curveSeries(panel, metric, view.hasSeeds), ...(panels.length > 1 ? { width: PANEL_WIDTH } : {}),
         rules: axis === 'ceiling' ? [{ at: KERNEL_CEILING, label: 'kernel: 33' }] : [],
       }),
       columns, rows,
@@ -60,7 +65,7 @@ function curveSeries(panel: Panel, metric: string, hasSeeds: boolean): Series[] 
       points: values.map(({ x, mean }) => [x, mean]),
     }
     return hasSeeds ? [line, {
-      kind: 'band', name: `${name} 95 % interval`, look, points: values.map(({ x, low, high }) => [x, low, high]),
+      kind: 'band', name: '', look, points: values.map(({ x, low, high }) => [x, low, high]),
     }] : [line]
   })
 }

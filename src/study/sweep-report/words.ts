@@ -36,12 +36,12 @@ function crossings(panel: Panel, axis: string, metric: string): string[] {
   const curves = panel.lines.map((line) => curveOf(line, metric))
   const found: string[] = []
   for (const [i, a] of curves.entries()) {
-    for (const b of curves.slice(i + 1)) found.push(...crossing(a, b, axis, metric, panel.fixed))
+    for (const b of curves.slice(i + 1)) found.push(...crossing(a, b, axis, metric, panel))
   }
   return found
 }
 
-function crossing(a: Curve, b: Curve, axis: string, metric: string, fixed: string): string[] {
+function crossing(a: Curve, b: Curve, axis: string, metric: string, { fixed, lines }: Panel): string[] {
   const common = a.points.flatMap(({ x, y }) => {
     const other = b.points.find((point) => point.x === x)
     const share = (y - (other?.y ?? 0)) / Math.max(y, other?.y ?? 0, 1e-12)
@@ -54,11 +54,35 @@ function crossing(a: Curve, b: Curve, axis: string, metric: string, fixed: strin
     const share = before.difference / (before.difference - point.difference)
     return [{ near: before.x + share * (point.x - before.x), from: before.x, to: point.x, lower: point.difference < 0 }]
   })
+  if (changes.length === 0) return apart(a, b, common, lines.length, `${metricTitle(metric)}: `, axis, fixed)
   return changes.map(({ near, from, to, lower }) => {
     const [below, above] = lower ? [a.name, b.name] : [b.name, a.name]
     return `${metricTitle(metric)}: ${below} is below ${above} from ${axis} of about ${valueText(near)} on `
       + `(between ${from} and ${to})${inPanel(fixed)}.`
   })
+}
+
+interface Difference {
+  x: number
+  difference: number
+  share: number
+}
+
+/** Lines that never cross may part somewhere; of two lines alone it is said which is lower, and by how much. */
+function apart(
+  a: Curve, b: Curve, common: readonly Difference[], lines: number, what: string, axis: string, fixed: string,
+): string[] {
+  const first = common.findIndex(({ share }) => Math.abs(share) > EQUAL_SHARE)
+  if (first < 0) return lines === 2 ? [`${what}${a.name} and ${b.name} are equal${inPanel(fixed)}.`] : []
+  const [below, above] = common[first]!.difference < 0 ? [a.name, b.name] : [b.name, a.name]
+  if (first > 0) {
+    return [`${what}${below} is below ${above} from ${axis} ${common[first]!.x} on, and equal up to `
+      + `${common[first - 1]!.x}${inPanel(fixed)}.`]
+  }
+  if (lines !== 2) return []
+  const shares = common.map(({ share }) => Math.abs(share) * 100)
+  return [`${what}${below} is below ${above} everywhere, by ${valueText(Math.min(...shares))} to `
+    + `${valueText(Math.max(...shares))} %${inPanel(fixed)}.`]
 }
 
 /** The best value along the axis, where it is not simply one end of a line that only rises or falls a little. */
