@@ -34,7 +34,7 @@ const CROSSING = [2, 4, 8, 16].flatMap((cpus, i) => [
 describe('what a report says', () => {
   test('a crossing is stated with its place, and between which points it lies', () => {
     expect(sentences(viewOf(CROSSING), 'cpus', 'latencyMean')).toEqual([
-      'Mean latency of a flush: broadcast is below ipi from cpus of about 6 on (between 4 and 8).',
+      'Mean latency of a flush: broadcast is below ipi from about cpus=6 on (between 4 and 8).',
     ])
   })
 
@@ -44,14 +44,14 @@ describe('what a report says', () => {
       row(2 * i + 1, { policy: 'b', cpus }, { latencyMean: cpus < 3 ? 1000 : 500, cycles: 1000 + 250 * cpus }),
     ]))
     expect(sentences(view, 'cpus', 'latencyMean'))
-      .toEqual(['Mean latency of a flush: b is below a from cpus 3 on, and equal up to 2.'])
+      .toEqual(['Mean latency of a flush: b is below a from cpus=3 on, and equal up to cpus=2.'])
     expect(sentences(view, 'cpus', 'cycles')).toEqual(['Whole run: a is below b everywhere, by 20 to 42.86 %.'])
   })
 
   test('a best value is stated, and what the kernel\'s costs beside it', () => {
     const rows = [1, 8, 33, 64].map((ceiling, i) => row(i, { ceiling }, { cycles: [200, 100, 150, 300][i]! }))
     expect(sentences(viewOf(rows), 'ceiling', 'cycles'))
-      .toEqual(['Whole run is lowest at ceiling 8; the kernel\'s 33 costs 50 % more.'])
+      .toEqual(['Whole run is lowest at ceiling=8; the kernel\'s 33 costs 50 % more.'])
     const flat = [1, 8, 33, 64].map((ceiling, i) => row(i, { ceiling }, { cycles: 100 }))
     expect(sentences(viewOf(flat), 'ceiling', 'cycles')).toEqual(['Whole run does not depend on ceiling.'])
   })

@@ -65,10 +65,16 @@ function sectionsHtml(figures: readonly Figure[]): string[] {
     figures.filter(({ section }) => section === name).map(figureHtml).join('\n')])
 }
 
+/** Longer tables are folded up. */
+const ROWS_OPEN = 16
+
 function figureHtml({ note, svg, columns, rows }: Figure): string {
+  const open = tableHtml(columns, rows)
+  const table = rows.length <= ROWS_OPEN ? open
+    : `<details><summary>Table of ${rows.length} rows</summary>\n${open}\n</details>`
   return [
     '<div style="display: inline-block; vertical-align: top; margin-right: 1rem">', `<figure>${svg}</figure>`,
-    note === '' ? '' : `<p class="note">${escapeText(note)}</p>`, tableHtml(columns, rows), '</div>',
+    note === '' ? '' : `<p class="note">${escapeText(note)}</p>`, table, '</div>',
   ].filter((part) => part !== '').join('\n')
 }
 

@@ -57,7 +57,7 @@ function crossing(a: Curve, b: Curve, axis: string, metric: string, { fixed, lin
   if (changes.length === 0) return apart(a, b, common, lines.length, `${metricTitle(metric)}: `, axis, fixed)
   return changes.map(({ near, from, to, lower }) => {
     const [below, above] = lower ? [a.name, b.name] : [b.name, a.name]
-    return `${metricTitle(metric)}: ${below} is below ${above} from ${axis} of about ${valueText(near)} on `
+    return `${metricTitle(metric)}: ${below} is below ${above} from about ${axis}=${valueText(near)} on `
       + `(between ${from} and ${to})${inPanel(fixed)}.`
   })
 }
@@ -76,8 +76,8 @@ function apart(
   if (first < 0) return lines === 2 ? [`${what}${a.name} and ${b.name} are equal${inPanel(fixed)}.`] : []
   const [below, above] = common[first]!.difference < 0 ? [a.name, b.name] : [b.name, a.name]
   if (first > 0) {
-    return [`${what}${below} is below ${above} from ${axis} ${common[first]!.x} on, and equal up to `
-      + `${common[first - 1]!.x}${inPanel(fixed)}.`]
+    return [`${what}${below} is below ${above} from ${axis}=${common[first]!.x} on, and equal up to `
+      + `${axis}=${common[first - 1]!.x}${inPanel(fixed)}.`]
   }
   if (lines !== 2) return []
   const shares = common.map(({ share }) => Math.abs(share) * 100)
@@ -100,7 +100,7 @@ function lowest(panel: Panel, axis: string, metric: string): string[] {
     if (flat) return [`${metricTitle(metric)}${who} does not depend on ${axis}${inPanel(panel.fixed)}.`]
     const alike = points.filter(({ y }) => y <= best.y * (1 + EQUAL_SHARE)).map(({ x }) => x)
     const where = alike.length === 1 ? `${best.x}` : `${alike[0]} to ${alike.at(-1)}`
-    return [`${metricTitle(metric)}${who} is lowest at ${axis} ${where}${inPanel(panel.fixed)}`
+    return [`${metricTitle(metric)}${who} is lowest at ${axis}=${where}${inPanel(panel.fixed)}`
       + `${againstKernel(points, best.y, kernel)}.`]
   })
 }
@@ -114,5 +114,5 @@ function againstKernel(points: Curve['points'], best: number, kernel: number | u
 }
 
 function inPanel(fixed: string): string {
-  return fixed === '' ? '' : ` at ${fixed}`
+  return fixed === '' ? '' : ` (${fixed})`
 }
