@@ -46,6 +46,11 @@ export const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'run one scenario under all shootdown policies, with a report',
     load: async () => (await import('./compare-policies.js')).comparePoliciesCommand(),
   },
+  machines: {
+    group: STUDY,
+    description: 'list the machines, or explain one: prices, where they come from, TLBs, topology',
+    load: async () => (await import('./machines.js')).machinesCommand(),
+  },
   reproduce: {
     group: STUDY,
     description: 'simulate what published figures show, and say where it agrees',
