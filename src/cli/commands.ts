@@ -101,6 +101,11 @@ export const SUB_COMMANDS: Readonly<Record<string, SubCommand>> = {
     description: 'write a saved trace in another format: Perfetto, Chrome JSON, ftrace text, CSV',
     load: async () => (await import('./export.js')).exportCommand(),
   },
+  init: {
+    group: GUARD,
+    description: 'write a first scenario, its golden trace and a CI workflow into a repository',
+    load: async () => (await import('./init.js')).initCommand(),
+  },
   schema: {
     group: TOOLS,
     description: 'print the JSON Schema of scenario files',
