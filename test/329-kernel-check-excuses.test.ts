@@ -74,3 +74,13 @@ test('what is cleared after a flush has returned, in the same cycle, is none of 
   const pending = sweep(config, { to: 1500, by: 500 }, story, 'batchedPendingFlushes')
   expect(pending).toBeGreaterThan(0)
 })
+
+test('a responder that has acknowledged early holds old entries until its handler ends, and records its flush late', () => {
+  const story = (pause: number): ProgramImage => image([{ threads: [
+    { comm: 'a', cpus: [0], program: program('a', mmap(0, 8), touch(area(0), 'write'), signal(0), compute(2000 + pause),
+      munmap(area(0, 0, 4)), compute(20_000)) },
+    { comm: 'b', cpus: [1], program: program('b', spin(0), touch(area(0), 'read'), compute(40_000)) },
+  ] }])
+  const config = testConfig({}, { policy: 'linux-6.x', earlyAck: true })
+  expect(sweep(config, { to: 1000, by: 250 }, story, 'callFunctionIpis')).toBeGreaterThan(0)
+})

@@ -107,7 +107,8 @@ const TRACE = existsSync(LONG) ? LONG : join(ROOT, 'test/data/pyjson-200k.trace.
 const NOTE = TRACE === LONG ? '' : ' (200,000 records: the 12 million of pyjson-12m.trace.xz are not here)'
 
 describe(`what the seed text says of TLBs, on a recorded program${NOTE}`, () => {
-  const machines = ['ivb-laptop', 'hsw-2s', 'skl-2s', '8s-120c', 'milan', 'zen5-vm']
+  // The TLBs of Zen 5 hold all pages of the short recording: there, every miss is a first touch.
+  const machines = ['ivb-laptop', 'hsw-2s', 'skl-2s', '8s-120c', 'milan', ...(TRACE === LONG ? ['zen5-vm'] : [])]
   test.each(machines)('%s misses as often as it says, and a page walk costs 10 to 100 cycles',
     OPTIONS, async (machine) => {
       const text = `machine: {preset: ${machine}, memory: 64M}\nprocesses: [{name: p, program: [replay: ${TRACE}]}]\n`

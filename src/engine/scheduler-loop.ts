@@ -87,8 +87,8 @@ function checkRunning(simulation: Simulation): void {
 /** Everything once more, and the trace as a whole. */
 function checkEnd(simulation: Simulation): void {
   checkEverything(simulation.kernel, simulation.cycle)
-  const { holdsResponders = false } = simulation.kernel.policy
-  checkTrace(simulation.trace.finish(), { areRespondersHeld: holdsResponders })
+  const { policy: { holdsResponders = false }, config: { kernel: { earlyAck } } } = simulation.kernel
+  checkTrace(simulation.trace.finish(), { areRespondersHeld: holdsResponders, earlyAck })
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */

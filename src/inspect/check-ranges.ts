@@ -14,7 +14,7 @@ import { hasRootOf, pcidHalves, rootOwnerOf, USER_PCID } from '../kernel/tlb/pti
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'
-import { compareTlbEntry, runsMm } from './tlb-verdict.js'
+import { compareTlbEntry, flushesBeforeUser, runsMm } from './tlb-verdict.js'
 import type { CleanKernelRange, CleanRange, Watch } from './watch.js'
 import { watchOf } from './watch.js'
 import { violated } from './violation.js'
@@ -26,10 +26,8 @@ export function checkPromises(k: KernelState, cycle?: number): void {
   const ranges = watch.takeClean()
   for (const cpu of k.cpus) {
     for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, range, cycle)
-    // A responder that was released flushes itself on its way back, the host a virtual CPU that it was asked to.
-    const isReleased = cpu.vcpu.flushOnEntry || (k.policy.holdsResponders === true && !cpu.inUserMode)
     for (const range of ranges) {
-      if (!isReleased && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
+      if (!flushesBeforeUser(k, cpu) && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
       else if (hasRootOf(k, cpu, range.mm)) watch.defer(cpu, range)
     }
   }

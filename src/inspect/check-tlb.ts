@@ -17,7 +17,7 @@ import { hasRootOf, rootOwnerOf } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { isVmallocVpn } from '../kernel/mm/vmalloc.js'
-import { isUpToDate, judgePagingCacheEntry, judgeTlbEntry, runsMm } from './tlb-verdict.js'
+import { flushesBeforeUser, isUpToDate, judgePagingCacheEntry, judgeTlbEntry, runsMm } from './tlb-verdict.js'
 import { violated } from './violation.js'
 
 /** Checks the TLBs of every CPU. Every core must stand at the present cycle (settled). */
@@ -77,8 +77,8 @@ function checkFrameIsLive(
   const isOwned = (use[entry.pfn] === FRAME_USER && refcount[k.frames.headOf(entry.pfn)]! > 0)
     || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
   if (isOwned) return
-  const isHeld = cpu.vcpu.flushOnEntry || (!cpu.inUserMode && (k.policy.holdsResponders === true || cpu.tlb6x.isLazy))
-  const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm) && !isHeld
+  const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm)
+    && !flushesBeforeUser(k, cpu)
   if (!isUsed && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)

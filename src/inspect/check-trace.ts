@@ -8,6 +8,8 @@
 //   interrupts  entry and exit alternate on a CPU, and are of one vector
 //   tasks       a CPU switches away from the task that it switched to; a call returns as what it was
 //
+// With earlyAck a CPU acknowledges first and flushes before its handler ends, when the request may be over.
+//
 // A run that was stopped leaves its last requests open; that is no fault. Where responders are held
 // (mach-1989) they flush after the request is over, and what they record belongs to no open one.
 
@@ -28,6 +30,12 @@ interface Request {
   acknowledged: number
 }
 
+/** What the policy and the kernel of the run permit. */
+export interface TraceRules {
+  areRespondersHeld?: boolean
+  earlyAck?: boolean
+}
+
 /** Events of a CPU that a message shows before the one that is wrong. */
 const CONTEXT = 6
 /** Handlers that the vectors of irq_vectors enter and leave. */
@@ -36,13 +44,16 @@ const EXITS = new Map<number, number>(EVENTS.flatMap(row => (
 const EXIT_KINDS = new Set(EXITS.values())
 
 /** Throws InvariantViolation at the first record that does not fit. */
-export function checkTrace(data: TraceData, options: { areRespondersHeld?: boolean } = {}): void {
-  new TraceChecker(data, options.areRespondersHeld === true).run()
+export function checkTrace(data: TraceData, options: TraceRules = {}): void {
+  new TraceChecker(data, options).run()
 }
 
 class TraceChecker {
   readonly #data: TraceData
   readonly #areRespondersHeld: boolean
+  readonly #isEarly: boolean
+  /** CPUs that have acknowledged an announced request in the handler that they are in. */
+  readonly #acknowledged = new Set<number>()
   /** By CPU. */
   readonly #requests: (Request | undefined)[] = []
   /** Exit event that a CPU's handler must end with. */
@@ -52,9 +63,10 @@ class TraceChecker {
   /** Call that each task is in, by pid: interned name. */
   readonly #calls = new Map<number, number>()
 
-  constructor(data: TraceData, areRespondersHeld: boolean) {
+  constructor(data: TraceData, { areRespondersHeld = false, earlyAck = false }: TraceRules) {
     this.#data = data
     this.#areRespondersHeld = areRespondersHeld
+    this.#isEarly = earlyAck
   }
 
   run(): void {
@@ -131,6 +143,7 @@ class TraceChecker {
     const own = this.#data.cpu[i]!
     if (this.#expectedExit[own] !== this.#data.kind[i]) this.#wrong(i, 'I28', 'the CPU is in no such handler')
     this.#expectedExit[own] = undefined
+    this.#acknowledged.delete(own)
   }
 
   #flush(i: number, request: Request | undefined): void {
@@ -144,7 +157,8 @@ class TraceChecker {
     // An initiator whose bit is still in the mask of an mm that it has left (execve) answers itself.
     if (reason === TLB_REMOTE_WRONG_CPU && request?.announced === true) return
     const isAsked = this.#requests.some(each => each !== undefined && each.announced && each.pending.has(own))
-    if (!isAsked) this.#wrong(i, 'I28', 'no announced request waits for this CPU')
+    if (isAsked || (this.#isEarly && this.#acknowledged.has(own))) return
+    this.#wrong(i, 'I28', 'no announced request waits for this CPU')
   }
 
   #acknowledge(i: number, request: Request | undefined): void {
@@ -154,6 +168,7 @@ class TraceChecker {
       this.#wrong(i, 'I28', `cpu${this.#word(i, 0)} has no request that waits for this CPU`)
     }
     request.acknowledged += 1
+    if (request.announced) this.#acknowledged.add(own)
   }
 
   #finish(i: number, request: Request | undefined): void {

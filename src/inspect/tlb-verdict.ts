@@ -180,14 +180,23 @@ export function runsMm(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
 }
 
 /**
- * A CPU that runs the mm may be behind only while a request is under way, or a batch is pending: reclaim bumps the
- * generation first and flushes later. A responder of Mach that was released flushes before user code runs; a kernel
- * thread that takes the mm it had borrowed (kthread_use_mm) compares generations when it stops being lazy.
+ * What this CPU has cached of its mm is flushed before a program uses it: by the host, which was asked to; on the way
+ * back of a responder of Mach that was released; in the handler of an interrupt that was acknowledged early; when
+ * a kernel thread that takes the mm it had borrowed stops being lazy.
+ */
+export function flushesBeforeUser(k: KernelState, cpu: KernelCpu): boolean {
+  if (cpu.vcpu.flushOnEntry) return true
+  if (cpu.inUserMode) return false
+  return k.policy.holdsResponders === true || cpu.tlb6x.isLazy || cpu.tlb6x.acknowledged > 0
+}
+
+/**
+ * A CPU that runs the mm may be behind only while a request is under way, or a batch is pending (reclaim bumps the
+ * generation first and flushes later), or while it does not get to user mode without a flush.
  */
 function mayBeBehind(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
   const watch = watchOf(k)
-  if (watch === undefined || cpu.vcpu.flushOnEntry || !runsMm(k, cpu, mm)) return true
-  if (!cpu.inUserMode && (k.policy.holdsResponders === true || cpu.tlb6x.isLazy)) return true
+  if (watch === undefined || flushesBeforeUser(k, cpu) || !runsMm(k, cpu, mm)) return true
   // The slot that is in use: of one that the mm had before it got a global ASID nothing is used any more.
   const slot = cpu.tlb6x.ctxs[cpu.tlb6x.loadedMmAsid]
   return slot?.ctxId !== mm.ctxId || watch.mayOwe(mm, slot.tlbGen)
