@@ -3,12 +3,14 @@
 // moment, so every story is run with several pauses.
 
 import { expect, test } from 'vitest'
+import { simulate } from '../src/engine/simulate.js'
 import { checkEverything } from '../src/inspect/check.js'
 import { checkPromises } from '../src/inspect/check-ranges.js'
 import { watch } from '../src/inspect/watch.js'
 import type { ProgramImage } from '../src/kernel/abi.js'
 import type { KernelCounter } from '../src/kernel/counters.js'
 import type { SimulationConfig } from '../src/kernel/config.js'
+import { eventsOf } from '../src/trace/recorder.js'
 import { steppedRun } from './support/checked-run.js'
 import { testConfig } from './support/machines.js'
 import { area, compute, gupFast, image, mmap, munmap, program, reclaim, signal, sleep, spin, touch, useMm,
@@ -75,12 +77,16 @@ test('what is cleared after a flush has returned, in the same cycle, is none of 
   expect(pending).toBeGreaterThan(0)
 })
 
-test('a responder that has acknowledged early holds old entries until its handler ends, and records its flush late', () => {
-  const story = (pause: number): ProgramImage => image([{ threads: [
-    { comm: 'a', cpus: [0], program: program('a', mmap(0, 8), touch(area(0), 'write'), signal(0), compute(2000 + pause),
+test('a responder that has acknowledged early flushes, and records it, after the request is over', async () => {
+  const programs = image([{ threads: [
+    { comm: 'a', cpus: [0], program: program('a', mmap(0, 8), touch(area(0), 'write'), signal(0), compute(2000),
       munmap(area(0, 0, 4)), compute(20_000)) },
     { comm: 'b', cpus: [1], program: program('b', spin(0), touch(area(0), 'read'), compute(40_000)) },
   ] }])
-  const config = testConfig({}, { policy: 'linux-6.x', earlyAck: true })
-  expect(sweep(config, { to: 1000, by: 250 }, story, 'callFunctionIpis')).toBeGreaterThan(0)
+  const config = testConfig({}, { policy: 'linux-6.x', earlyAck: true, flushCeilingPages: 0 })
+  const { result } = await simulate(config, programs, { engine: 'inline', check: true })
+  const events = [...eventsOf(result.trace)]
+  const done = events.findIndex(each => each.name === 'flush_done')
+  const flushed = events.findIndex(each => each.name === 'tlb_flush' && each.cpu === 1 && each.fields.reason === 1)
+  expect(flushed).toBeGreaterThan(done)
 })
