@@ -6,6 +6,7 @@ import type { KernelEra } from '../src/kernel/config.js'
 import { CpuMask } from '../src/kernel/cpumask.js'
 import type { KernelOp } from '../src/kernel/kernel-op.js'
 import { FLUSH_ALL } from '../src/kernel/tlb/tlb-policy.js'
+import { runScenario } from '../src/study/reproduce/simulated.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { testConfig } from './support/machines.js'
 import { area, compute, image, mmap, program, signal, sleep, spin, touch } from './support/programs.js'
@@ -113,5 +114,35 @@ describe.each<KernelEra>(['linux-4.6', 'linux-6.x'])('kernel pages, %s', era => 
     const bench = benchOf(2, era)
     bench.enterAll([0], (k, cpu) => k.policy.flushKernelRange(k, cpu, 0, FLUSH_ALL))
     expect(bench.k.counters.nr_tlb_remote_flush_received).toBe(2)
+  })
+})
+
+describe('reclaim that flushes every page by itself (before 4.3)', () => {
+  async function reclaimed(flushEachUnmap: boolean): Promise<{ taken: number; ipis: number; batches: number }> {
+    const { result } = await runScenario({
+      machine: 'skl-2s', cpus: 3, kernel: { flushEachUnmap }, files: [{ name: 'data', pages: 64 }],
+      processes: [
+        { name: 'p', threads: [
+          { name: 'a', cpu: 0, program: [
+            { mmap: { name: 'view', file: 'data', pages: 64, prot: 'r', shared: true } }, { read: 'view' },
+              { signal: 'go' },
+            { spin: 'end' },
+          ] },
+          { name: 'b', cpu: 1, program: [{ spin: 'end' }] },
+        ] },
+        { name: 'r', cpu: 2, program: [{ spin: 'go' }, { reclaim: { pages: 32 } }, { signal: 'end' }] },
+      ],
+    })
+    const { pgsteal, callFunctionIpis, batchedFlushes } = result.counters
+    return { taken: pgsteal, ipis: callFunctionIpis, batches: batchedFlushes }
+  }
+
+  test('interrupts every CPU for every page, where batches do it once for 32 pages', async () => {
+    const [each, batched] = [await reclaimed(true), await reclaimed(false)]
+    // Old pages come in two rounds of 32, one page of which is still in use.
+    expect([each.taken, batched.taken]).toEqual([63, 63])
+    expect([each.batches > 0, batched.batches > 0]).toEqual([false, true])
+    expect(each.ipis).toBeGreaterThanOrEqual(2 * 63)
+    expect(batched.ipis).toBeLessThan(each.ipis / 4)
   })
 })

@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { reproductionHtml } from '../src/study/reproduce/report-html.js'
-import { reproductionText, rowCells } from '../src/study/reproduce/report-text.js'
+import { reproductionText, rowCells, summaryCells } from '../src/study/reproduce/report-text.js'
 import { judge, measureRun, tasksOf } from '../src/study/reproduce/reproduce.js'
 import type { Outcome } from '../src/study/reproduce/reproduce.js'
 import { between, fitLine, holds, quantile, Results, shown, within } from '../src/study/reproduce/target.js'
 import { TARGETS } from '../src/study/reproduce/targets.js'
-import { shootdown } from './support/cli.js'
+import { ROOT, shootdown } from './support/cli.js'
 
 async function reproduce(...ids: string[]): Promise<Outcome[]> {
   const targets = TARGETS.filter(({ id }) => ids.includes(id))
@@ -72,6 +72,10 @@ describe('the targets', () => {
       const text = reproductionText(outcomes)
       expect(text).toMatch(/slope +249 +249 /)
       expect(text).toContain('7 of 7 targets pass')
+      const table = readFileSync(join(ROOT, 'docs/reproduction.md'), 'utf8')
+      for (const outcome of outcomes.filter(({ target }) => target.id !== 'R11')) {
+        expect(table).toContain(`| ${summaryCells(outcome).join(' | ')} |`)
+      }
       const page = reproductionHtml(outcomes, { command: 'test', version: '0' })
       expect(page.match(/<svg /g)?.length).toBe(9)
       expect(page).not.toMatch(/NaN|undefined|Infinity|<script/)

@@ -40,6 +40,8 @@ export interface KernelConfig {
   remoteFlush: 'concurrent' | 'serial'
   /** Responders acknowledge a flush before they do it, unless page tables are freed (6.x; not in Linux). */
   earlyAck: boolean
+  /** Reclaim flushes every page that it unmaps by itself, as before 4.3. Default: a batch at a time. */
+  flushEachUnmap?: boolean
   /** Cycles a task may run while others wait on its CPU. */
   timeSliceCycles: number
   /** Idle CPUs poll need_resched instead of halting (idle=poll). */

@@ -186,6 +186,7 @@ function compileKernel(
     pti: compilePti(source, options, era, policy.name, machine),
     remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),
     earlyAck: options.earlyAck ?? false,
+    ...(options.flushEachUnmap === undefined ? {} : { flushEachUnmap: options.flushEachUnmap }),
     timeSliceCycles,
     idlePoll: options.idle === 'poll',
     idleDeep: options.idle === 'deep',

@@ -110,6 +110,8 @@ const kernel = keys({
   earlyAck: flag.optional()
     .describe('Responders acknowledge a flush before they do it, unless page tables are freed (proposed by N. Amit, A. '
       + 'Tai and M. Wei, EuroSys 2020). Default: false, as in Linux. 6.x only.'),
+  flushEachUnmap: flag.optional()
+    .describe('Reclaim flushes every page that it unmaps by itself, as before Linux 4.3. Default: up to 32 at once.'),
   timeSlice: duration.optional().describe('How long a task runs while others wait on its CPU. Default: 3ms.'),
   idle: oneOf('idle mode', ['poll', 'halt', 'deep']).optional()
     .describe('What an idle CPU does: poll, halt (pays idleExit to wake), or halt in a deep state that loses the TLBs '

@@ -270,7 +270,7 @@ function* unmapEntry(k: KernelState, cpu: KernelCpu, entry: RmapEntry, pfn: numb
 function* flushOrDefer(
   k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, dirty: boolean, batch: UnmapBatch,
 ): KernelOp {
-  if (k.config.kernel.era === 'linux-4.6' || !shouldDefer(cpu, mm)) yield* k.policy.flushPage(k, cpu, mm, vpn)
+  if (k.config.kernel.era === 'linux-4.6' || !shouldDefer(k, cpu, mm)) yield* k.policy.flushPage(k, cpu, mm, vpn)
   else batchUnmap(k, cpu, batch, mm, vpn, dirty)
 }
 

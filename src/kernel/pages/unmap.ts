@@ -120,7 +120,7 @@ function* flushUnmapped(
   k: KernelState, cpu: KernelCpu, { mm, vpn, lo }: Mapped, batch: UnmapBatch, isDirty: boolean,
 ): KernelOp {
   const isAccessible = (lo & PAGE_PRESENT) !== 0 || mm.gathersPending > 0
-  const isDeferred = shouldDefer(cpu, mm)
+  const isDeferred = shouldDefer(k, cpu, mm)
   if (isAccessible && isDeferred) batchUnmap(k, cpu, batch, mm, vpn, isDirty)
   yield k.costs.ptePerPage
   if (isAccessible && !isDeferred) yield* k.policy.flushPage(k, cpu, mm, vpn)

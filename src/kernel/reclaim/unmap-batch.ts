@@ -38,8 +38,8 @@ export function makeUnmapBatch(k: KernelState): UnmapBatch {
 }
 
 /** should_defer_flush(): only where other CPUs would have to be interrupted. */
-export function shouldDefer(cpu: KernelCpu, mm: Mm): boolean {
-  return mm.mmCpumask.anyBut(cpu.id)
+export function shouldDefer(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
+  return k.config.kernel.flushEachUnmap !== true && mm.mmCpumask.anyBut(cpu.id)
 }
 
 /** set_tlb_ubc_flush_pending(): page `vpn` of `mm` was unmapped; `dirty`: its entry had D. */
