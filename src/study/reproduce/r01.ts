@@ -94,7 +94,7 @@ export const R1: Target = {
         kind: 'chart',
         chart: {
           title: 'R1: flush of n pages, Core i5-3320M', x: { label: 'pages' }, y: { label: 'flush call (cycles)' },
-          rules: [{ at: 33, label: 'the ceiling that came of it' }],
+          rules: [{ at: 33, label: 'ceiling' }],
           series: [
             { kind: 'band', name: 'accepted: published +-20 %', look: 1,
               points: FLUSH_CYCLES_BY_PAGES.map(([x, y]) => [x, y * 0.8, y * 1.2]) },
