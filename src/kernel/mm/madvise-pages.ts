@@ -1,6 +1,6 @@
-// Advice about single pages (mm/madvise.c): FREE gives up what they hold, COLD makes them the next
-// that reclaim takes, PAGEOUT reclaims them now. All three change entries under the lock of their
-// table and flush the changed span at the end.
+// Advice about pages (mm/madvise.c): DONTNEED drops them at once, FREE gives up what they hold, COLD makes them the
+// next that reclaim takes, PAGEOUT reclaims them now. The last three change entries under the lock of their table
+// and flush the changed span at the end.
 //
 //            entry          page                                    4.6
 //   FREE     clears A, D    lost when reclaim finds it clean        without swap: as DONTNEED
@@ -14,10 +14,11 @@ import { LEVEL_PTE } from '../../machine/geometry.js'
 import { ERRNO } from '../abi.js'
 import type { KernelCpu } from '../cpu.js'
 import type { KernelOp } from '../kernel-op.js'
+import { unitOf } from '../huge/hugetlb.js'
 import { PAGE_SPECIAL, SAVED_DIRTY_HI } from './leaf.js'
 import { clearPageDirty, deactivate, isolate, isPageDirty, markLazyfree, testClearReferenced } from '../pages/lru.js'
 import type { Mm } from './mm.js'
-import { clip, madviseDontneed } from './mmap.js'
+import { clip } from './mmap.js'
 import type { MmuGather } from './mmu-gather.js'
 import { finishMmu, gatherEntry, gatherMmu } from './mmu-gather.js'
 import { isPageLocked } from '../locking/page-lock.js'
@@ -29,7 +30,7 @@ import { flushTlbBatchedPending } from '../reclaim/unmap-batch.js'
 import { NO_FILE } from './vma.js'
 import type { Vma } from './vma.js'
 import { scanControl, shrinkPageList } from '../reclaim/vmscan.js'
-import { pageTableLock } from './zap.js'
+import { pageTableLock, zapRange } from './zap.js'
 
 /** An entry that is not empty, under the lock of its table. */
 interface Advised {
@@ -40,7 +41,30 @@ interface Advised {
   readonly hi: number
 }
 
+/** What is done to one area of the range. */
+type Work = (gather: MmuGather, vma: Vma) => KernelOp
 type Visit = (k: KernelState, cpu: KernelCpu, gather: MmuGather, entry: Advised) => void
+
+/** MADV_DONTNEED: drops the pages, keeps areas and tables. */
+export function* madviseDontneed(
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number,
+): KernelOp<number> {
+  // What is left of a huge area after trimming is what is dropped.
+  const isAllowed = (vma: Vma): boolean => !vma.device && (!vma.huge || trimToHugePages(k, vma))
+  return yield* advise(k, cpu, mm, start, end, isAllowed, function* (gather, vma) {
+    if (k.config.kernel.era !== 'linux-4.6') gather.deferrable = { start, end }
+    gather.hugetlb ||= vma.huge
+    yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+  })
+}
+
+/** DONTNEED of a huge area: 4.6 refuses it; 6.x wants an aligned start and leaves a partial page at the end. */
+function trimToHugePages(k: KernelState, vma: Vma): boolean {
+  const unit = unitOf(k.geometry, vma)
+  if (k.config.kernel.era === 'linux-4.6' || vma.vmStart % unit !== 0) return false
+  vma.vmEnd -= vma.vmEnd % unit
+  return true
+}
 
 /** MADV_FREE. */
 export function* madviseFree(
@@ -49,7 +73,7 @@ export function* madviseFree(
   const is46 = k.config.kernel.era === 'linux-4.6'
   if (is46 && k.swap.freeSlots === 0) return yield* madviseDontneed(k, cpu, mm, start, end)
   const isAllowed = (vma: Vma): boolean => vma.file === NO_FILE && !vma.huge && !vma.shared && !vma.device
-  return yield* advise(k, cpu, mm, start, end, isAllowed, freeEntry)
+  return yield* advise(k, cpu, mm, start, end, isAllowed, (gather, vma) => walkTables(k, cpu, gather, vma, freeEntry))
 }
 
 /** MADV_COLD. */
@@ -57,10 +81,11 @@ export function* madviseCold(
   k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number,
 ): KernelOp<number> {
   if (k.config.kernel.era === 'linux-4.6') return -ERRNO.EINVAL
-  return yield* advise(k, cpu, mm, start, end, isOnLists, (_k, _cpu, gather, entry) => {
+  const visit: Visit = (_k, _cpu, gather, entry) => {
     const pfn = ageEntry(k, cpu, gather, entry)
     if (pfn >= 0) deactivate(k, pfn)
-  })
+  }
+  return yield* advise(k, cpu, mm, start, end, isOnLists, (gather, vma) => walkTables(k, cpu, gather, vma, visit))
 }
 
 /** MADV_PAGEOUT. */
@@ -73,17 +98,21 @@ export function* madvisePageout(
     const pfn = ageEntry(k, cpu, gather, entry)
     if (pfn >= 0 && isolate(k, pfn)) pages.push(pfn)
   }
-  return yield* advise(k, cpu, mm, start, end, isOnLists, visit, function* () {
+  const afterTable = function* (): KernelOp {
     const isolated = pages.splice(0)
     const sc = scanControl(k, cpu, isolated.length, { ignoreReferences: true })
     if (isolated.length > 0) yield* shrinkPageList(k, sc, isolated)
-  })
+  }
+  return yield* advise(k, cpu, mm, start, end, isOnLists,
+    (gather, vma) => walkTables(k, cpu, gather, vma, visit, afterTable))
 }
 
-/** Does the same for every table of every area. A hole is ENOMEM at the end, an area that is not allowed EINVAL. */
+/**
+ * Does the same to every area. A hole is ENOMEM, after the areas on both sides of it had their turn; an area that is
+ * not allowed ends it with EINVAL. 6.x has one gather for the call, 4.6 one for each area.
+ */
 function* advise(
-  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, isAllowed: (vma: Vma) => boolean, visit: Visit,
-  afterTable?: () => KernelOp,
+  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, isAllowed: (vma: Vma) => boolean, work: Work,
 ): KernelOp<number> {
   if (end <= start) return 0
   yield* mm.mmapLock.acquire(cpu, false)
@@ -96,7 +125,7 @@ function* advise(
       result = -ERRNO.EINVAL
       break
     }
-    yield* walkTables(k, cpu, gather, vma, visit, afterTable)
+    yield* work(gather, vma)
     if (!isEach) continue
     yield* finishMmu(k, cpu, gather)
     gather = gatherMmu(mm, false)

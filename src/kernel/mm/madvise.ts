@@ -6,9 +6,8 @@ import { madviseCollapse } from '../huge/collapse.js'
 import type { KernelCpu } from '../cpu.js'
 import { madviseHuge } from '../huge/huge-advice.js'
 import type { KernelOp } from '../kernel-op.js'
-import { madviseCold, madviseFree, madvisePageout } from './madvise-pages.js'
+import { madviseCold, madviseDontneed, madviseFree, madvisePageout } from './madvise-pages.js'
 import type { Mm } from './mm.js'
-import { madviseDontneed } from './mmap.js'
 import type { KernelState } from '../state.js'
 
 type AdviceHandler = (k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number) => KernelOp<number>

@@ -1,4 +1,4 @@
-// mmap, munmap, mprotect and madvise (mm/mmap.c, mm/mprotect.c, mm/madvise.c). Each takes
+// mmap, munmap and mprotect (mm/mmap.c, mm/mprotect.c); advice is in madvise-pages.ts. Each takes
 // mmap_lock, changes areas, then tables through a gather. Results are 0 or an address, or a
 // negative error number, as system calls return them.
 
@@ -124,40 +124,6 @@ export function* mprotect(
   return result === 0 && at < end ? -ERRNO.ENOMEM : result
 }
 
-/**
- * madvise(MADV_DONTNEED): drops the pages, keeps areas and tables. A hole is ENOMEM, after the
- * areas on both sides of it lost their pages. 6.x has one gather for the call, 4.6 one for each area.
- */
-export function* madviseDontneed(
-  k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number,
-): KernelOp<number> {
-  if (end <= start) return 0
-  yield* mm.mmapLock.acquire(cpu, false)
-  yield k.costs.vmaOperation
-  const isEach = k.config.kernel.era === 'linux-4.6'
-  let result = mm.vmas.covers(start, end) ? 0 : -ERRNO.ENOMEM
-  let gather = gatherMmu(mm, false)
-  if (!isEach) gather.deferrable = { start, end }
-  for (const vma of clip(mm, start, end)) {
-    if (vma.device) {
-      result = -ERRNO.EINVAL
-      break
-    }
-    if (vma.huge && !trimToHugePages(k, vma)) {
-      result = -ERRNO.EINVAL
-      break
-    }
-    gather.hugetlb ||= vma.huge
-    yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
-    if (!isEach) continue
-    yield* finishMmu(k, cpu, gather)
-    gather = gatherMmu(mm, false)
-  }
-  yield* finishMmu(k, cpu, gather)
-  mm.mmapLock.release(cpu, false)
-  return result
-}
-
 /** exit_mmap(): every area and every table, nobody uses the mm any more. */
 export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   const end = k.layout.userEndVpn
@@ -177,14 +143,6 @@ export function* exitMmap(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 /** The parts of the areas of [start, end) that lie in it, as they are now. */
 export function clip(mm: Mm, start: number, end: number): Vma[] {
   return mm.vmas.overlapping(start, end).map(vma => partOf(vma, start, end))
-}
-
-/** DONTNEED of a huge area: 4.6 refuses it; 6.x wants an aligned start and leaves a partial page at the end. */
-function trimToHugePages(k: KernelState, vma: Vma): boolean {
-  const unit = unitOf(k.geometry, vma)
-  if (k.config.kernel.era === 'linux-4.6' || vma.vmStart % unit !== 0) return false
-  vma.vmEnd -= vma.vmEnd % unit
-  return true
 }
 
 /** Huge areas can only be changed in whole huge pages. */
