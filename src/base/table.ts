@@ -1,4 +1,4 @@
-// A table as plain text: padded columns under titles, two spaces between them.
+// A table as plain text, padded columns under titles, or as Markdown; and how numbers and counts read.
 
 export interface Column {
   title: string
@@ -16,6 +16,16 @@ export function tableLines(columns: readonly Column[], rows: readonly (readonly 
     })
     .join('  ').trimEnd()
   return [line(columns.map(({ title }) => title)), ...rows.map(line)]
+}
+
+/** The same as Markdown. */
+export function markdownLines(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  return [
+    line(columns.map(({ title }) => title)),
+    `|${columns.map(({ align }) => align === 'right' ? '---:' : '---').join('|')}|`,
+    ...rows.map(line),
+  ]
 }
 
 /** 12,000,000. */

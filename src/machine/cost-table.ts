@@ -2,8 +2,18 @@
 // test holds against this text. What the prices mean is in costs.ts, where they come from in
 // presets.ts.
 
+import { markdownLines } from '../base/table.js'
+import type { Column } from '../base/table.js'
 import type { Costs } from './costs.js'
 import { COST_SOURCES, MACHINE_PRESETS } from './presets.js'
+
+const COLUMNS: readonly Column[] = [
+  { title: 'price', align: 'left' },
+  { title: 'value', align: 'right' },
+  { title: 'unit', align: 'left' },
+  { title: 'origin', align: 'left' },
+  { title: 'note', align: 'left' },
+]
 
 /** One section per preset: price, unit, origin, note. */
 export function costTables(): string {
@@ -13,8 +23,7 @@ export function costTables(): string {
 function presetTable(name: string, costs: Costs): string {
   const rows = (Object.keys(costs) as (keyof Costs)[]).map(price => {
     const { unit, origin, note } = COST_SOURCES[name][price]
-    return `| ${price} | ${costs[price]} | ${unit} | ${origin} | ${note} |`
+    return [price, String(costs[price]), unit, origin, note]
   })
-  const head = ['| price | value | unit | origin | note |', '|---|---:|---|---|---|']
-  return [`### ${name}`, '', ...head, ...rows, ''].join('\n')
+  return [`### ${name}`, '', ...markdownLines(COLUMNS, rows), ''].join('\n')
 }

@@ -2,7 +2,7 @@
 // flushes and of who is interrupted, and in page walks for translations that a flush took away. One run
 // is the unit of work of `shootdown policies`; the table is made of all of them.
 
-import { grouped, tableLines, type Column } from '../base/table.js'
+import { grouped, markdownLines, tableLines, type Column } from '../base/table.js'
 import { UserError } from '../base/errors.js'
 import { runFacts } from '../engine/run-facts.js'
 import { simulate } from '../engine/simulate.js'
@@ -133,9 +133,7 @@ export function comparisonText(costs: readonly PolicyCost[]): string {
 export function comparisonMarkdown(costs: readonly PolicyCost[]): string {
   return byWorkload(costs).map(([name, rows]) => [
     `**${name}**`, '',
-    `| ${COLUMNS.map(({ title }) => title).join(' | ')} |`,
-    `|${COLUMNS.map(({ align }) => align === 'right' ? '---:' : '---').join('|')}|`,
-    ...rows.map(row => `| ${cells(row, costs).map((cell, i) => i === 0 ? `\`${cell}\`` : cell).join(' | ')} |`),
+    ...markdownLines(COLUMNS, rows.map(row => cells(row, costs).map((cell, i) => i === 0 ? `\`${cell}\`` : cell))),
     '',
   ].join('\n')).join('\n')
 }

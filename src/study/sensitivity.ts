@@ -2,7 +2,8 @@
 // changed by a quarter up and down. A price that moves none of them needs no better source; one that moves them all
 // does.
 
-import { tableLines } from '../base/table.js'
+import { grouped, markdownLines, tableLines } from '../base/table.js'
+import type { Column } from '../base/table.js'
 import type { Costs } from '../machine/costs.js'
 import { COST_SOURCES, MACHINE_PRESETS } from '../machine/presets.js'
 import { runScenario, times } from './reproduce/simulated.js'
@@ -131,15 +132,21 @@ export async function sensitivity(
   return rows.sort((a, b) => size(b) - size(a))
 }
 
+const COLUMNS: readonly Column[] = [
+  { title: 'price', align: 'left' },
+  { title: 'origin', align: 'left' },
+  ...HEADLINES.map(({ name }) => ({ title: name, align: 'right' as const })),
+]
+
+function cells({ price, origin, effects }: Sensitivity): string[] {
+  return [price, origin, ...effects.map(effectText)]
+}
+
 /** As a Markdown table; prices that move nothing are named below it. */
 export function sensitivityMarkdown(rows: readonly Sensitivity[], base: readonly number[]): string {
   const { moving, still } = parted(rows)
   return [
-    `| price | origin | ${HEADLINES.map(({ name }) => name).join(' | ')} |`,
-    `|---|---|${HEADLINES.map(() => '---:').join('|')}|`,
-    `| *as it is* | | ${base.map(numberText).join(' | ')} |`,
-    ...moving.map(({ price, origin, effects }) => `| ${price} | ${origin} | ${effects.map(effectText).join(' | ')} |`),
-      '',
+    ...markdownLines(COLUMNS, [['*as it is*', '', ...base.map(numberText)], ...moving.map(cells)]), '',
     ...HEADLINES.map(({ name, what }) => `- **${name}**: ${what}`), '',
     `Less than ${LEAST_EFFECT} % of all of them: ${still.join(', ')}.`, '',
   ].join('\n')
@@ -148,13 +155,9 @@ export function sensitivityMarkdown(rows: readonly Sensitivity[], base: readonly
 /** For a terminal. */
 export function sensitivityText(rows: readonly Sensitivity[], base: readonly number[]): string {
   const { moving, still } = parted(rows)
-  const columns = [{ title: 'price', align: 'left' as const }, { title: 'origin', align: 'left' as const },
-    ...HEADLINES.map(({ name }) => ({ title: name, align: 'right' as const }))]
   return [
-    ...tableLines(columns, [
-      ['as it is', '', ...base.map(numberText)],
-      ...moving.map(({ price, origin, effects }) => [price, origin].concat(effects.map(effectText))),
-    ]), '', ...HEADLINES.map(({ name, what }) => `${name}: ${what}`), '',
+    ...tableLines(COLUMNS, [['as it is', '', ...base.map(numberText)], ...moving.map(cells)]), '',
+    ...HEADLINES.map(({ name, what }) => `${name}: ${what}`), '',
     `less than ${LEAST_EFFECT} % of all of them: ${still.join(', ')}`, '',
   ].join('\n')
 }
@@ -177,5 +180,5 @@ function signed(value: number): string {
 }
 
 function numberText(value: number): string {
-  return value >= 100 ? Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ',') : value.toFixed(3)
+  return value >= 100 ? grouped(Math.round(value)) : value.toFixed(3)
 }

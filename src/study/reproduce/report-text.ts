@@ -1,6 +1,6 @@
 // The outcome of reproductions for a terminal, for a document, and as data.
 
-import { tableLines } from '../../base/table.js'
+import { markdownLines, tableLines } from '../../base/table.js'
 import type { Column } from '../../base/table.js'
 import { valueText } from '../plot/scale.js'
 import type { Outcome } from './reproduce.js'
@@ -22,7 +22,7 @@ const SUMMARY: readonly Column[] = [
   { title: 'target', align: 'left' },
   { title: 'figure', align: 'left' },
   { title: 'result', align: 'left' },
-  { title: 'rules', align: 'right' },
+  { title: 'rules that hold', align: 'right' },
   { title: 'kind', align: 'left' },
 ]
 
@@ -39,11 +39,7 @@ export function reproductionText(outcomes: readonly Outcome[], withRows = true):
 
 /** The summary as a Markdown table. */
 export function reproductionMarkdown(outcomes: readonly Outcome[]): string {
-  const cells = outcomes.map(summaryCells)
-  return [
-    '| target | figure | result | rules that hold | kind |', '|---|---|---|---:|---|',
-    ...cells.map(row => `| ${row.join(' | ')} |`), '', closing(outcomes), '',
-  ].join('\n')
+  return [...markdownLines(SUMMARY, outcomes.map(summaryCells)), '', closing(outcomes), ''].join('\n')
 }
 
 /** Plain data, for programs. */
