@@ -1,6 +1,6 @@
 // A published figure that the simulator has to reproduce: where the numbers come from, which runs measure ours,
-// and the rule that says whether they agree. The rules are those of docs/reproduction.md, written down before
-// anything was simulated; nothing here knows how to make a target pass.
+// and the rule that says whether they agree. The rules are those of docs/reproduction.md;
+// nothing here knows how to make a target pass.
 
 import type { BarChart } from '../plot/bars.js'
 import type { Chart } from '../plot/chart.js'
