@@ -2,6 +2,7 @@
 // start worker threads and signal handlers), the closing line last.
 
 import { defineConfig } from 'vitest/config'
+import LongestFirst from './test/longest-first.js'
 
 export default defineConfig({
   test: {
@@ -10,6 +11,7 @@ export default defineConfig({
     exclude: ['node_modules/**', 'dist/**'],
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ['default', './test/closing-line-reporter.ts'],
