@@ -2,7 +2,7 @@
 // start worker threads and signal handlers), the closing line last.
 
 import { defineConfig } from 'vitest/config'
-import LongestFirst from './test/longest-first.js'
+import { LongestFirst } from './test/longest-first.js'
 
 export default defineConfig({
   test: {

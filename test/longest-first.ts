@@ -7,7 +7,7 @@ import type { TestSpecification } from 'vitest/node'
 
 const LONGEST = ['600-', '800-', '865-', '700-cli-run', '700-cli-test', '225-', '870-sweep', '855-', '445-', '710-']
 
-export default class LongestFirst extends BaseSequencer {
+export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files)
     const rank = ({ moduleId }: TestSpecification): number => {
