@@ -16,9 +16,17 @@ export class InvariantViolation extends AssertionError {
   }
 }
 
-/** Stops the run when `condition` does not hold. `message` names the values involved. */
+/**
+ * Stops the run when `condition` does not hold. A message that names values is put together whether it is needed
+ * or not: where that would happen once a simulated step, write `if (!condition) fail(...)`.
+ */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new AssertionError(message)
+}
+
+/** Stops the run. `message` names the values involved. */
+export function fail(message: string): never {
+  throw new AssertionError(message)
 }
 
 /** Marks the end of an exhaustive `switch`: does not type-check while a case is missing. */

@@ -6,7 +6,7 @@
 // addresses and never loads from them; beyond 2^31 of them the numbers start again. No count
 // depends on it.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import { UserError } from '../base/errors.js'
 import type { TraceRecords, U64 } from '../kernel/abi.js'
 import {
@@ -47,7 +47,7 @@ export function buildReplayTables(g: Geometry, traces: readonly TraceRecords[], 
   const mem = new PhysMem(new Int32Array(allocatePhysicalMemory(memoryBytes)), g)
   const builder = new TableBuilder(g, mem, leafLevel, tableFrames)
   const roots = spaces.map((pages) => builder.build(pages))
-  assert(builder.nextTable === tableFrames, `replay tables: ${builder.nextTable} frames, expected ${tableFrames}`)
+  if (builder.nextTable !== tableFrames) fail(`replay tables: ${builder.nextTable} frames, expected ${tableFrames}`)
   return { mem, memoryBytes, roots, tableFrames }
 }
 
@@ -89,7 +89,7 @@ class TableBuilder {
   private readonly firstData: number
 
   constructor(g: Geometry, mem: PhysMem, leafLevel: number, firstData: number) {
-    assert(leafLevel === LEVEL_PTE || leafLevel === LEVEL_PMD, `replay tables: leaves at level ${leafLevel}`)
+    if (!(leafLevel === LEVEL_PTE || leafLevel === LEVEL_PMD)) fail(`replay tables: leaves at level ${leafLevel}`)
     this.g = g
     this.mem = mem
     this.leafLevel = leafLevel

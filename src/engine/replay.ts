@@ -10,7 +10,7 @@
 // start empty. Every page is mapped before the clock starts, so there are no page faults and
 // `seconds` is the time of translating alone.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import type { TraceRecords } from '../kernel/abi.js'
 import type { MachineConfig, TlbConfig } from '../machine/config.js'
 import { LEVEL_PMD, LEVEL_PTE, geometryOf } from '../machine/geometry.js'
@@ -82,7 +82,7 @@ export function replayTrace(trace: TraceRecords, options: ReplayOptions): Replay
 function replayInTurns(
   cpu: ReplayCpu, traces: readonly TraceRecords[], other: NonNullable<ReplayOptions['other']>,
 ): void {
-  assert(other.quantum >= 1, `replay: quantum of ${other.quantum} records`)
+  if (other.quantum < 1) fail(`replay: quantum of ${other.quantum} records`)
   const records = Math.min(...traces.map((trace) => trace.records))
   const total = records * traces.length
   for (let from = 0; from < records; from += other.quantum) {

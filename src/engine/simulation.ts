@@ -1,7 +1,7 @@
 // The simulation's loop: picks the earliest next step in the total order (cycle, cpu), does it,
 // and goes on until nothing is left to do. The same loop drives every engine.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import { EngineError } from '../base/errors.js'
 import { hex64 } from '../base/units.js'
 import { bootKernel } from '../kernel/boot.js'
@@ -218,8 +218,8 @@ export class Simulation {
         enterKernel(kernel, cpu, cycle, generalProtection(kernel, task, core.faultHi, core.faultLo))
         return
       default:
-        assert(end !== END_ACCESS, `cpu${cpu.id}: a committed access still wants to write`)
-        assert(false, `cpu${cpu.id}: unknown end ${end}`)
+        if (end === END_ACCESS) fail(`cpu${cpu.id}: a committed access still wants to write`)
+        fail(`cpu${cpu.id}: unknown end ${end}`)
     }
   }
 

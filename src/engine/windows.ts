@@ -17,7 +17,7 @@
 //
 // How far windows reach is a matter of speed only.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import { seesTablesOf } from '../kernel/mm/mm.js'
@@ -43,6 +43,8 @@ export class WindowedUserSide implements UserSide {
   protected horizon = SHORTEST_WINDOW_CYCLES
   #windowCycles = SHORTEST_WINDOW_CYCLES
   #putBacksSinceHorizon = 0
+  /** Some window has become END_NONE since prepare() ran the last ones. */
+  #isStale = true
 
   constructor(shared: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[]) {
     this.#kernelCpus = kernelCpus
@@ -56,16 +58,19 @@ export class WindowedUserSide implements UserSide {
   }
 
   prepare(cpus: readonly KernelCpu[]): void {
-    const waiting: number[] = []
+    if (!this.#isStale) return
+    this.#isStale = false
+    let waiting: number[] | undefined
     for (const cpu of cpus) {
       if (!cpu.inUserMode || this.ends[cpu.id] !== END_NONE) continue
       if (this.#fresh[cpu.id] === 1) {
         this.#checkpoints[cpu.id].take()
         this.#fresh[cpu.id] = 0
       }
+      waiting ??= []
       waiting.push(cpu.id)
     }
-    if (waiting.length > 0) this.runWindows(waiting)
+    if (waiting !== undefined) this.runWindows(waiting)
   }
 
   cycleOf(cpu: KernelCpu): number {
@@ -97,7 +102,7 @@ export class WindowedUserSide implements UserSide {
     const end = this.ends[cpu.id]
     if (end !== END_ACCESS && end !== END_DATA) return
     const { mm } = cpu.current
-    assert(mm !== undefined, `cpu${cpu.id} is in user mode without an mm`)
+    if (mm === undefined) fail(`cpu${cpu.id} is in user mode without an mm`)
     cpu.now = this.cores[cpu.id].clock
     this.beforeSharedWrite(cpu, mm)
   }
@@ -138,10 +143,12 @@ export class WindowedUserSide implements UserSide {
     if (cycle <= this.cores[id].lastStart) {
       this.#putBack(id)
       this.ends[id] = END_NONE
+      this.#isStale = true
       return
     }
     // Nothing that was done is wrong, but the window may have to end elsewhere.
     this.ends[id] = END_NONE
+    this.#isStale = true
     this.#fresh[id] = 0
   }
 
@@ -174,7 +181,7 @@ export class WindowedUserSide implements UserSide {
     if (core.lastStart >= limit) this.#putBack(id)
     if (core.clock < limit) {
       const end = core.run(limit, false, false)
-      assert(end === END_LIMIT || core.clock >= limit, `cpu${id} met an event before cycle ${limit} when put back`)
+      if (!(end === END_LIMIT || core.clock >= limit)) fail(`cpu${id} met an event before cycle ${limit} when put back`)
     }
     this.#leaveAt(id)
   }
@@ -182,6 +189,7 @@ export class WindowedUserSide implements UserSide {
   /** The core stands at a certain place: its next window starts here, from a checkpoint of its own. */
   #leaveAt(id: number): void {
     this.ends[id] = END_NONE
+    this.#isStale = true
     this.#fresh[id] = 1
     this.#checkpoints[id].drop()
   }

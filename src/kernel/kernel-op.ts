@@ -16,6 +16,14 @@ export const WAIT = -1
 export const HALT = -2
 export const SWITCH_STACKS = -3
 
+/** An operation that has nothing to do: costs less than a new one that finds that out. */
+export const NOTHING: KernelOp = finished()
+
+function* finished(): KernelOp {
+  // Ends at once.
+}
+NOTHING.next()
+
 /** One activation on a kernel stack. */
 export interface KernelFrame {
   op: Generator<number, unknown, void>

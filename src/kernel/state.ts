@@ -175,15 +175,15 @@ export function emit(
 
 /** Upper half of the address of page `vpn`. */
 export function vpnHi(k: KernelState, vpn: number): number {
-  return Math.floor(vpn / 2 ** (32 - k.geometry.pageShift)) | 0
+  return Math.floor(vpn / k.geometry.pagesPerHi) | 0
 }
 
 /** Lower half of the address of page `vpn`. */
 export function vpnLo(k: KernelState, vpn: number): number {
-  return (vpn % 2 ** (32 - k.geometry.pageShift)) << k.geometry.pageShift
+  return (vpn % k.geometry.pagesPerHi) << k.geometry.pageShift
 }
 
 /** Page number of the address (hi, lo). */
 export function vpnOf(k: KernelState, hi: number, lo: number): number {
-  return (hi >>> 0) * 2 ** (32 - k.geometry.pageShift) + ((lo >>> 0) >>> k.geometry.pageShift)
+  return (hi >>> 0) * k.geometry.pagesPerHi + ((lo >>> 0) >>> k.geometry.pageShift)
 }

@@ -3,7 +3,7 @@
 //
 //   user mode --fault, syscall, interrupt--> frames on the kernel stack --empty--> user mode
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
 import { doExit } from './sched/exit.js'
 import { preempted, startTurn } from './smp/host.js'
@@ -19,13 +19,19 @@ import { handleInterrupt } from './traps.js'
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
 export function nextKernelCycle(cpu: KernelCpu): number {
-  return Math.max(Math.min(ownCycle(cpu), interruptCycle(cpu), hostCycle(cpu)), cpu.heldUntil)
+  const frame = cpu.topFrame
+  const { waiting, halted, isStolen } = frame
+  let next = waiting || halted ? Infinity : frame.resumeAt
+  if (cpu.irqsOff === 0 && !isStolen && cpu.nextInterrupt < next) next = cpu.nextInterrupt
+  // The host leaves halted CPUs alone.
+  if (!halted && cpu.vcpu.awayAt < next) next = cpu.vcpu.awayAt
+  return Math.max(next, cpu.now, cpu.heldUntil)
 }
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
 export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): void {
   beforeStep(k, cpu, cycle)
-  assert(cycle >= cpu.now, `cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
+  if (cycle < cpu.now) fail(`cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
   cpu.now = cycle
   if (hostCycle(cpu) <= cycle) pushStolen(k, cpu)
   else if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
@@ -70,12 +76,6 @@ function beforeStep(k: KernelState, cpu: KernelCpu, cycle: number): void {
   if (k.config.kernel.speculation) speculate(k)
 }
 
-function ownCycle(cpu: KernelCpu): number {
-  const frame = cpu.topFrame
-  if (frame.waiting || frame.halted) return Infinity
-  return Math.max(frame.resumeAt, cpu.now)
-}
-
 function interruptCycle(cpu: KernelCpu): number {
   return cpu.irqsOff > 0 || cpu.topFrame?.isStolen === true ? Infinity : Math.max(cpu.nextInterrupt, cpu.now)
 }
@@ -86,7 +86,7 @@ function hostCycle(cpu: KernelCpu): number {
 }
 
 function leaveUser(cpu: KernelCpu, cycle: number): void {
-  assert(cpu.inUserMode && cpu.stack.length === 0, `cpu${cpu.id} is not in user mode`)
+  if (!(cpu.inUserMode && cpu.stack.length === 0)) fail(`cpu${cpu.id} is not in user mode`)
   cpu.inUserMode = false
   cpu.now = cycle
 }
@@ -122,7 +122,7 @@ function run(k: KernelState, cpu: KernelCpu): void {
     }
     const value = result.value
     if (value > 0) {
-      assert(Number.isInteger(value), `a price of ${value} cycles is not whole`)
+      if (!Number.isInteger(value)) fail(`a price of ${value} cycles is not whole`)
       // The turns of a host are its own.
       frame.resumeAt = cpu.now + (frame.isStolen ? value : stepCycles(k, cpu, value))
       return
@@ -141,7 +141,7 @@ function run(k: KernelState, cpu: KernelCpu): void {
         switchStacks(k, cpu)
         continue
       default:
-        assert(false, `unknown step ${value}`)
+        fail(`unknown step ${value}`)
     }
   }
 }
@@ -174,7 +174,7 @@ function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolea
 /** exit_to_user_mode_loop(): need_resched, then fatal signals, then the program. */
 function returnToUser(k: KernelState, cpu: KernelCpu): boolean {
   const task = cpu.current
-  assert(!task.isKernelThread, `${task.comm} has no user mode`)
+  if (task.isKernelThread) fail(`${task.comm} has no user mode`)
   task.isMidway = false
   if (cpu.isLeavingKernel) return switchToUserRoot(k, cpu)
   // A task that was waited for on a CPU that it may not run on any more goes now.
@@ -216,7 +216,7 @@ function enterUserMode(k: KernelState, cpu: KernelCpu): boolean {
 /** switch_to(): the kernel stack and the registers of the next task. */
 function switchStacks(k: KernelState, cpu: KernelCpu): void {
   const next = cpu.switchingTo
-  assert(next !== undefined, `cpu${cpu.id} switches to nothing`)
+  if (next === undefined) fail(`cpu${cpu.id} switches to nothing`)
   const prev = cpu.current
   prev.kernelStack = cpu.stack
   k.platform.saveRegs(cpu, prev)

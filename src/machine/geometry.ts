@@ -22,6 +22,8 @@ export interface LevelShape {
   name: LevelName
   /** Lowest address bit of the index: one entry maps `2^shift` bytes. */
   shift: number
+  /** Base pages that one entry maps or covers: `2^(shift - pageShift)`. */
+  pages: number
   /** Index width; 0 when folded. */
   bits: number
   folded: boolean
@@ -33,6 +35,9 @@ export interface Geometry {
   name: GeometryName
   /** log2 of the base page and of a table's size in bytes. */
   pageShift: number
+  pageBytes: number
+  /** Base pages in 4 GiB: what one step of the upper half of an address is worth. */
+  pagesPerHi: number
   entryBytes: 4 | 8
   /** Five, pgd first. */
   levels: readonly LevelShape[]
@@ -57,15 +62,20 @@ const FOLDED = undefined
 function buildGeometry(
   name: GeometryName, vaBits: number, entryBytes: 4 | 8, rows: readonly (Row | undefined)[],
 ): Geometry {
+  const pageShift = rows[LEVEL_PTE]![0]
   let shift = vaBits
   const levels = LEVEL_NAMES.map((levelName, level): LevelShape => {
     const row = rows[level]
-    if (row === FOLDED) return { name: levelName, shift, bits: 0, folded: true, leaf: false }
-    shift = row[0]
-    return { name: levelName, shift, bits: row[1], folded: false, leaf: row[2] }
+    if (row !== FOLDED) shift = row[0]
+    const pages = 2 ** (shift - pageShift)
+    if (row === FOLDED) return { name: levelName, shift, pages, bits: 0, folded: true, leaf: false }
+    return { name: levelName, shift, pages, bits: row[1], folded: false, leaf: row[2] }
   })
   const topLevel = levels.findIndex((level) => !level.folded)
-  return { name, pageShift: shift, entryBytes, levels, vaBits, canonical: vaBits > 32, topLevel }
+  return {
+    name, pageShift, pageBytes: 2 ** pageShift, pagesPerHi: 2 ** (32 - pageShift), entryBytes, levels, vaBits,
+    canonical: vaBits > 32, topLevel,
+  }
 }
 
 const X86_64 = buildGeometry('x86-64', 48, 8,

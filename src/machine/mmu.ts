@@ -22,7 +22,7 @@ import { classShapes, type TlbArray, type TlbLevel } from './tlb.js'
 import { TlbLevels } from './tlb-levels.js'
 import * as walk from './walker.js'
 import { Walker } from './walker.js'
-import { assert } from '../base/assert.js'
+import { assert, fail } from '../base/assert.js'
 
 export * from './controls.js'
 export type { PagingCacheEntry, TlbEntry } from './mmu-dump.js'
@@ -86,8 +86,8 @@ export class Mmu {
   /** `undo`: where the words go before the first change when that is armed (mmu-state.ts), of their length. */
   constructor(m: MachineConfig, mem: PhysMem, words: Int32Array, counters: Float64Array, undo: Int32Array = NO_UNDO) {
     const g = geometryOf(m.geometry)
-    assert(words.length >= mmuWords(m), `MMU needs ${mmuWords(m)} words, got ${words.length}`)
-    assert(counters.length >= mmuCounters(), `MMU needs ${mmuCounters()} counters, got ${counters.length}`)
+    if (words.length < mmuWords(m)) fail(`MMU needs ${mmuWords(m)} words, got ${words.length}`)
+    if (counters.length < mmuCounters()) fail(`MMU needs ${mmuCounters()} counters, got ${counters.length}`)
     this.geometry = g
     this.words = words
     this.counters = counters

@@ -6,7 +6,7 @@
 // the memory was made with a sparse area. Page numbers are unsigned 32-bit. Loads and stores are
 // plain: which thread may do which of them, and when, is the engine's business.
 
-import { assert } from '../base/assert.js'
+import { assert, fail } from '../base/assert.js'
 import type { Geometry } from './geometry.js'
 
 /** A zeroed buffer. The host gives pages out when they are first touched: an untouched gigabyte costs nothing. */
@@ -32,7 +32,7 @@ export class PhysMem {
     this.entryWordShift = g.entryBytes === 8 ? 1 : 0
     this.frames = Math.floor(words.length / (1 << this.frameWordShift))
     this.beyond = options.sparseBeyond === true ? new Map() : undefined
-    assert(words.length <= 2 ** 31, `physical memory of ${words.length} words exceeds 8 GiB`)
+    if (words.length > 2 ** 31) fail(`physical memory of ${words.length} words exceeds 8 GiB`)
   }
 
   /** Low word of entry `slot` of the table in frame `pfn`. */

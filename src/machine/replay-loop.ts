@@ -13,7 +13,7 @@
 // That holds only for pages that permit everything, with A and D set: the caller has mapped all
 // pages so, in one size. Not here: page tables, address-space switches (engine/replay.ts).
 
-import { assert } from '../base/assert.js'
+import { assert, fail } from '../base/assert.js'
 import type { MachineConfig, TlbLevelConfig } from './config.js'
 import { geometryOf } from './geometry.js'
 import * as state from './mmu-state.js'
@@ -57,7 +57,7 @@ export class ReplayLoop {
     this.counters = counters
     this.cls = largePages ? CLASS_LARGE : CLASS_BASE
     const shape = state.classShapes(g)[this.cls]
-    assert(shape !== undefined && shape.shift < 32, `replay: ${g.name} has no pages of this size`)
+    if (!(shape !== undefined && shape.shift < 32)) fail(`replay: ${g.name} has no pages of this size`)
     this.pageShift = shape.shift
     const { l1i, l1d, stlb } = machine.tlb
     const dataOffset = state.HEADER_WORDS + state.tlbLevelWords(l1i)

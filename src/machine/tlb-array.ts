@@ -15,7 +15,7 @@
 
 import type { TlbArrayConfig } from './config.js'
 import * as state from './mmu-state.js'
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 
 // Bound to constants of this module: the compiler folds those, and loads imported ones each time.
 const { ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, ENTRY_WORDS, KEY_GLOBAL, KEY_PCID_MASK } = state
@@ -59,7 +59,7 @@ export class TlbArray {
     this.pairs = new Float64Array(words.buffer, words.byteOffset, words.length >> 1)
     this.offset = offset
     this.sets = config.entries / config.ways
-    assert(Number.isInteger(this.sets) && this.sets > 0, `TLB of ${config.entries} entries, ${config.ways} ways`)
+    if (!(Number.isInteger(this.sets) && this.sets > 0)) fail(`TLB of ${config.entries} entries, ${config.ways} ways`)
     this.ways = config.ways
     this.setWords = config.ways * ENTRY_WORDS
     this.isStamped = stamped && config.ways <= STAMPED_WAYS_MAX

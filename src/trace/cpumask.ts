@@ -2,12 +2,12 @@
 // first, joined by commas; the first group has only as many digits as the machine's CPUs need
 // (36 CPUs, all set: `f,ffffffff`).
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 
 /** `words[w]` holds CPUs 32w to 32w+31, the lowest in bit 0. */
 export function formatCpumask(words: ArrayLike<number>, cpus: number): string {
   const groups = Math.ceil(cpus / 32)
-  assert(words.length >= groups, `cpumask of ${words.length} words for ${cpus} CPUs`)
+  if (words.length < groups) fail(`cpumask of ${words.length} words for ${cpus} CPUs`)
   let text = ''
   for (let group = groups - 1; group >= 0; group--) {
     const bits = group === groups - 1 && cpus % 32 !== 0 ? cpus % 32 : 32

@@ -12,7 +12,7 @@
 // 120. The prefix is the one of 6.x in both eras, because readers accept it.
 
 import { writeFileAtomic } from '../base/atomic-file.js'
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import { CALLBACK_CALL_FUNCTION, EVENT, EVENTS, flushReasonText } from './events.js'
 import type { EventKind, TraceEra } from './events.js'
 import { flagCharacters } from './flags.js'
@@ -68,7 +68,7 @@ class FtraceWriter {
     this.#options = options
     this.#frequencyHz = Math.round(options.frequencyGhz * 1e9)
     // Below 9 GHz the microseconds below are computed without rounding.
-    assert(this.#frequencyHz >= 1 && this.#frequencyHz < 9e9, `a clock of ${options.frequencyGhz} GHz`)
+    if (!(this.#frequencyHz >= 1 && this.#frequencyHz < 9e9)) fail(`a clock of ${options.frequencyGhz} GHz`)
     this.#lines = data.strings.map(oneLine)
     this.#comms = this.#lines.map((text) => text.slice(0, TASK_COMM_CHARACTERS))
     this.#quoted = quotedStrings(data)
@@ -100,7 +100,7 @@ class FtraceWriter {
   line(i: number): string {
     const kind = this.#data.kind[i]!
     const row = EVENTS[kind]
-    assert(row !== undefined, `trace record ${i} has the unknown kind ${kind}`)
+    if (row === undefined) fail(`trace record ${i} has the unknown kind ${kind}`)
     const shown = this.#shown[kind]
     if (shown === 0) return ''
     if (shown === 1) return this.#prefix(i) + row.name + ': ' + this.#payload(i, kind) + '\n'

@@ -4,7 +4,7 @@
 //
 // What the words a..f mean is said by the table in events.ts. Nothing is formatted here.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import { EVENTS } from './events.js'
 import type { TraceEvent } from './events.js'
 
@@ -233,7 +233,7 @@ export function* eventsOf(data: TraceData): Generator<TraceEvent, void, undefine
 export function eventAt(data: TraceData, index: number): TraceEvent {
   const kind = data.kind[index]!
   const row = EVENTS[kind]
-  assert(row !== undefined, `trace record ${index} has the unknown kind ${kind}`)
+  if (row === undefined) fail(`trace record ${index} has the unknown kind ${kind}`)
   const fields: Record<string, number | string | bigint> = {}
   let word = 0
   for (const field of row.fields) {

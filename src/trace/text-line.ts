@@ -1,7 +1,7 @@
 // One event as its canonical line: what text.ts writes to files and a report shows beside its
 // timeline. Nothing here touches a file, so that it also runs in a browser.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import { EVENTS, FLUSH_REASONS } from './events.js'
 import type { EventField, EventKind } from './events.js'
 import type { TraceData } from './recorder.js'
@@ -23,7 +23,7 @@ export function formatLine(
   data: TraceData, index: number, comms: readonly string[], strings: readonly string[],
 ): string {
   const row = EVENTS[data.kind[index]!]
-  assert(row !== undefined, `trace record ${index} has the unknown kind ${data.kind[index]}`)
+  if (row === undefined) fail(`trace record ${index} has the unknown kind ${data.kind[index]}`)
   return String(data.cycle[index]).padStart(12)
     + ' [' + String(data.cpu[index]).padStart(3, '0') + '] '
     + (comms[data.comm[index]!] ?? '') + '-' + data.pid[index] + ' '

@@ -10,7 +10,7 @@
 // Slices of a track nest. A page fault is an instant, because a trace does not say where its handler ends;
 // a lazy stretch ends with the next switch of tasks, and begins again when that led to a kernel task.
 
-import { assert } from '../base/assert.js'
+import { fail } from '../base/assert.js'
 import { EVENT, EVENTS } from './events.js'
 import { IpiFlows, NO_FLOW } from './ipi-flows.js'
 import type { FlowStep } from './ipi-flows.js'
@@ -143,7 +143,7 @@ export class Timeline {
     const kind = this.#data.kind[i]!
     const pid = this.#data.pid[i]!
     const row = EVENTS[kind]
-    assert(row !== undefined, `trace record ${i} has the unknown kind ${kind}`)
+    if (row === undefined) fail(`trace record ${i} has the unknown kind ${kind}`)
     if (NOT_DRAWN.has(kind)) return
     if (OF_TASK.has(kind) && pid !== 0) this.#add('instant', 'task', pid, row.name, true, step)
     else this.#add('instant', 'kernel', this.#data.cpu[i]!, row.name, true, step)

@@ -15,10 +15,11 @@
 // each of them; here nothing of the entries changes, because every frame stays where it is. A
 // split under memory pressure therefore sends fewer interrupts than in Linux.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { entryPfn, makeEntryHi, makeEntryLo, PAGE_FLAGS_LO, PAGE_PRESENT, PAGE_PROTNONE, PAGE_PSE, PFN_HI_MASK,
 } from '../../machine/entry.js'
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Lock } from '../locking/lock.js'
 import type { Mm } from '../mm/mm.js'
@@ -41,9 +42,9 @@ export function depositTable(mm: Mm, pmdTable: number, table: number): void {
 /** pgtable_trans_huge_withdraw(): takes one of them; the caller hangs it in the tree or frees it. */
 export function withdrawTable(mm: Mm, pmdTable: number): number {
   const tables = mm.depositedTables.get(pmdTable)
-  assert(tables !== undefined, `no table was put aside for the huge entries of table frame ${pmdTable}`)
+  if (tables === undefined) fail(`no table was put aside for the huge entries of table frame ${pmdTable}`)
   const table = tables.pop()
-  assert(table !== undefined, `the tables that were put aside for table frame ${pmdTable} are used up`)
+  if (table === undefined) fail(`the tables that were put aside for table frame ${pmdTable} are used up`)
   if (tables.length === 0) mm.depositedTables.delete(pmdTable)
   return table
 }
@@ -115,13 +116,20 @@ export function* lockPageUnder(
 }
 
 /** vma_adjust_trans_huge(): no area begins or ends inside a huge entry. mmap_lock is held for writing. */
-export function* vmaAdjustTransHuge(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
-  const unit = pagesPerHugePage(k.geometry)
-  for (const vpn of [start, end]) {
-    const vma = vpn % unit === 0 ? undefined : mm.vmas.find(vpn)
-    if (vma === undefined || vma.vmStart === vpn || vma.huge || vma.file !== NO_FILE) continue
-    yield* splitHugePmd(k, cpu, mm, vpn)
-  }
+export function vmaAdjustTransHuge(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+  return cutsArea(k, mm, start) || cutsArea(k, mm, end) ? splitAtBorders(k, cpu, mm, start, end) : NOTHING
+}
+
+function* splitAtBorders(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+  if (cutsArea(k, mm, start)) yield* splitHugePmd(k, cpu, mm, start)
+  if (cutsArea(k, mm, end)) yield* splitHugePmd(k, cpu, mm, end)
+}
+
+/** Is a border at `vpn` inside an area that may have a transparent huge page there? */
+function cutsArea(k: KernelState, mm: Mm, vpn: number): boolean {
+  if (vpn % pagesPerHugePage(k.geometry) === 0) return false
+  const vma = mm.vmas.find(vpn)
+  return vma !== undefined && vma.vmStart !== vpn && !vma.huge && vma.file === NO_FILE
 }
 
 /** __split_huge_pmd_locked(). */

@@ -4,7 +4,7 @@
 //
 // Simplified: waiters for those that sleep in Linux spin, so their CPUs run nothing else meanwhile.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import type { KernelCpu } from '../cpu.js'
 import { WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
@@ -62,7 +62,7 @@ export class Lock {
 
   /** Releases one hold; the next waiters continue at this CPU's present cycle. */
   release(cpu: KernelCpu, exclusive: boolean): void {
-    assert(exclusive ? this.#writer : this.#readers > 0, `${this.#name} released but not held`)
+    if (!(exclusive ? this.#writer : this.#readers > 0)) fail(`${this.#name} released but not held`)
     if (exclusive) this.#writer = false
     else this.#readers -= 1
     this.#admit(cpu)
@@ -70,7 +70,7 @@ export class Lock {
 
   /** downgrade_write: the writer becomes a reader without letting another writer in between. */
   downgrade(cpu: KernelCpu): void {
-    assert(this.#writer, `${this.#name} downgraded but not held for writing`)
+    if (!(this.#writer)) fail(`${this.#name} downgraded but not held for writing`)
     this.#writer = false
     this.#readers += 1
     this.#admit(cpu)

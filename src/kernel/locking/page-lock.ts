@@ -3,7 +3,7 @@
 // before i_mmap_rwsem and the page-table locks; who might wait for it while he holds one of those
 // only tries.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import type { KernelCpu } from '../cpu.js'
 import type { KernelOp } from '../kernel-op.js'
 import { Lock } from './lock.js'
@@ -26,7 +26,7 @@ export function* lockPage(k: KernelState, cpu: KernelCpu, pfn: number): KernelOp
 export function trylockPage(k: KernelState, pfn: number): boolean {
   if (k.pageLocks.has(pfn)) return false
   const lock = new Lock(`the lock of frame ${pfn}`, 0)
-  assert(lock.tryAcquire(), `frame ${pfn} has a new lock that is held`)
+  if (!lock.tryAcquire()) fail(`frame ${pfn} has a new lock that is held`)
   k.pageLocks.set(pfn, lock)
   return true
 }
@@ -34,7 +34,7 @@ export function trylockPage(k: KernelState, pfn: number): boolean {
 /** unlock_page(): the next waiters go on. */
 export function unlockPage(k: KernelState, cpu: KernelCpu, pfn: number): void {
   const lock = k.pageLocks.get(pfn)
-  assert(lock !== undefined, `frame ${pfn} unlocked but not locked`)
+  if (lock === undefined) fail(`frame ${pfn} unlocked but not locked`)
   lock.release(cpu, true)
   forgetIfFree(k, pfn, lock)
 }

@@ -17,7 +17,7 @@
 // know the CPU that they run on; Linux would place it anew. Optimistic readers of kernels 5.3 to
 // 5.10 are left out. Waking waiters costs the releaser nothing.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import type { KernelCpu } from '../cpu.js'
 import { WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
@@ -75,18 +75,18 @@ export class RwSem {
   }
 
   /** down_read() or down_write(): a fatal signal does not end the wait. */
-  *acquire(cpu: KernelCpu, exclusive: boolean): KernelOp {
-    yield* this.#acquire(cpu, exclusive, false)
+  acquire(cpu: KernelCpu, exclusive: boolean): KernelOp<boolean> {
+    return this.#acquire(cpu, exclusive, false)
   }
 
   /** down_read_killable(), down_write_killable(): false when the task was killed. 4.6 had none for mmap_sem. */
-  *acquireKillable(cpu: KernelCpu, exclusive: boolean): KernelOp<boolean> {
-    return yield* this.#acquire(cpu, exclusive, this.#kernel().config.kernel.era !== 'linux-4.6')
+  acquireKillable(cpu: KernelCpu, exclusive: boolean): KernelOp<boolean> {
+    return this.#acquire(cpu, exclusive, this.#kernel().config.kernel.era !== 'linux-4.6')
   }
 
   /** Releases one hold; whoever gets the lock continues at this CPU's present cycle at the earliest. */
   release(cpu: KernelCpu, exclusive: boolean): void {
-    assert(exclusive ? this.#writer !== undefined : this.#readers > 0, `${this.#name} released but not held`)
+    if (!(exclusive ? this.#writer !== undefined : this.#readers > 0)) fail(`${this.#name} released but not held`)
     this.#line.write(this.#kernel(), cpu)
     if (exclusive) this.#clearWriter()
     else this.#readers -= 1
@@ -95,7 +95,7 @@ export class RwSem {
 
   /** downgrade_write(): the writer becomes a reader without letting another writer in between. */
   downgrade(cpu: KernelCpu): void {
-    assert(this.#writer !== undefined, `${this.#name} downgraded but not held for writing`)
+    if (this.#writer === undefined) fail(`${this.#name} downgraded but not held for writing`)
     this.#line.write(this.#kernel(), cpu)
     this.#clearWriter()
     this.#readers += 1

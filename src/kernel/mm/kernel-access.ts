@@ -25,7 +25,7 @@ export function* touchKernelBuffer(
 ): KernelOp<number> {
   // A buffer that was never allocated is the null pointer.
   const area = k.vmalloc.buffers[buffer]
-  const pageBytes = 2 ** k.geometry.pageShift
+  const pageBytes = k.geometry.pageBytes
   for (let i = 0; i < count; i++) {
     const vpn = (area?.start ?? 0) + Math.floor((offset + i * stride) / pageBytes)
     yield* accessKernelPage(k, task, vpn, access === 'write')

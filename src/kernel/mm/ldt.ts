@@ -9,6 +9,7 @@ import { ERRNO } from '../abi.js'
 import type { KernelCpu } from '../cpu.js'
 import { FRAME_KERNEL } from '../pages/frames.js'
 import { smpCallMany } from '../smp/ipi.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from '../state.js'
@@ -45,8 +46,11 @@ export function* modifyLdt(k: KernelState, cpu: KernelCpu, mm: Mm, entries: numb
 }
 
 /** After a switch from `prev` to `next`: loads the LDT where it differs from the one in the register. */
-export function* switchLdt(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm): KernelOp {
-  if (cpu.ldt === next.ldt) return
+export function switchLdt(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm): KernelOp {
+  return cpu.ldt === next.ldt ? NOTHING : loadOther(k, cpu, prev, next)
+}
+
+function* loadOther(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm): KernelOp {
   // The fix: a lazy CPU that left the mm got no interrupt when the LDT changed.
   if (prev === next && k.bugs.has('h07-lazy-ldt-not-reloaded')) return
   cpu.ldt = next.ldt
@@ -75,7 +79,7 @@ function* flushLdt(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 }
 
 function allocateLdt(k: KernelState, cpu: KernelCpu, entries: number): Ldt | undefined {
-  const pages = Math.ceil(entries * ENTRY_BYTES / 2 ** k.geometry.pageShift)
+  const pages = Math.ceil(entries * ENTRY_BYTES / k.geometry.pageBytes)
   const order = Math.ceil(Math.log2(pages))
   const pfn = k.frames.allocate(cpu.id, order, FRAME_KERNEL)
   if (pfn < 0) return undefined

@@ -37,7 +37,7 @@ const READ_ONLY = PAGE_PRESENT | PAGE_ACCESSED
 /** Maps memory and image; with page-table isolation fills the kernel half of init_mm's user root as well. */
 export function mapKernel(k: KernelState): void {
   const { layout, config } = k
-  const pageBytes = 2 ** k.geometry.pageShift
+  const pageBytes = k.geometry.pageBytes
   const global = config.kernel.pti ? 0 : PAGE_GLOBAL
   const noExec = k.geometry.entryBytes === 8 ? PAGE_NX_HI : 0
   const mapped = Math.min(k.frames.count, layout.directMapBytes / pageBytes)

@@ -5,7 +5,7 @@
 //   mmCount   references to the structure; all users together hold one, every lazy CPU holds
 //             another. At 0 the root table is freed (mmdrop).
 
-import { assert } from '../../base/assert.js'
+import { assert, fail } from '../../base/assert.js'
 import { EVENT } from '../../trace/events.js'
 import type { CpuMask } from '../cpumask.js'
 import type { KernelOp } from '../kernel-op.js'
@@ -76,7 +76,7 @@ export function seesTablesOf(mm: Mm | undefined, other: Mm): boolean {
 
 /** mmgrab(): one more reference to the structure. */
 export function mmgrab(mm: Mm): void {
-  assert(!mm.isFreed, `mm ${mm.ctxId} grabbed after it was freed`)
+  if (mm.isFreed) fail(`mm ${mm.ctxId} grabbed after it was freed`)
   mm.mmCount += 1
 }
 
@@ -108,11 +108,11 @@ export function* mmdropLast(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
 
 /** mmdrop(): frees the root table with the last reference. Runs on whichever task drops last. */
 export function mmdrop(k: KernelState, cpu: KernelCpu, mm: Mm): void {
-  assert(mm.mmCount > 0, `mm ${mm.ctxId} dropped below zero`)
+  if (mm.mmCount <= 0) fail(`mm ${mm.ctxId} dropped below zero`)
   mm.mmCount -= 1
   if (mm.mmCount > 0) return
   assert(mm !== k.initMm, 'init_mm dropped')
-  assert(mm.mmUsers === 0, `mm ${mm.ctxId} freed with users`)
+  if (mm.mmUsers !== 0) fail(`mm ${mm.ctxId} freed with users`)
   mm.isFreed = true
   k.policy.destroyContext?.(k, mm)
   freePgd(k, cpu, mm)

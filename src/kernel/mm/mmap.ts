@@ -161,7 +161,7 @@ export function chooseAddress(
   k: KernelState, mm: Mm, request: Pick<MmapRequest, 'at' | 'fixed' | 'noReplace'> & Backing, pages: number,
   unit: number,
 ): number {
-  const lowest = Math.ceil(MMAP_MIN_ADDR / 2 ** k.geometry.pageShift)
+  const lowest = Math.ceil(MMAP_MIN_ADDR / k.geometry.pageBytes)
   // A hint below mmap_min_addr is raised to it, a fixed address there is refused.
   const at = request.noReplace || request.fixed || request.at <= 0 ? request.at : Math.max(request.at, lowest)
   const fits = at >= 0 && at + pages <= k.layout.userEndVpn

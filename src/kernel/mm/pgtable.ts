@@ -3,7 +3,7 @@
 // the cores that run the mm stand at the writing CPU's cycle. Mappings are taken away only with a
 // gather in hand (zap.ts); this file adds, reads and changes.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import {
   entryPfn, makeEntryHi, makeEntryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_PSE, PAGE_RW,
   PAGE_USER,
@@ -26,7 +26,7 @@ const USER_TABLE_FLAGS = PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED | PA
 
 /** Base pages that one entry of `level` covers. */
 export function pagesPerEntry(g: Geometry, level: number): number {
-  return 2 ** (g.levels[level].shift - g.pageShift)
+  return g.levels[level].pages
 }
 
 /** Base pages in a large leaf (2 MiB on x86-64). */
@@ -120,7 +120,7 @@ export function allocTable(
     const slot = indexAt(g, at, hi, lo)
     const entryLo = k.mem.loadLo(pfn, slot)
     if ((entryLo & PAGE_PRESENT) !== 0) {
-      assert((entryLo & PAGE_PSE) === 0 || !g.levels[at].leaf, `table wanted below a large leaf at page ${vpn}`)
+      if (!((entryLo & PAGE_PSE) === 0 || !g.levels[at].leaf)) fail(`table wanted below a large leaf at page ${vpn}`)
       pfn = entryPfn(entryLo, k.mem.loadHi(pfn, slot), g.pageShift)
       continue
     }

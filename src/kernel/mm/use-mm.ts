@@ -75,7 +75,7 @@ export function* touchUserMemory(
   const { mm } = task
   if (mm === undefined) return -ERRNO.EFAULT
   const { where, stride, pattern, seed } = instruction
-  const pageBytes = 2 ** k.geometry.pageShift
+  const pageBytes = k.geometry.pageBytes
   const length = where.bytes > 0 ? where.bytes : pages * pageBytes - where.offset
   const count = instruction.count > 0 ? instruction.count : Math.ceil(length / stride)
   const slots = Math.max(1, Math.floor(length / 8))

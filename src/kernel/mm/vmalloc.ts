@@ -75,7 +75,7 @@ export function preallocateVmalloc(k: KernelState): void {
 /** vmalloc(): 0, or ENOMEM; EEXIST when there is a buffer of this name. */
 export function* vmalloc(k: KernelState, cpu: KernelCpu, buffer: number, bytes: number): KernelOp<number> {
   if (k.vmalloc.buffers[buffer]?.state === 'used') return -ERRNO.EEXIST
-  const pages = Math.ceil(bytes / 2 ** k.geometry.pageShift)
+  const pages = Math.ceil(bytes / k.geometry.pageBytes)
   yield k.costs.vmaOperation
   let area = allocVmapArea(k, pages)
   if (area === undefined) {
@@ -163,7 +163,7 @@ function* purgeLazyAreas(k: KernelState, cpu: KernelCpu): KernelOp {
 /** lazy_max_pages(): 32 MiB for one CPU, one more share for each doubling. */
 function lazyMaxPages(k: KernelState): number {
   const shares = Math.floor(Math.log2(k.cpus.length)) + 1
-  return k.config.kernel.vmapLazyPages ?? shares * LAZY_BYTES / 2 ** k.geometry.pageShift
+  return k.config.kernel.vmapLazyPages ?? shares * LAZY_BYTES / k.geometry.pageBytes
 }
 
 /** alloc_vmap_area(): the lowest hole that is large enough, a guard page included. */

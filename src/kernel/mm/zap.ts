@@ -73,8 +73,11 @@ export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, sta
 export function* freePgtables(
   k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number, floor: number, ceiling: number,
 ): KernelOp {
-  const g = k.geometry
-  yield* freeBelow(k, cpu, gather, g.topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)
+  const { topLevel } = k.geometry
+  // What was unhooked is gone, so a gather that was full is simply filled again from the start.
+  while (unhookBelow(k, cpu, gather, topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)) {
+    yield* flushMmu(k, cpu, gather)
+  }
 }
 
 /** How far clearing got: entries looked at, entries cleared, and whether the gather is full. */
@@ -127,27 +130,29 @@ function zapSwapEntry(k: KernelState, cpu: KernelCpu, mm: Mm, lo: number, hi: nu
   freeSwapAndCache(k, cpu, swapValue(lo, hi))
 }
 
-function* freeBelow(
+/** True: the gather is full, and there may be more. */
+function unhookBelow(
   k: KernelState, cpu: KernelCpu, gather: MmuGather,
   level: number, tablePfn: number, start: number, end: number, floor: number, ceiling: number,
-): KernelOp {
+): boolean {
   const g = k.geometry
   const span = pagesPerEntry(g, level)
   const child = childLevel(g, level)
   for (let base = Math.floor(start / span) * span; base < end; base += span) {
-    const slot = (base / span) % 2 ** g.levels[level].bits
+    const slot = (base / span) % (1 << g.levels[level].bits)
     const lo = k.mem.loadLo(tablePfn, slot)
     if ((lo & PAGE_PRESENT) === 0 || (g.levels[level].leaf && (lo & PAGE_PSE) !== 0)) continue
     const table = entryPfn(lo, k.mem.loadHi(tablePfn, slot), g.pageShift)
     if (child !== LEVEL_PTE) {
       const from = Math.max(start, base)
       const to = Math.min(end, base + span)
-      yield* freeBelow(k, cpu, gather, child, table, from, to, floor, ceiling)
+      if (unhookBelow(k, cpu, gather, child, table, from, to, floor, ceiling)) return true
     }
     if (base < floor || base + span > ceiling) continue
     // i386 PAE keeps the tables below its latched root entries until the mm is freed.
     if (g.name === 'i386-pae' && level === g.topLevel && !k.bugs.has('h12-pae-top-entry-without-full-flush')) continue
     setEntry(k, cpu, gather.mm, tablePfn, slot, 0, 0)
-    if (gatherTable(k, gather, table, level, base)) yield* flushMmu(k, cpu, gather)
+    if (gatherTable(k, gather, table, level, base)) return true
   }
+  return false
 }

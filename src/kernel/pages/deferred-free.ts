@@ -5,6 +5,7 @@
 import { peekWalk } from '../../machine/mmu.js'
 import { PROT_WRITE } from '../abi.js'
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import type { PageSpan } from '../mm/mmu-gather.js'
@@ -38,7 +39,12 @@ export interface DeferredFree {
  * What CPUs may still have of [start, end) goes first. To be called before an entry there is filled, of a page or of a
  * table, in the same step and with what keeps others from clearing it again.
  */
-export function* settleRange(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+export function settleRange(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
+  const isNothingKept = k.unflushed.length === 0 && k.deferredFrees.length === 0
+  return isNothingKept ? NOTHING : settleKept(k, cpu, mm, start, end)
+}
+
+function* settleKept(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number): KernelOp {
   const vma = k.unflushed.length > 0 ? mm.vmas.find(start) : undefined
   if (vma !== undefined && (vma.prot & PROT_WRITE) !== 0) {
     yield* settleUnflushed(k, cpu, mm, vma.shared ? vma.file : NO_FILE)

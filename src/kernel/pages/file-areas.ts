@@ -4,6 +4,7 @@
 import { entryPfn, PAGE_PRESENT, PAGE_PROTNONE } from '../../machine/entry.js'
 import { ERRNO } from '../abi.js'
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import type { MmuGather } from '../mm/mmu-gather.js'
@@ -30,7 +31,7 @@ export interface MappingRequest {
 /** Refuses what cannot be mapped: huge pages of an ordinary file or of a device. 0, or a negative error number. */
 export function checkMapping(k: KernelState, request: MappingRequest): number {
   if (request.huge && (request.file >= 0 || request.device)) return -ERRNO.EINVAL
-  if (request.fileOffset % 2 ** k.geometry.pageShift !== 0) return -ERRNO.EINVAL
+  if (request.fileOffset % k.geometry.pageBytes !== 0) return -ERRNO.EINVAL
   return 0
 }
 
@@ -43,12 +44,12 @@ export function mappedArea(k: KernelState, request: MappingRequest, pages: numbe
   const shared = request.shared || device
   const area = { ...anonymousArea(request.prot), huge, giant, shared, device }
   if (request.file >= 0) {
-    return { ...area, file: request.file, pgoff: request.fileOffset / 2 ** k.geometry.pageShift }
+    return { ...area, file: request.file, pgoff: request.fileOffset / k.geometry.pageBytes }
   }
   if (!shared) return area
   const kind = device ? 'device' : huge ? 'hugetlb' : 'shmem'
   const name = `${kind} ${k.pageCache.files.length}`
-  return { ...area, file: addFile(k.pageCache, kind, name, pages * 2 ** k.geometry.pageShift, unit).index }
+  return { ...area, file: addFile(k.pageCache, kind, name, pages * k.geometry.pageBytes, unit).index }
 }
 
 /** The child's copy of an area (dup_mmap), linked to its file behind the parent's. */
@@ -82,7 +83,11 @@ export function needsCopy(k: KernelState, mm: Mm, vma: Vma): boolean {
  * of the file. A driver may free its memory once no area leads to it any more, and no count holds its frames; so what
  * was cleared is flushed first.
  */
-export function* unlinkFileAreas(k: KernelState, cpu: KernelCpu, gather: MmuGather, areas: readonly Vma[]): KernelOp {
+export function unlinkFileAreas(k: KernelState, cpu: KernelCpu, gather: MmuGather, areas: readonly Vma[]): KernelOp {
+  return areas.every(vma => vma.file === NO_FILE) ? NOTHING : unlinkFromFiles(k, cpu, gather, areas)
+}
+
+function* unlinkFromFiles(k: KernelState, cpu: KernelCpu, gather: MmuGather, areas: readonly Vma[]): KernelOp {
   const isFlushed = areas.some(vma => vma.device) && !k.bugs.has('h10-device-area-unlinked-before-flush')
   if (isFlushed) yield* flushMmuTlbonly(k, cpu, gather)
   for (const vma of areas) {

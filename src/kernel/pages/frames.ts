@@ -6,7 +6,7 @@
 // Simplified: one zone, no migration types; the lowest free block is taken first,
 // so that runs are reproducible and dumps readable.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 
 /** Largest block of the allocator on 4 KiB pages, as an order (MAX_PAGE_ORDER). */
 export const MAX_ORDER = 10
@@ -111,7 +111,7 @@ export class Frames {
       pfn = order > this.#maxOrder ? this.#takeContiguous(order) : this.#takeBlock(order)
     }
     if (pfn === NONE) return NONE
-    assert(this.refcount[pfn] === 0, `frame ${pfn} handed out while referenced`)
+    if (this.refcount[pfn] !== 0) fail(`frame ${pfn} handed out while referenced`)
     this.refcount[pfn] = 1
     this.mapcount.fill(0, pfn, pfn + (1 << order))
     this.anonExclusive.fill(0, pfn, pfn + (1 << order))
@@ -137,14 +137,14 @@ export class Frames {
   /** get_page(), of any frame of a block. */
   get(pfn: number): void {
     const head = this.headOf(pfn)
-    assert(this.refcount[head] > 0, `frame ${pfn} referenced while free`)
+    if (this.refcount[head] <= 0) fail(`frame ${pfn} referenced while free`)
     this.refcount[head] += 1
   }
 
   /** put_page(), of any frame of a block: true when this was the last reference and the block was freed. */
   put(cpu: number, page: number): boolean {
     const pfn = this.headOf(page)
-    assert(this.refcount[pfn] > 0, `frame ${pfn} freed twice`)
+    if (this.refcount[pfn] <= 0) fail(`frame ${pfn} freed twice`)
     this.refcount[pfn] -= 1
     if (this.refcount[pfn] > 0) return false
     const order = this.order[pfn]

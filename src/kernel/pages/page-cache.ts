@@ -10,7 +10,7 @@
 // disk queue; there is no readahead, and no fault-around (Linux maps up to 16 cached neighbours at
 // a read fault). More faults, and no write-back behind a program's back.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { PAGE_DIRTY } from '../../machine/entry.js'
 import type { KernelCpu } from '../cpu.js'
 import { FRAME_KERNEL, FRAME_USER } from './frames.js'
@@ -107,7 +107,7 @@ export function filesUnmapped(k: KernelState, cpu: KernelCpu, areas: readonly Vm
     const file = fileOf(k, vma)
     if (file === undefined) continue
     file.mappedPages -= vma.vmEnd - vma.vmStart
-    assert(file.mappedPages >= 0, `${file.name} is mapped ${file.mappedPages} times`)
+    if (file.mappedPages < 0) fail(`${file.name} is mapped ${file.mappedPages} times`)
     // A driver gives its memory up when no area leads to it: one that is being unmapped was flushed before it left.
     const isUnused = file.kind === 'device' ? areasOf(k, file).length === 0 : file.mappedPages === 0
     if (isUnused && file.kind !== 'file') dropPagesFrom(k, cpu, file, 0)

@@ -6,7 +6,7 @@
 // entries themselves are listed, oldest first. A walk costs the same per entry; areas that could
 // map the page and do not are never visited, so walks are cheaper than in Linux after many forks.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { lruAdd } from './lru.js'
 import type { Mm } from '../mm/mm.js'
 import type { KernelState } from '../state.js'
@@ -39,7 +39,7 @@ export function pageAddRmap(k: KernelState, mm: Mm, vpn: number, pfn: number, pa
 export function pageRemoveRmap(k: KernelState, mm: Mm, vpn: number, pfn: number, pages = 1): void {
   const entries = k.rmap.get(pfn)
   const index = entries === undefined ? -1 : entries.findIndex(isThisEntry(mm, vpn, pages))
-  assert(entries !== undefined && index >= 0, `frame ${pfn} is not mapped at page ${vpn} of mm ${mm.ctxId}`)
+  if (!(entries !== undefined && index >= 0)) fail(`frame ${pfn} is not mapped at page ${vpn} of mm ${mm.ctxId}`)
   if (pages > 1) k.frames.entireMapcount[pfn] -= 1
   else k.frames.mapcount[pfn] -= 1
   if (entries.length === 1) k.rmap.delete(pfn)
@@ -66,7 +66,7 @@ function deferSplit(k: KernelState, head: number, pfn: number, pages: number): v
 /** The entry of `mm` that maps frame `pfn` went from page `from` to page `to` (move_ptes). */
 export function rmapMoved(k: KernelState, mm: Mm, from: number, to: number, pfn: number): void {
   const moved = k.rmap.get(pfn)?.find(entry => entry.vpn === from && entry.mm === mm)
-  assert(moved !== undefined, `frame ${pfn} is not mapped at page ${from} of mm ${mm.ctxId}`)
+  if (moved === undefined) fail(`frame ${pfn} is not mapped at page ${from} of mm ${mm.ctxId}`)
   moved.vpn = to
 }
 
@@ -76,7 +76,9 @@ export function rmapHandOver(
 ): void {
   const entries = k.rmap.get(pfn)
   const index = entries?.findIndex(entry => entry.mm === from.mm && entry.vpn === from.vpn) ?? -1
-  assert(entries !== undefined && index >= 0, `frame ${pfn} is not mapped at page ${from.vpn} of mm ${from.mm.ctxId}`)
+  if (!(entries !== undefined && index >= 0)) {
+    fail(`frame ${pfn} is not mapped at page ${from.vpn} of mm ${from.mm.ctxId}`)
+  }
   entries[index] = { ...to, pages: entries[index].pages }
 }
 

@@ -14,7 +14,7 @@
 // that wants it at a fixed price, without a queue, without readahead and without taking memory
 // itself. Slots are given out lowest first, without clusters per CPU.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import type { KernelCpu } from '../cpu.js'
 import type { KernelOp } from '../kernel-op.js'
 import { isPageLocked } from '../locking/page-lock.js'
@@ -53,7 +53,7 @@ export function addToSwap(k: KernelState, pfn: number): boolean {
   if (swap.freeSlots === 0) return false
   let slot = swap.lowestFree
   while (!isFree(swap, slot)) slot++
-  assert(slot < swap.slots, `${swap.freeSlots} swap slots are free, but none was found`)
+  if (slot >= swap.slots) fail(`${swap.freeSlots} swap slots are free, but none was found`)
   swap.lowestFree = slot + 1
   swap.freeSlots -= 1
   addToSwapCache(k, slot, pfn)
@@ -71,7 +71,7 @@ export function addToSwapCache(k: KernelState, slot: number, pfn: number): void 
 export function deleteFromSwapCache(k: KernelState, pfn: number): void {
   const { swap } = k
   const slot = swap.slotOf.get(pfn)
-  assert(slot !== undefined, `frame ${pfn} is not in the swap cache`)
+  if (slot === undefined) fail(`frame ${pfn} is not in the swap cache`)
   swap.slotOf.delete(pfn)
   swap.cache.delete(slot)
   giveBackIfFree(swap, slot)
@@ -113,14 +113,14 @@ export function freeSwapCache(k: KernelState, cpu: KernelCpu, pfn: number): void
 /** swap_duplicate(): one more entry names the slot. */
 export function swapDuplicate(k: KernelState, slot: number): void {
   const { counts } = k.swap
-  assert(counts[slot] > 0 || k.swap.cache.has(slot), `swap slot ${slot} duplicated but free`)
+  if (!(counts[slot] > 0 || k.swap.cache.has(slot))) fail(`swap slot ${slot} duplicated but free`)
   counts[slot] += 1
 }
 
 /** swap_free(): an entry that named the slot is gone. */
 export function swapFree(k: KernelState, slot: number): void {
   const { counts } = k.swap
-  assert(counts[slot] > 0, `swap slot ${slot} freed twice`)
+  if (counts[slot] <= 0) fail(`swap slot ${slot} freed twice`)
   counts[slot] -= 1
   giveBackIfFree(k.swap, slot)
 }
@@ -135,7 +135,7 @@ export function freeSwapAndCache(k: KernelState, cpu: KernelCpu, slot: number): 
 /** swap_writepage() of a page that is locked and that nobody can write to. */
 export function* swapWritePage(k: KernelState, pfn: number): KernelOp {
   const slot = k.swap.slotOf.get(pfn)
-  assert(slot !== undefined, `frame ${pfn} is written to swap without a slot`)
+  if (slot === undefined) fail(`frame ${pfn} is written to swap without a slot`)
   k.swap.storage.set(slot, k.mem.readFrame(pfn))
   k.counters.pswpout += 1
   yield Math.max(1, k.costs.swapWrite)
@@ -144,7 +144,7 @@ export function* swapWritePage(k: KernelState, pfn: number): KernelOp {
 /** swap_readpage() into a frame that is locked. */
 export function* swapReadPage(k: KernelState, slot: number, pfn: number): KernelOp {
   const stored = k.swap.storage.get(slot)
-  assert(stored !== undefined, `swap slot ${slot} was never written`)
+  if (stored === undefined) fail(`swap slot ${slot} was never written`)
   k.mem.writeFrame(pfn, stored)
   k.counters.pswpin += 1
   yield Math.max(1, k.costs.swapRead)

@@ -21,6 +21,7 @@
 // buddy lists: they are flushed and freed all together.
 
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import type { KernelState } from '../state.js'
@@ -68,10 +69,9 @@ export function* flushOrKeep(
 }
 
 /** Somebody wants `frames`: when what else is free would fall below the min watermark, the kept ones are flushed. */
-export function* takeUnflushed(k: KernelState, cpu: KernelCpu, frames: number): KernelOp {
-  if (k.unflushed.length === 0) return
-  if (k.frames.freeFrames - k.frames.keptFree - frames >= k.watermarks.min) return
-  yield* flushAndFree(k, cpu, [...k.unflushed])
+export function takeUnflushed(k: KernelState, cpu: KernelCpu, frames: number): KernelOp {
+  if (k.unflushed.length === 0 || k.frames.freeFrames - k.frames.keptFree - frames >= k.watermarks.min) return NOTHING
+  return flushAndFree(k, cpu, [...k.unflushed])
 }
 
 /** luf_flush_vma(): `mm` or whoever shares `file` is about to get something that can be written to. */

@@ -12,6 +12,7 @@
 
 import { CpuMask } from '../cpumask.js'
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import type { KernelState } from '../state.js'
@@ -87,9 +88,13 @@ export function* flushBatchIfWritable(k: KernelState, cpu: KernelCpu, batch: Unm
  * flush_tlb_batched_pending(): flushes the whole mm when some batch has unmapped pages of it since the last time.
  * Nobody notes that the batch itself was flushed meanwhile, so this flush may be one too many, as in Linux.
  */
-export function* flushTlbBatchedPending(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
+export function flushTlbBatchedPending(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
+  const isPending = mm.batchPending !== mm.batchFlushed && !k.bugs.has('h03-batched-flush-not-seen')
+  return isPending ? flushPending(k, cpu, mm) : NOTHING
+}
+
+function* flushPending(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   const pending = mm.batchPending
-  if (pending === mm.batchFlushed || k.bugs.has('h03-batched-flush-not-seen')) return
   k.counters.batchedPendingFlushes += 1
   yield* k.policy.flushMmRange(k, cpu, mm, {
     start: 0, end: FLUSH_ALL, stridePages: 1, freedTables: true, hugetlb: false,

@@ -6,7 +6,7 @@
 //   kernel -> kernel  the borrowed mm moves on: 6.x moves the reference, 4.6 counts up and down
 //   kernel -> user    the borrowed mm is given back: mmCount - 1, after the new root is loaded
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { EVENT } from '../../trace/events.js'
 import type { KernelCpu } from '../cpu.js'
 import type { KernelOp } from '../kernel-op.js'
@@ -27,7 +27,7 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
   k.counters.contextSwitches += 1
   yield k.costs.contextSwitch
   const prevActive = prev.activeMm
-  assert(prevActive !== undefined, `${prev.comm} runs without an active mm`)
+  if (prevActive === undefined) fail(`${prev.comm} runs without an active mm`)
   const counts = k.policy.lazyReferences
   // The line of the count that mmgrabLazy is about to write; nothing may wait once tasks have changed owners.
   if (next.mm === undefined && (counts === 'counted' || (counts !== 'uncounted' && prev.mm !== undefined))) {

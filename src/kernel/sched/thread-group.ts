@@ -9,7 +9,7 @@
 // Children belong to the whole group: any thread may wait for them (do_wait without __WNOTHREAD).
 // When the last thread is gone they are init's, who waits for nobody here: a zombie is released.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import type { KernelState } from '../state.js'
 import type { Task } from './task.js'
 
@@ -67,7 +67,7 @@ export function reapChildren(k: KernelState, group: ThreadGroup): void {
 export function leaveGroup(k: KernelState, task: Task): boolean {
   const { group } = task
   const index = group.threads.indexOf(task)
-  assert(index >= 0, `${task.comm} exits twice`)
+  if (index < 0) fail(`${task.comm} exits twice`)
   group.threads.splice(index, 1)
   if (task !== group.leader) k.threads -= 1
   if (group.threads.length > 0) return false

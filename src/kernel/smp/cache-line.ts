@@ -13,6 +13,7 @@
 // frees a lock is not held up by the line, only those behind it are.
 
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { KernelState } from '../state.js'
 
@@ -53,15 +54,19 @@ export class SharedLine {
 }
 
 /** {@link SharedLine.write}, and the time passes. */
-export function* writeLine(k: Prices, cpu: KernelCpu, line: SharedLine): KernelOp {
+export function writeLine(k: Prices, cpu: KernelCpu, line: SharedLine): KernelOp {
   const cycles = line.write(k, cpu)
-  if (cycles > 0) yield cycles
+  return cycles > 0 ? pass(cycles) : NOTHING
 }
 
 /** {@link SharedLine.read}, and the time passes. */
-export function* readLine(k: Prices, cpu: KernelCpu, line: SharedLine): KernelOp {
+export function readLine(k: Prices, cpu: KernelCpu, line: SharedLine): KernelOp {
   const cycles = line.read(k, cpu)
-  if (cycles > 0) yield cycles
+  return cycles > 0 ? pass(cycles) : NOTHING
+}
+
+function* pass(cycles: number): KernelOp {
+  yield cycles
 }
 
 /** A line that nobody has comes from memory for free: the prices of calls contain it. */

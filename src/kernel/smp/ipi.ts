@@ -11,7 +11,7 @@
 // Interrupts on their way lie in the target's mailbox in shared memory (mailbox.ts); the core of a
 // CPU in user mode stops at the next arrival by itself.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { CALLBACK_CALL_FUNCTION, CALLBACK_RESCHEDULE, EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE,
   VECTOR_LOCAL_TIMER, VECTOR_RESCHEDULE } from '../../trace/events.js'
 import { icrWriteCycles, interruptCommands } from './apic.js'
@@ -58,14 +58,14 @@ export interface CallOptions {
 export function* smpCallMany(
   k: KernelState, cpu: KernelCpu, targets: readonly number[], func: (cpu: KernelCpu) => KernelOp, options: CallOptions,
 ): KernelOp {
-  assert(cpu.irqsOff === 0, `cpu${cpu.id} waits for a call with interrupts off`)
+  if (cpu.irqsOff !== 0) fail(`cpu${cpu.id} waits for a call with interrupts off`)
   cpu.preemptCount += 1
   const completion: Completion = { remaining: targets.length, frame: undefined }
   if (targets.length > 0) yield k.costs.ipiPrepare
   const send: number[] = []
   for (const id of targets) {
     const target = k.cpus[id]
-    yield* csdLock(cpu, target)
+    if (target.callQueue.length > 0) yield* csdLock(cpu, target)
     emit(k, cpu, EVENT.csdQueueCpu, id)
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
     const [sync, early] = [options.detached !== true, options.early === true]
@@ -130,7 +130,7 @@ export function takeInterrupt(cpu: KernelCpu, cycle: number): number {
  */
 export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
   const records = cpu.callQueue.splice(0)
-  if (k.config.kernel.era !== 'linux-4.6') records.sort((a, b) => Number(b.sync) - Number(a.sync))
+  if (records.length > 1 && k.config.kernel.era !== 'linux-4.6') records.sort((a, b) => Number(b.sync) - Number(a.sync))
   for (const record of records) {
     yield k.costs.handler
     const isLate = record.sync && !record.early

@@ -11,7 +11,7 @@
 // from a sender that has one in flight is the same interrupt. Nothing is lost by that: the handler
 // runs after both were sent, so it finds what both are about.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 
 /** Vectors that one CPU sends to another: call function to one, to many, reschedule. */
 const VECTORS_PER_SENDER = 3
@@ -50,7 +50,7 @@ export class Mailbox {
     const { arrivals, vectors, senders, counts } = this.#words
     const pending = counts[MAILBOX_PENDING]
     for (let slot = 0; slot < pending; slot++) if (vectors[slot] === vector && senders[slot] === sender) return
-    assert(pending < vectors.length, `mailbox full with ${pending} interrupts`)
+    if (pending >= vectors.length) fail(`mailbox full with ${pending} interrupts`)
     arrivals[pending] = arrival
     senders[pending] = sender
     vectors[pending] = vector

@@ -30,10 +30,7 @@ export function storeLater(k: KernelState, cpu: KernelCpu, apply: () => void): v
 
 /** Before a step of `cpu` at `cycle`: what has left the buffers by then, in order. */
 export function drainDue(k: KernelState, cpu: KernelCpu, cycle: number): void {
-  if (k.storeBuffer.length === 0) return
-  const isDue = (store: BufferedStore): boolean =>
-    store.visibleAt < cycle || (store.visibleAt === cycle && store.cpu < cpu.id)
-  drain(k, isDue)
+  if (k.storeBuffer.length > 0) drainUpTo(k, cycle, cpu.id)
 }
 
 /** A barrier of `cpu`: its own stores are seen now. */
@@ -44,6 +41,11 @@ export function drainOwn(k: KernelState, cpu: KernelCpu): void {
 /** Are there stores of `cpu` that others do not see yet? */
 export function hasBuffered(k: KernelState, cpu: KernelCpu): boolean {
   return k.storeBuffer.some(store => store.cpu === cpu.id)
+}
+
+/** Those that come before a step of CPU `id` at `cycle`. */
+function drainUpTo(k: KernelState, cycle: number, id: number): void {
+  drain(k, store => store.visibleAt < cycle || (store.visibleAt === cycle && store.cpu < id))
 }
 
 function drain(k: KernelState, isDue: (store: BufferedStore) => boolean): void {

@@ -2,7 +2,7 @@
 // handlers are in files by subject (syscalls-memory.ts, syscalls-tasks.ts ...); syscalls.ts picks
 // among them.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import type { AreaRef, Instruction } from '../abi.js'
 import type { KernelCpu } from '../cpu.js'
 import type { KernelOp } from '../kernel-op.js'
@@ -33,17 +33,17 @@ export type CallTable = { readonly [Op in Instruction['op']]?: CallHandler<Op> }
 
 /** The address space of the caller. */
 export function mmOf(task: Task, what: string): Mm {
-  assert(task.mm !== undefined, `${what} in a kernel thread`)
+  if (task.mm === undefined) fail(`${what} in a kernel thread`)
   return task.mm
 }
 
 export function isPageAligned(k: KernelState, lo: number): boolean {
-  return (lo & (2 ** k.geometry.pageShift - 1)) === 0
+  return (lo & (k.geometry.pageBytes - 1)) === 0
 }
 
 /** Whole pages that hold `bytes`. */
 export function pagesOf(k: KernelState, bytes: number): number {
-  return Math.ceil(bytes / 2 ** k.geometry.pageShift)
+  return Math.ceil(bytes / k.geometry.pageBytes)
 }
 
 /** The pages that an instruction of `task` names. */
@@ -68,7 +68,7 @@ export function rangeOf(k: KernelState, task: Task, instruction: Instruction): P
 }
 
 function resolveRange(k: KernelState, mm: Mm, where: AreaRef): PageRange | undefined {
-  const pageBytes = 2 ** k.geometry.pageShift
+  const pageBytes = k.geometry.pageBytes
   if (where.offset % pageBytes !== 0 || !isPageAligned(k, where.address.lo)) return undefined
   const isNamed = where.area >= 0
   const base = isNamed ? k.platform.areaStart(mm, where.area) : vpnOf(k, where.address.hi, where.address.lo)

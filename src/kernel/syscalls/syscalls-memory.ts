@@ -21,10 +21,10 @@ export const MEMORY_CALLS: CallTable = {
     const needsAddress = instruction.fixed || instruction.noReplace
     if (needsAddress && !isPageAligned(k, instruction.at?.lo ?? 0)) return -ERRNO.EINVAL
     const pages = pagesOf(k, instruction.bytes)
+    const { at, prot, fixed, noReplace, populate, huge, giant, shared, file, fileOffset, device } = instruction
     const start = yield* mmap(k, cpu, mm, {
-      ...instruction,
-      at: instruction.at === undefined ? -1 : vpnOf(k, instruction.at.hi, instruction.at.lo),
-      pages,
+      at: at === undefined ? -1 : vpnOf(k, at.hi, at.lo),
+      pages, prot, fixed, noReplace, populate, huge, giant, shared, file, fileOffset, device,
     })
     if (start < 0) return start
     if (instruction.area >= 0) {

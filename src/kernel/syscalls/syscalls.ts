@@ -2,7 +2,7 @@
 // back its result. User tasks come here from user mode; kernel threads run their programs here
 // altogether. The handlers are in syscalls-memory.ts, syscalls-files.ts and syscalls-tasks.ts.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { EVENT } from '../../trace/events.js'
 import { ERRNO } from '../abi.js'
 import type { Instruction } from '../abi.js'
@@ -39,7 +39,7 @@ export function* systemCall(k: KernelState, task: Task, instruction: Instruction
   const name = k.trace.intern(instruction.op)
   const begin = cpu.now
   const start = range === undefined ? 0 : range.start
-  const bytes = range === undefined ? 0 : (range.end - range.start) * 2 ** k.geometry.pageShift
+  const bytes = range === undefined ? 0 : (range.end - range.start) * k.geometry.pageBytes
   emit(k, cpu, EVENT.sysEnter, name, vpnHi(k, start), vpnLo(k, start), bytes)
   const result = yield* dispatch(k, task, instruction, range)
   const here = k.cpus[task.cpu]
@@ -81,12 +81,12 @@ export function* kernelThreadMain(k: KernelState, task: Task): KernelOp {
   }
 }
 
-function* dispatch(
+function dispatch(
   k: KernelState, task: Task, instruction: Instruction, range: PageRange | undefined,
 ): KernelOp<number> {
   const handler = CALLS[instruction.op] as CallHandler<Instruction['op']> | undefined
-  assert(handler !== undefined, `${instruction.op} is not a system call`)
-  return yield* handler(k, { cpu: k.cpus[task.cpu], task, instruction, range })
+  if (handler === undefined) fail(`${instruction.op} is not a system call`)
+  return handler(k, { cpu: k.cpus[task.cpu], task, instruction, range })
 }
 
 /** With what madvise was told. */

@@ -7,7 +7,7 @@
 //   LAZY    1                  active    kernel thread borrowing, still interrupted
 //   LAZY    0                  swapper   kernel thread borrowing, left the mm
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOOTDOWN, TLB_REMOTE_SEND_IPI,
   TLB_REMOTE_SHOOTDOWN } from '../../trace/events.js'
 import type { CpuMask } from '../cpumask.js'
@@ -69,7 +69,7 @@ function* enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<Mm> {
 /** leave_mm(): loads the swapper directory. activeMm, the state and the task's reference stay. */
 function* leaveMm(k: KernelState, cpu: KernelCpu): KernelOp {
   const { state, activeMm } = cpu.tlb46
-  assert(state !== TLBSTATE_OK, `cpu${cpu.id} leaves mm ${activeMm.ctxId} in state OK`)
+  if (state === TLBSTATE_OK) fail(`cpu${cpu.id} leaves mm ${activeMm.ctxId} in state OK`)
   if (!isInOwnMask(k, cpu, activeMm)) return
   drainOwn(k, cpu)
   activeMm.mmCpumask.clear(cpu.id)
@@ -101,7 +101,7 @@ function* switchMm(k: KernelState, cpu: KernelCpu, prev: Mm, next: Mm): KernelOp
     prev.mmCpumask.clear(cpu.id)
     return
   }
-  assert(tlb.activeMm === next, `cpu${cpu.id} returns to mm ${next.ctxId} but holds ${tlb.activeMm.ctxId}`)
+  if (tlb.activeMm !== next) fail(`cpu${cpu.id} returns to mm ${next.ctxId} but holds ${tlb.activeMm.ctxId}`)
   if (isInOwnMask(k, cpu, next)) return
   // leaveMm happened while lazy: flushes were missed, so start from an empty TLB.
   next.mmCpumask.set(cpu.id)

@@ -15,7 +15,7 @@
 //   read tlbGen                           read mmCpumask, loadedMm of CPU 1
 //   -> CPU 1 sees the new generation, or CPU 0 sees SWITCHING or the bit, or both.
 
-import { assert } from '../../base/assert.js'
+import { fail } from '../../base/assert.js'
 import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOOTDOWN, TLB_REMOTE_SEND_IPI,
   TLB_REMOTE_SHOOTDOWN, TLB_REMOTE_WRONG_CPU } from '../../trace/events.js'
 import type { CpuMask } from '../cpumask.js'
@@ -83,7 +83,7 @@ export function* enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<
 function* leaveMm(k: KernelState, cpu: KernelCpu): KernelOp {
   const state = cpu.tlb6x
   if (state.loadedMm === k.initMm) return
-  assert(state.isLazy, `cpu${cpu.id} leaves its mm but is not lazy`)
+  if (!state.isLazy) fail(`cpu${cpu.id} leaves its mm but is not lazy`)
   yield* leaveToInit(k, cpu)
 }
 
@@ -370,7 +370,9 @@ export function* executeFlush(
     emit(k, cpu, EVENT.tlbFlush, 0, reason)
     return
   }
-  assert(localGen <= mmGen && info.newTlbGen <= mmGen, `cpu${cpu.id} mm ${loaded.ctxId}: generation went backwards`)
+  if (!(localGen <= mmGen && info.newTlbGen <= mmGen)) {
+    fail(`cpu${cpu.id} mm ${loaded.ctxId}: generation went backwards`)
+  }
   let pages = ALL_PAGES
   if (info.end !== FLUSH_ALL && info.newTlbGen === localGen + 1 && info.newTlbGen === mmGen) {
     // A freed table without pages is one page of range at a wider stride: one INVLPG, reported as 0 pages.
