@@ -31,6 +31,14 @@ function killed(folder: string, bytes: number): Promise<void> {
   return new Promise((resolve) => child.on('close', () => resolve()))
 }
 
+function linesIn(file: string): number {
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').length - 1 : 0
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
 describe('a sweep', () => {
   test('gives the same bytes with one job and with three, one row a point in their order', TIMEOUT, async () => {
     const folder = temporaryFolder({ 's.study.yaml': SMALL_STUDY })
@@ -56,10 +64,34 @@ describe('a sweep', () => {
     expect(stderr).toContain('the last line was torn when the sweep was killed; its point is run again')
     expect(stderr).toContain(`resuming: ${finished} of ${SMALL_STUDY_POINTS} points are done`)
     expect([code, readFileSync(join(folder, 's.jsonl'), 'utf8')]).toEqual([0, whole])
-    expect(existsSync(journal)).toBe(false)
+    expect(readdirSync(folder).sort()).toEqual(['s.jsonl', 's.study.yaml', 'whole.jsonl'])
     // Again: there is nothing left to do.
     const again = await shootdown(['sweep', 's.study.yaml'], { cwd: folder })
     expect([again.code, again.stderr]).toEqual([0, 's.jsonl has all results already: nothing to run\n'])
+  })
+
+  test('keeps a second one out of its results, also one that would begin again', TIMEOUT, async () => {
+    const folder = temporaryFolder({ 's.study.yaml': SMALL_STUDY })
+    const whole = await sweepOf(folder, '--output', 'whole.jsonl')
+    const first = spawn(process.execPath, [MAIN, 'sweep', 's.study.yaml', '--jobs', '1'],
+      { cwd: folder, stdio: 'ignore' })
+    const ended = new Promise((resolve) => first.on('close', resolve))
+    // Stopped, it cannot end before the others have seen it.
+    await until(() => linesIn(join(folder, 's.jsonl.partial')) > 0)
+    first.kill('SIGSTOP')
+    const kept = readFileSync(join(folder, 's.jsonl.partial'), 'utf8')
+    for (const more of [[], ['--fresh']]) {
+      const second = await shootdown(['sweep', 's.study.yaml', ...more], { cwd: folder })
+      expect(second).toMatchObject({
+        code: 2, stdout: '',
+        stderr: `error: s.jsonl is being written by process ${first.pid}\nwait for it, or write another file\n`,
+      })
+    }
+    expect(readFileSync(join(folder, 's.jsonl.partial'), 'utf8')).toBe(kept)
+    first.kill('SIGCONT')
+    expect(await ended).toBe(0)
+    expect(readFileSync(join(folder, 's.jsonl'), 'utf8')).toBe(whole)
+    expect(readdirSync(folder).sort()).toEqual(['s.jsonl', 's.study.yaml', 'whole.jsonl'])
   })
 
   test('in four parts is merged to the bytes of one', TIMEOUT, async () => {

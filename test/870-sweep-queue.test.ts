@@ -6,12 +6,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import type * as PointPool from '../src/cli/point-pool.js'
 import { openRedis } from '../src/study/redis.js'
 import { forgetStudy, runQueuedSweep, runWorker } from '../src/study/sweep-queue.js'
 import { parseStudy } from '../src/study/study-file.js'
 import { lineOf } from '../src/study/sweep.js'
 import { runPoint, type PointOutcome } from '../src/study/sweep-point.js'
-import { MAIN, shootdown, temporaryFolder } from './support/cli.js'
+import { MAIN, ROOT, shootdown, temporaryFolder } from './support/cli.js'
 import { freePort, REDIS_SERVER, startRedis, WITH_REDIS } from './support/redis.js'
 import { SMALL_STUDY, SMALL_STUDY_POINTS } from './support/studies.js'
 
@@ -95,6 +96,32 @@ describe.skipIf(REDIS_SERVER === undefined)(`a sweep over Redis${WITH_REDIS}`, (
     await working
   })
 
+  test('goes on when all it had put there is gone: another sweep of the study has ended, or the server forgot', OPTIONS,
+    async () => {
+      const url = await startRedis()
+      const plan = await parseStudy(SMALL_STUDY, 's.study.yaml')
+      const [redis, other] = [await openRedis(url), await openRedis(url)]
+      onTestFinished(() => { redis.disconnect(); other.disconnect() })
+      const controller = new AbortController()
+      const forgets = [() => forgetStudy(redis, plan), () => redis.flushall()]
+      const working = runWorker({
+        redis: other, version: '1', jobs: 1, leaseMs: 1000, signal: controller.signal, drain: false,
+        run: (study, index) => runPoint(study, index, '1'), onPoint: () => undefined,
+      })
+      const outcomes = new Map<number, PointOutcome>()
+      await runQueuedSweep({
+        redis, plan, indices: Array.from({ length: plan.count }, (_, index) => index), version: '1',
+        signal: controller.signal, onProgress: () => undefined,
+        onOutcome: (index, outcome) => {
+          outcomes.set(index, outcome)
+          if (outcomes.size % 8 === 0) void forgets.pop()?.()
+        },
+      })
+      controller.abort()
+      await working
+      expect(outcomes.size).toBe(plan.count)
+    })
+
   test('refuses a server that may throw results away', OPTIONS, async () => {
     const url = await startRedis('--maxmemory-policy', 'allkeys-lru')
     const folder = temporaryFolder({ 's.study.yaml': SMALL_STUDY })
@@ -103,6 +130,23 @@ describe.skipIf(REDIS_SERVER === undefined)(`a sweep over Redis${WITH_REDIS}`, (
       code: 2, stderr: `error: Redis at ${url} may throw results away: maxmemory-policy is allkeys-lru\n`
         + 'expected noeviction; redis-cli config set maxmemory-policy noeviction\n',
     })
+  })
+})
+
+describe('the threads of a worker', () => {
+  test('stay for the next point, however long it takes to come', OPTIONS, async () => {
+    // Its threads run what was built.
+    const { openPointPool } = await import(join(ROOT, 'dist/src/cli/point-pool.js')) as typeof PointPool
+    const pool = openPointPool(1)
+    onTestFinished(() => pool.destroy())
+    const plan = await parseStudy(SMALL_STUDY, 's.study.yaml')
+    const threads: number[] = []
+    for (const index of [0, 1]) {
+      expect((await pool.run({ plan, index, version: '1' })).line).toContain(`"index":${index},`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      threads.push(...pool.threads.map(({ threadId }) => threadId))
+    }
+    expect(threads).toEqual([threads[0], threads[0]])
   })
 })
 

@@ -1,15 +1,12 @@
 // Points of a study on threads of this process.
 
-import { Piscina } from 'piscina'
 import { EngineError } from '../base/errors.js'
-import { runSweep, type PointTask, type SweepOptions } from '../study/sweep.js'
-import type { PointOutcome } from '../study/sweep-point.js'
+import { runSweep, type SweepOptions } from '../study/sweep.js'
+import { openPointPool } from './point-pool.js'
 
 /** As {@link runSweep}, on a pool of `options.jobs` threads. */
 export async function runOnThreads(options: Omit<SweepOptions, 'run'>): Promise<void> {
-  const pool = new Piscina<PointTask, PointOutcome>({
-    filename: new URL('../../workers/sweep-point.js', import.meta.url).href, minThreads: 0, maxThreads: options.jobs,
-  })
+  const pool = openPointPool(options.jobs)
   const { signal = new AbortController().signal } = options
   try {
     await runSweep({

@@ -7,17 +7,19 @@ import { availableParallelism } from 'node:os'
 import { basename } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/errors.js'
+import type { FileLock } from '../base/file-lock.js'
 import { openRedis, withoutPassword } from '../study/redis.js'
 import { scanResults } from '../study/result-lines.js'
 import { unitedRefs } from '../study/result-set.js'
 import { parseShard, shardIndices, type Shard } from '../study/shard.js'
 import { loadStudy } from '../study/study-file.js'
 import { parametersText, pointParameters, pointText, type StudyPlan } from '../study/study-plan.js'
-import { journalPath, refuseOther, SweepJournal } from '../study/sweep-journal.js'
+import { journalPath, lockResults, refuseOther, SweepJournal } from '../study/sweep-journal.js'
 import { forgetStudy, runQueuedSweep } from '../study/sweep-queue.js'
 import { lineOf } from '../study/sweep.js'
 import { interruptible } from './interrupt.js'
 import { refuseSameFile } from './keep-inputs.js'
+import { openable } from './output-path.js'
 import { Progress } from './progress.js'
 import { addOutputOptions, checkOutputs, writeOutputs, type OutputFlags } from './sweep-outputs.js'
 import { runOnThreads } from './sweep-threads.js'
@@ -73,18 +75,35 @@ async function sweep(file: string, flags: Flags): Promise<void> {
   if (indices.length === 0) {
     throw new UserError(`part ${flags.shard!.number} of ${flags.shard!.of} is empty: there are ${plan.count} points`)
   }
-  if (flags.fresh === true) removeResults(output)
-  if (isComplete(output, plan, version, indices)) {
-    process.stderr.write(`${output} has all results already: nothing to run\n`)
-  } else {
-    await runPoints({ plan, indices, output, version }, flags)
+  const wanted = { plan, indices, output, version }
+  if (flags.fresh !== true && isComplete(wanted)) tellComplete(wanted)
+  else {
+    await runLocked(wanted, flags)
     if (process.exitCode !== undefined) return
   }
   writeOutputs([output], flags, { plan, complete: indices.length === plan.count })
 }
 
+/** Runs what is left while no other sweep can have the same file. */
+async function runLocked(wanted: Wanted, flags: Flags): Promise<void> {
+  openable(wanted.output)
+  const lock = await lockResults(wanted.output)
+  try {
+    if (flags.fresh === true) removeResults(wanted.output)
+    // Another sweep may have ended between the first look and the lock.
+    if (isComplete(wanted)) tellComplete(wanted)
+    else await runPoints(wanted, lock, flags)
+  } finally {
+    lock.release()
+  }
+}
+
+function tellComplete({ output }: Wanted): void {
+  process.stderr.write(`${output} has all results already: nothing to run\n`)
+}
+
 /** True when the results are there; throws when they are those of something else. */
-function isComplete(output: string, plan: StudyPlan, version: string, indices: readonly number[]): boolean {
+function isComplete({ output, plan, version, indices }: Wanted): boolean {
   if (!existsSync(output)) return false
   const { refs, tornBytes } = scanResults(output)
   for (const ref of refs) refuseOther(ref, plan, version)
@@ -102,9 +121,9 @@ interface Wanted {
   version: string
 }
 
-async function runPoints({ plan, indices, output, version }: Wanted, flags: Flags): Promise<void> {
+async function runPoints({ plan, indices, output, version }: Wanted, lock: FileLock, flags: Flags): Promise<void> {
   const redis = flags.queue === undefined ? undefined : await openRedis(flags.queue)
-  const journal = new SweepJournal(output, plan, version)
+  const journal = new SweepJournal(output, plan, version, lock)
   const left = indices.filter((index) => !journal.done.has(index))
   tellResumed(journal, indices.length)
   const kept = (): string => `: ${grouped(journal.done.size)} of ${counted(indices.length, 'result')} are in `

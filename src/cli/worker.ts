@@ -3,11 +3,9 @@
 
 import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
-import { Piscina } from 'piscina'
 import { openRedis } from '../study/redis.js'
 import { runWorker } from '../study/sweep-queue.js'
-import type { PointTask } from '../study/sweep.js'
-import type { PointOutcome } from '../study/sweep-point.js'
+import { openPointPool } from './point-pool.js'
 import { Progress } from './progress.js'
 import { counted } from './text-table.js'
 import { toolVersion } from './version.js'
@@ -42,9 +40,7 @@ Examples:
 async function work(flags: Flags): Promise<void> {
   const version = toolVersion()
   const redis = await openRedis(flags.queue)
-  const pool = new Piscina<PointTask, PointOutcome>({
-    filename: new URL('../../workers/sweep-point.js', import.meta.url).href, minThreads: 0, maxThreads: flags.jobs,
-  })
+  const pool = openPointPool(flags.jobs)
   const controller = new AbortController()
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130)

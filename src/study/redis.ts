@@ -57,7 +57,8 @@ export async function openRedis(url: string): Promise<Redis> {
     await checkEviction(redis, url)
     return redis
   } catch (error) {
-    redis.disconnect()
+    // One that has ended by itself would keep the process waiting for its end.
+    if (redis.status !== 'end') redis.disconnect()
     if (error instanceof UserError) throw error
     throw new UserError(`cannot reach Redis at ${withoutPassword(url)}: ${reasonOf(last ?? error)}`)
   }
@@ -81,6 +82,7 @@ async function checkEviction(redis: Redis, url: string): Promise<void> {
 
 function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException
+  if (message.startsWith('Protocol error')) return 'what answers there is no Redis server'
   return (code !== undefined && REASONS[code]) || message
 }
 

@@ -1,10 +1,12 @@
 // What a sweep has finished so far, on disk: rows are appended in the order in which points end, each forced to
 // the disk before it counts. A killed sweep loses the points that were being run and nothing else; the next one
 // reads the journal and goes on. When all points are there, the rows are sorted into the file of results, which
-// therefore does not depend on the order, and the journal goes.
+// therefore does not depend on the order, and the journal goes. While a sweep has it open, a lock beside it
+// (base/file-lock.ts) keeps a second sweep of the same file out.
 
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { UserError } from '../base/errors.js'
+import { FileLock } from '../base/file-lock.js'
 import { placeOf, scanResults, type LineRef } from './result-lines.js'
 import { unitedRefs, writeResults } from './result-set.js'
 import type { StudyPlan } from './study-plan.js'
@@ -15,11 +17,16 @@ export class SweepJournal {
   readonly done = new Set<number>()
   /** Bytes of a line that a killed process left unfinished, and that were cut off. */
   readonly tornBytes: number
+  readonly #lock: FileLock
   #descriptor: number
 
-  /** Opens the journal beside `output`, with what an earlier sweep of the same plan and version has left in it. */
-  constructor(output: string, plan: StudyPlan, version: string) {
+  /**
+   * Opens the journal beside `output`, with what an earlier sweep of the same plan and version has left in it. `lock`
+   * is that of {@link lockResults}; whoever took it gives it back.
+   */
+  constructor(output: string, plan: StudyPlan, version: string, lock: FileLock) {
     this.path = journalPath(output)
+    this.#lock = lock
     const isThere = existsSync(this.path)
     const { refs, wholeBytes, tornBytes } = isThere ? scanResults(this.path)
       : { refs: [], wholeBytes: 0, tornBytes: 0 }
@@ -35,6 +42,7 @@ export class SweepJournal {
   /** Adds the row of point `index`. A point that is there already changes nothing. */
   append(index: number, line: string): void {
     if (this.done.has(index)) return
+    this.#lock.check()
     try {
       writeSync(this.#descriptor, `${line}\n`)
       fsyncSync(this.#descriptor)
@@ -48,6 +56,7 @@ export class SweepJournal {
   /** Everything is there: writes `output`, sorted, and removes the journal. */
   finish(output: string): void {
     this.close()
+    this.#lock.check()
     writeResults(output, unitedRefs(scanResults(this.path).refs))
     unlinkSync(this.path)
   }
@@ -56,6 +65,11 @@ export class SweepJournal {
     if (this.#descriptor >= 0) closeSync(this.#descriptor)
     this.#descriptor = -1
   }
+}
+
+/** Keeps other sweeps from `output` until it is released. Throws a UserError when one is at it. */
+export function lockResults(output: string): Promise<FileLock> {
+  return FileLock.take(`${output}.lock`, output)
 }
 
 /** Where the rows are while a sweep is under way. */

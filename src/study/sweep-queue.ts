@@ -56,15 +56,20 @@ export async function runQueuedSweep(sweep: QueuedSweep): Promise<void> {
   const { redis, plan, indices, version, signal } = sweep
   const packages = await queuePackages()
   const queue: Queue<QueuedPoint> = new packages.Queue(queueName(version), { connection: redis })
-  try {
+  const collector = new Collector(sweep)
+  const putThere = async (): Promise<void> => {
     await redis.set(key('plan', plan.hash), JSON.stringify(plan))
-    const collector = new Collector(sweep)
     // What an earlier sweep has left there need not be run again.
     await collector.takeAll()
     await addJobs(queue, plan, indices.filter((index) => !collector.taken.has(index)), signal)
+  }
+  try {
+    await putThere()
     while (collector.taken.size < indices.length && !signal.aborted) {
       if (await collector.take() > 0) continue
       await throwFailed(queue, plan)
+      // Another sweep of the same study has ended and taken all with it, or the server began again with nothing.
+      if (await redis.exists(key('plan', plan.hash)) === 0) await putThere()
       sweep.onProgress(await queue.getWorkersCount())
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
@@ -90,7 +95,9 @@ class Collector {
     this.#wanted = new Set(sweep.indices)
   }
 
+  /** From the beginning, because the list may be a new one. */
   async takeAll(): Promise<void> {
+    this.#cursor = 0
     while (await this.take() > 0);
   }
 
