@@ -1,4 +1,4 @@
-// One writer at a time: a lock is refused while its owner lives, on this machine or another, and taken when it does not.
+// One writer at a time: a lock is refused while its owner lives, on this machine or another, and taken when it is gone.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -97,7 +97,7 @@ describe('a lock', () => {
     const lock = await taken(path)
     const text = readFileSync(path, 'utf8').replace(/"token":"[^"]*"/, '"token":"other"')
     writeFileSync(path, text)
-    expect(() => lock.check()).toThrow(`the lock ${path} was removed, or taken by a process that took this one for dead`)
+    expect(() => lock.check()).toThrow(`the lock ${path} was removed, or taken by a process that took this one`)
     lock.release()
     expect(readFileSync(path, 'utf8')).toBe(text)
   })
