@@ -17,7 +17,7 @@ test('every price of every preset is a number with a unit and an origin', () => 
     for (const [price, value] of Object.entries(costs)) {
       expect(value, `${name}.${price}`).toBeGreaterThanOrEqual(0)
       const { unit, origin, note } = COST_SOURCES[name]![price as keyof typeof costs]
-      expect(['GHz', 'cycles']).toContain(unit)
+      expect(['GHz', 'cycles', 'lines']).toContain(unit)
       expect(['source', 'derived', 'assumed']).toContain(origin)
       expect(note).not.toBe('')
     }

@@ -3,7 +3,7 @@
 // beforeFlagWrite, interruptAt, enterUser) are given by the engine that runs the cores.
 
 import { geometryOf } from '../machine/geometry.js'
-import { LINUX_CONTROLS } from '../machine/mmu.js'
+import { COUNTER_STLB_MISSES, LINUX_CONTROLS } from '../machine/mmu.js'
 import type { Mmu } from '../machine/mmu.js'
 import { PhysMem } from '../machine/phys-mem.js'
 import type { ProgramImage } from '../kernel/abi.js'
@@ -34,6 +34,7 @@ export class SharedPlatform implements Platform {
   readonly #hooks: CoreHooks
   readonly #doubles: readonly Float64Array[]
   readonly #words: readonly Int32Array[]
+  readonly #counters: readonly Float64Array[]
   readonly #nextInterrupt: readonly Float64Array[]
   readonly #mailboxes: readonly MailboxWords[]
   readonly #areas: number
@@ -52,6 +53,7 @@ export class SharedPlatform implements Platform {
     const { layout, buffer } = shared
     this.#doubles = ids.map(id => layout.view(buffer, 'core', 'doubles', id))
     this.#words = ids.map(id => layout.view(buffer, 'core', 'words', id))
+    this.#counters = ids.map(id => layout.view(buffer, 'core', 'counters', id))
     this.#nextInterrupt = ids.map(id => layout.view(buffer, 'mailbox', 'nextInterrupt', id))
     this.#mailboxes = ids.map(id => layout.row(buffer, 'mailbox', id))
     this.cores = ids.map(id => new Core(shared, id, machine, this.mem, image))
@@ -62,6 +64,10 @@ export class SharedPlatform implements Platform {
 
   mmu(cpu: number): Mmu {
     return this.cores[cpu].mmu
+  }
+
+  walks(cpu: number): number {
+    return this.#counters[cpu][COUNTER_STLB_MISSES]
   }
 
   beforeSharedWrite(cpu: KernelCpu, mm: Mm): void {

@@ -80,6 +80,7 @@ export const KERNEL_COUNTERS = {
   mmapLockWaitCycles: 'cycles waited for mmap_locks, summed',
   spinLockContended: 'acquisitions of page-table and other spinning locks that had to wait',
   spinLockWaitCycles: 'cycles spun for them, summed',
+  coldLines: 'lines of their path that interrupts fetched because programs had pushed them out of private caches',
   pagesAllocated: 'frames allocated to users and page tables',
   pagesFreed: 'frames returned by users and page tables',
 } as const

@@ -81,6 +81,8 @@ export class KernelCpu {
   isLeavingKernel = false
   /** Page-table isolation: CR3 names the user root. In user mode, and while the host has taken the CPU from there. */
   isOnUserRoot = false
+  /** Page walks of this CPU's programs up to its last interrupt (smp/cold-path.ts). */
+  walksAtInterrupt = 0
   /** In an interrupt handler. */
   inInterrupt = false
   preemptCount = 0

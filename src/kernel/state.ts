@@ -43,6 +43,8 @@ import type { UnmapBatch } from './reclaim/unmap-batch.js'
 export interface Platform {
   readonly mem: PhysMem
   mmu(cpu: number): Mmu
+  /** Page walks that the core of a CPU has completed so far. */
+  walks(cpu: number): number
   /**
    * Page tables, areas or flags that programs of `mm` can see are about to change at the present
    * cycle of `cpu`: every core that runs `mm` in user mode must stand exactly there.

@@ -6,6 +6,7 @@ import type { KernelCpu } from './cpu.js'
 import { handleMmFault } from './mm/fault.js'
 import { forceSignal } from './sched/exit.js'
 import { flushCallQueue, publishNextInterrupt } from './smp/ipi.js'
+import { coldPathCycles } from './smp/cold-path.js'
 import type { KernelOp } from './kernel-op.js'
 import { outOfMemory } from './reclaim/oom.js'
 import { entryCycles, exitCycles } from './tlb/pti.js'
@@ -72,10 +73,10 @@ export function* handleInterrupt(
   cpu.irqsOff += 1
   cpu.inInterrupt = true
   if (wasHalted) yield k.config.kernel.idleDeep ? k.costs.idleExitDeep : k.costs.idleExit
-  yield k.costs.irqEntry + (isFromUser ? entryCycles(k) : 0)
+  const isCall = vector === VECTOR_CALL_FUNCTION || vector === VECTOR_CALL_FUNCTION_SINGLE
+  yield k.costs.irqEntry + (isFromUser ? entryCycles(k) : 0) + coldPathCycles(k, cpu, isCall)
   const [entry, exit] = ENTRY_EVENTS[vector]
   emit(k, cpu, entry)
-  const isCall = vector === VECTOR_CALL_FUNCTION || vector === VECTOR_CALL_FUNCTION_SINGLE
   if (isCall) yield* flushCallQueue(k, cpu)
   runTimers(k, cpu)
   if (cpu.tickAt <= cpu.now && k.policy.tick !== undefined) yield* k.policy.tick(k, cpu)

@@ -1,4 +1,4 @@
-// The price of everything, one named field each, in CPU cycles unless the name says otherwise.
+// The price of everything, one named field each, in CPU cycles unless the name says otherwise (GHz, lines).
 // Where a preset's value comes from is in presets.ts. How the prices combine: docs/cost-model.md.
 
 export interface Costs {
@@ -95,6 +95,14 @@ export interface Costs {
   forkBase: number
   /** LLDT with a new descriptor in the GDT. */
   ldtLoad: number
+  /** Lines of 64 bytes that the private caches of a CPU hold. 0: caches are not modelled (kernel/smp/cold-path.ts). */
+  privateLines: number
+  /** Lines that the last-level cache of a socket holds. */
+  lastLevelLines: number
+  /** Reading a line from the last-level cache, beyond what a hit in the first level takes. */
+  lastLevelRead: number
+  /** The same from memory of the socket. */
+  memoryRead: number
   /** Until other CPUs see a store that no barrier drains. Charged to nobody; only bug switches hold stores back. */
   storeDrain: number
 }

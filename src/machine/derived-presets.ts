@@ -19,12 +19,21 @@ export interface DerivedMachine {
   prices: { readonly [price in keyof Costs]?: readonly [value: number, origin: CostOrigin, note: string] }
 }
 
+/** The caches of a processor that its figure does not name. */
+const UNKNOWN_CACHES: DerivedMachine['prices'] = {
+  privateLines: [0, 'assumed', '0: caches are not modelled; the figure does not name the processor'],
+  lastLevelLines: [0, 'assumed', '0: as privateLines'],
+  lastLevelRead: [0, 'assumed', '0: as privateLines'],
+  memoryRead: [0, 'assumed', '0: as privateLines'],
+}
+
 export const DERIVED_MACHINES: Readonly<Record<string, DerivedMachine>> = {
   'intel-2015': {
     from: 'hsw-2s',
     what: 'the "newer 64-bit Intel" of 2015 on which INVLPG and CR3 reloads were measured (INGO-B)',
     shape: { sockets: 1 },
     prices: {
+      ...UNKNOWN_CACHES,
       frequencyGhz: [3, 'assumed', 'not stated; the numbers are cycles'],
       walkStep: [2, 'derived', 'INGO-B: re-access after a CR3 load costs nothing more with every page'],
       stlbHit: [7, 'assumed', 'never a hit in this measurement'],
@@ -56,6 +65,7 @@ export const DERIVED_MACHINES: Readonly<Record<string, DerivedMachine>> = {
     what: 'a KVM guest on a Skylake laptop: PCID and lazy TLB (LUTO)',
     shape: { sockets: 1, icr: 'exit' },
     prices: {
+      ...UNKNOWN_CACHES,
       stlbHit: [2, 'derived', 'LUTO: 1.8 less 1.22 us over 512 pages in a row; C&C measured 9 in a chain'],
       walkStep: [20, 'derived', 'LUTO: 6.2 less 1.8 us over 512 walks of one step'],
       contextSwitch: [1690, 'derived', 'LUTO: 1.22 us a switch less its calls'],
@@ -68,6 +78,7 @@ export const DERIVED_MACHINES: Readonly<Record<string, DerivedMachine>> = {
     what: 'a KVM guest on Intel with 2 pinned CPUs: four ways of sending an interrupt (KVM-IPIV)',
     shape: { sockets: 1, icr: 'exit' },
     prices: {
+      ...UNKNOWN_CACHES,
       ipiWire: [300, 'assumed', 'delivery to a CPU that runs; with irqEntry 1100 of every bar'],
       idleExit: [17_700, 'assumed', 'the host wakes it: 7.7 us, as zen5-vm'],
     },

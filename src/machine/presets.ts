@@ -18,7 +18,7 @@ export { TLB_PRESETS } from './tlb-presets.js'
 export type { CostOrigin } from './derived-presets.js'
 
 export interface CostSource {
-  unit: 'cycles' | 'GHz'
+  unit: 'cycles' | 'GHz' | 'lines'
   origin: CostOrigin
   note: string
 }
@@ -82,7 +82,21 @@ const COSTS: Record<keyof Costs, CostRow> = {
   lock: [[40, 40, 40, 60, 40, 40], 'assumed', 'two locked operations on a line that is owned'],
   forkBase: [[20000, 20000, 20000, 20000, 20000, 40000], 'assumed', 'task and mm structures without the page tables'],
   ldtLoad: [100, 'assumed', 'a GDT write and LLDT, which is microcoded'],
+  privateLines: [
+    [4096, 4096, 16_384, 0, 0, 0], 'source', 'processor manuals: L2 of a core, 256 KiB; Skylake server 1 MiB'],
+  lastLevelLines: [[49_152, 491_520, 630_784, 0, 0, 0], 'source', 'specification sheets: 3, 30 and 38.5 MB'],
+  lastLevelRead: [[26, 47, 51, 0, 0, 0], 'derived', 'latency less the 4 cycles of L1'],
+  memoryRead: [[164, 228, 203, 0, 0, 0], 'derived', 'latency less the 4 cycles of L1'],
   storeDrain: [200, 'assumed', 'a store that misses to memory, with others before it in the buffer'],
+}
+
+/** Caches of a machine that is not modelled with them. */
+const NO_CACHES: Readonly<Record<'privateLines' | 'lastLevelLines' | 'lastLevelRead' | 'memoryRead',
+  readonly [CostOrigin, string]>> = {
+  privateLines: ['assumed', '0: caches are not modelled; no measurement of them was read for this machine'],
+  lastLevelLines: ['assumed', '0: as privateLines'],
+  lastLevelRead: ['assumed', '0: as privateLines'],
+  memoryRead: ['assumed', '0: as privateLines'],
 }
 
 /** Where one machine knows better than the row. */
@@ -92,13 +106,24 @@ const OVERRIDES: Partial<Record<MachineName, Partial<Record<keyof Costs, readonl
     ipiWireHop: ['assumed', 'one socket: never charged'],
     ackTransferRemote: ['assumed', 'one socket: never charged'],
     cr3NoFlush: ['assumed', 'as Haswell; the measured kernel used no PCID'],
+    lastLevelRead: ['derived', '7CPU: L3 of Ivy Bridge 30 cycles, less the 4 of L1'],
+    memoryRead: ['assumed', '7CPU, from memory [m:h]: 30 cycles and 53 ns, less the 4 cycles of L1'],
   },
   'hsw-2s': {
     lineTransfer: ['assumed', '80 ns'],
     lineTransferRemote: ['assumed', 'as ackTransferRemote'],
+    lastLevelRead: [
+      'derived', 'MOLKA [m:h]: E5-2680 v3, 21.2 ns less 1.6 of L1; ANANDTECH [v]: Broadwell-EP, 38 to 51 cycles'],
+    memoryRead: ['derived', 'MOLKA [m:h]: 96.4 ns less 1.6 of L1; ANANDTECH [v]: Broadwell-EP, 95 ns'],
   },
-  'skl-2s': { walkStep: ['derived', 'LUTO: 20 cycles a page and switch, two steps and more'] },
+  'skl-2s': {
+    walkStep: ['derived', 'LUTO: 20 cycles a page and switch, two steps and more'],
+    lastLevelRead: ['derived', 'ANANDTECH: L3 of a Xeon Platinum 8176 54 to 56 cycles, less the 4 of L1'],
+    memoryRead: ['derived', 'ANANDTECH: memory of a Xeon Platinum 8176 89 to 91 ns, less the 4 cycles of L1'],
+  },
+  '8s-120c': NO_CACHES,
   'milan': {
+    ...NO_CACHES,
     invlpg: ['assumed', 'between INGO-B (93, an old AMD) and the Zen 5 guest'],
     fullFlush: ['assumed', 'between INGO-B (127, an old AMD) and the Zen 5 guest'],
     fullFlushGlobal: ['source', 'INGO-B: 589 on an old AMD'],
@@ -113,6 +138,7 @@ const OVERRIDES: Partial<Record<MachineName, Partial<Record<keyof Costs, readonl
     lineTransferRemote: ['derived', 'INVLPGB: the fall from 36 to 72 threads'],
   },
   'zen5-vm': {
+    ...NO_CACHES,
     syscall: ['source', 'our measurement: getppid'],
     pageFault: ['derived', 'our measurement: 3150 less zeroing and entry setting'],
     zeroPage: ['assumed', 'part of the measured fault'],
@@ -228,8 +254,14 @@ function sourcesOf(machine: MachineName): Record<keyof Costs, CostSource> {
   const entries = COST_NAMES.map((name) => {
     const [, rowOrigin, rowNote] = COSTS[name]
     const [origin, note] = OVERRIDES[machine]?.[name] ?? [rowOrigin, rowNote]
-    const source: CostSource = { unit: name === 'frequencyGhz' ? 'GHz' : 'cycles', origin, note }
+    const source: CostSource = { unit: unitOf(name), origin, note }
     return [name, source] as const
   })
   return Object.fromEntries(entries) as Record<keyof Costs, CostSource>
+}
+
+/** What a field of `Costs` is counted in. */
+export function unitOf(name: keyof Costs): CostSource['unit'] {
+  if (name === 'frequencyGhz') return 'GHz'
+  return name === 'privateLines' || name === 'lastLevelLines' ? 'lines' : 'cycles'
 }

@@ -12,7 +12,7 @@ import { COUNTER_NAMES } from '../kernel/counters.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
 import { APIC_MODES, GEOMETRY_NAMES, ICR_MODES } from '../machine/config.js'
 import type { Costs } from '../machine/costs.js'
-import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
+import { MACHINE_PRESETS, TLB_PRESETS, unitOf } from '../machine/presets.js'
 import {
   comm, duration, flag, integer, keys, MAX_COUNT, name, oneOf, size, some, text, tlbArray, wants,
 } from './fields.js'
@@ -52,7 +52,8 @@ const clock = z.number(wantsClock).min(MIN_GHZ, wantsClock).max(MAX_GHZ, wantsCl
 const cost = integer(0, MAX_COST_CYCLES, 'cycles')
 const costShape = Object.fromEntries(COST_NAMES.map((field) => field === 'frequencyGhz'
   ? [field, clock.optional().describe(`Core clock, GHz, ${MIN_GHZ} to ${MAX_GHZ}.`)]
-  : [field, cost.optional().describe('Cycles, a whole number.')]))
+  : [field, cost.optional().describe(unitOf(field) === 'lines'
+    ? 'Cache lines of 64 bytes, a whole number.' : 'Cycles, a whole number.')]))
 
 const machine = keys({
   preset: presetName.optional().describe(`Machine to start from. Default: ${DEFAULT_MACHINE}.`),

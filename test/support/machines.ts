@@ -17,7 +17,7 @@ export const TEST_COSTS: Costs = {
   idleExitDeep: 5000,
   hypercall: 500, invlpgb: 60, tlbsync: 300, lazyStateSave: 80, lazyStateSweep: 90,
   contextSwitch: 300, wakeUp: 150, lock: 20, forkBase: 1000,
-  ldtLoad: 80, storeDrain: 150,
+  ldtLoad: 80, storeDrain: 150, privateLines: 0, lastLevelLines: 0, lastLevelRead: 40, memoryRead: 200,
 }
 
 export function testMachine(overrides: Partial<MachineConfig> = {}): MachineConfig {

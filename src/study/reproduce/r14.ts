@@ -8,6 +8,11 @@ import type { Results, Run, Size, Target } from './target.js'
 
 const MACHINE = 'hsw-2s'
 const BATCH_PAGES = 16
+/**
+ * The victim's chunk, 2 GiB for 4: more lines than the last-level cache holds (491,520) even at one a page, as there.
+ * The published program loops over its chunk for seconds before anything is freed; here it goes once.
+ */
+const OWN_PAGES = 524_288
 const QUIET_BATCHES = 1000
 /** Published quiet times of a page, ns, by share: memory of a walk over 4 GB, which the simulator does not model. */
 const QUIET_NS = [[0.5, 64, 67], [0.9, 67, 85], [0.99, 85, 97], [1, 97, 129]] as const
@@ -35,10 +40,10 @@ function disturb(pages: number): Run {
       const disturbed = Math.ceil(pages * costs / 2400 / 1.15)
       const batch = (n: number): Operation[] => [
         { mark: 'batch' }, { compute: `${Math.round(batchNs(n) - 110)}ns` },
-        { write: { area: 'own', offset: (n % 64) * BATCH_PAGES * 4096, pages: BATCH_PAGES } },
+        { write: { area: 'own', offset: (n % (OWN_PAGES / BATCH_PAGES)) * BATCH_PAGES * 4096, pages: BATCH_PAGES } },
       ]
       const victim = [
-        { mmap: { name: 'own', pages: 64 * BATCH_PAGES } }, { write: 'own' }, { spin: 'ready' },
+        { mmap: { name: 'own', pages: OWN_PAGES } }, { write: 'own' }, { spin: 'ready' },
         ...Array.from({ length: QUIET_BATCHES }, (_, n) => batch(n)).flat(), { signal: 'go' },
         ...Array.from({ length: disturbed }, (_, n) => batch(n)).flat(), { mark: 'batch' },
       ]
@@ -47,7 +52,7 @@ function disturb(pages: number): Run {
           { munmap: 'chunk' },
       ]
       const done = await runScenario({
-        machine: { preset: MACHINE, cpus: 2, sockets: 1, memory: '512M' }, kernel: { era: 'linux-6.x', idle: 'poll' },
+        machine: { preset: MACHINE, cpus: 2, sockets: 1, memory: '4G' }, kernel: { era: 'linux-6.x', idle: 'poll' },
         processes: [{ name: 'p', threads: [
           { name: 'culprit', cpu: 0, program: culprit }, { name: 'victim', cpu: 1, program: victim },
         ] }],
@@ -68,6 +73,7 @@ function disturb(pages: number): Run {
       return {
         ...stats(quiet, 'quiet'), ...stats(free, 'free'), handlers, stalls: stalls.length,
         stallUs: stalls.reduce((sum, one) => sum + one, 0) / stalls.length / 1000,
+        worstStallUs: Math.max(...stalls) / 1000,
       }
     },
   }
@@ -84,11 +90,13 @@ export const R14: Target = {
     + 'the '
     + 'frees add is simulated.',
   fitted: [],
-  departures: ['a chunk of 256 MB stands for 4 GB: fewer flushes, each of the same size', '2.4 GHz instead of 2.5'],
-  missReason: 'the responder loses 0.6 us here: entry, handler, full flush, exit and the refill of its TLB. The '
-    + 'published '
-    + '2.6 us are the difference of two maxima, and contain what an interrupt does to caches, pipeline and branch '
-    + 'predictors, none of which is modelled. Raising irqExit until it fits would be a price for this figure only.',
+  departures: [
+    'a chunk of 256 MB stands for the 4 GB that are freed: fewer flushes, each of the same size; one of 2 GiB, walked '
+      + 'once before the measurement, for the 4 GB that the victim walks for seconds',
+    '2.4 GHz instead of 2.5',
+    'no context tracking: their CPUs are tick-free (nohz_full), which costs at each crossing into the kernel',
+    'the published 2.6 us are the worst batch less the worst quiet one: the worst stall is judged, the mean shown',
+  ],
   runs: (size: Size) => [disturb(size === 'full' ? 65_536 : 30_000)],
   judge: (results: Results) => {
     const get = (name: string): number => results.get('free', name)
@@ -97,7 +105,8 @@ export const R14: Target = {
         within('p50 during the free / quiet', 'ratio', 1, get('free p50') / get('quiet p50'), 3),
         within('p90 during the free / quiet', 'ratio', 1, get('free p90') / get('quiet p90'), 3),
         within('max during the free / quiet', 'ratio', 2.27, get('free max') / get('quiet max'), 30),
-        between('stall of the responder', 'us', 2.6, get('stallUs'), 2, 4.5),
+        between('worst stall of the responder', 'us', 2.6, get('worstStallUs'), 2, 4.5),
+        shown('mean stall of the responder', 'us', undefined, get('stallUs')),
         within('stalls / flush interrupts', 'ratio', 1, get('stalls') / get('handlers'), 0),
         ...NAMES.flatMap((name, i) => [
           shown(`quiet, ${name}`, 'ns a page', PUBLISHED.quiet[i], get(`quiet ${name}`)),
