@@ -65,19 +65,19 @@ describe('the targets', () => {
 
   test('those that need few runs pass', { timeout: 240_000 },
     async () => {
-      const outcomes = await reproduce('R1', 'R2', 'R3', 'R7', 'R9', 'R11', 'R13')
+      const outcomes = await reproduce('R1', 'R2', 'R3', 'R7', 'R9', 'R11', 'R13', 'R14')
       const missed = outcomes.flatMap(({ judgement }) => judgement.rows.filter(({ ok }) => ok === false))
       expect(missed).toEqual([])
       expect(new Set(outcomes.map(({ verdict }) => verdict))).toEqual(new Set(['pass']))
       const text = reproductionText(outcomes)
       expect(text).toMatch(/slope +249 +249 /)
-      expect(text).toContain('7 of 7 targets pass')
+      expect(text).toContain('8 of 8 targets pass')
       const table = readFileSync(join(ROOT, 'docs/reproduction.md'), 'utf8')
       for (const outcome of outcomes.filter(({ target }) => target.id !== 'R11')) {
         expect(table).toContain(`| ${summaryCells(outcome).join(' | ')} |`)
       }
       const page = reproductionHtml(outcomes, { command: 'test', version: '0' })
-      expect(page.match(/<svg /g)?.length).toBe(9)
+      expect(page.match(/<svg /g)?.length).toBe(10)
       expect(page).not.toMatch(/NaN|undefined|Infinity|<script/)
     })
 })
