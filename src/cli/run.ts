@@ -6,6 +6,7 @@ import { InvariantViolation } from '../base/assert.js'
 import { EngineError, UserError } from '../base/errors.js'
 import { KERNEL_ERAS, type KernelEra } from '../kernel/config.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
+import { Cluster } from '../engine/cluster.js'
 import { ENGINES, type EngineName } from '../engine/scheduler-loop.js'
 import { simulate } from '../engine/simulate.js'
 import { loadScenario } from '../scenario/parse.js'
@@ -36,6 +37,7 @@ interface Flags {
   report?: string
   json?: boolean
   engine: EngineName
+  hostThreads?: number
   seed?: number
   cpus?: number
   check?: boolean
@@ -56,6 +58,8 @@ export function runCommand(): Command {
     .option('--json', 'print one JSON object a scenario, and nothing else')
     .addOption(new Option('--engine <name>', 'all give the same answer: one worker_thread a CPU, one thread, or naive')
       .choices(ENGINES).default(DEFAULT_ENGINE))
+    .option('--host-threads <n>', 'worker_threads that the CPUs share, instead of one for each that has long work',
+      integer(1, MAX_CPUS))
     .option('--seed <n>', 'seed, instead of that of the scenario', integer(0, 2 ** 32 - 1))
     .option('--cpus <n>', 'number of CPUs, instead of that of the scenario', integer(1, MAX_CPUS))
     .addOption(new Option('--era <name>', 'whose kernel, instead of that of the scenario').choices(KERNEL_ERAS))
@@ -89,6 +93,9 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
     throw new UserError('--trace - and --json both want standard output', undefined, ['give --trace a file'])
   }
   const progress = new Progress()
+  // Its thread starts while scenarios are read.
+  const cluster = flags.engine === 'threads' ? new Cluster() : undefined
+  cluster?.warmUp()
   let now = 'while reading scenarios'
   await interruptible(() => now, async ({ signal }) => {
     try {
@@ -100,10 +107,11 @@ async function runFiles(files: readonly string[], flags: Flags): Promise<void> {
       for (const scenario of scenarios) {
         if (signal.aborted) return
         now = `while running ${scenario.file}: it has no result${target || page ? ', and nothing is written' : ''}`
-        await runOne(scenario, flags, { trace: target, page }, progress, signal)
+        await runOne(scenario, flags, { trace: target, page, cluster }, progress, signal)
       }
     } finally {
       progress.done()
+      await cluster?.close()
     }
   })
 }
@@ -127,37 +135,40 @@ async function loadAll(files: readonly string[], flags: Flags, progress: Progres
   return scenarios
 }
 
-interface Targets {
+interface Means {
   trace: TraceTarget | undefined
   page: ReportTarget | undefined
+  cluster: Cluster | undefined
 }
 
 async function runOne(
-  scenario: Scenario, flags: Flags, targets: Targets, progress: Progress, signal: AbortSignal,
+  scenario: Scenario, flags: Flags, means: Means, progress: Progress, signal: AbortSignal,
 ): Promise<void> {
   const { engine } = flags
-  const { trace: target } = targets
+  const { trace: target } = means
   const command = commandFor(scenario.file, flags)
   const show = onTerminal(progress)
   try {
     const { result } = await simulate(scenario.config, scenario.image, {
       engine, signal,
+      ...(means.cluster === undefined ? {} : { cluster: means.cluster }),
+      ...(flags.hostThreads === undefined ? {} : { hostThreads: flags.hostThreads }),
       samples: target?.format.wantsSamples ?? false,
       check: flags.check ?? false,
-      record: targets.page !== undefined,
+      record: means.page !== undefined,
       untilCycle: flags.until ?? Infinity,
       onProgress: (cycle) => show(() => `running ${scenario.file}: cycle ${grouped(cycle)}`),
     }).catch((error: unknown) => { throw inFile(scenario.file, error) })
     progress.done()
     const report = reportOf(scenario, engine, result, command)
-    targets.page?.save(report)
+    means.page?.save(report)
     const { trace, samples } = result
     await target?.save({ data: trace, header: traceHeaderOf(scenario.config), samples }, signal)
     // The trace has standard output for itself.
     const stream = target?.path === STANDARD_OUTPUT ? process.stderr : process.stdout
     if (flags.json) writeRunJson(report, (piece) => stream.write(piece))
     else stream.write(formatSummary(report, styleFor(stream), target?.path))
-    if (targets.page !== undefined && !flags.json) stream.write(`To look at it: ${targets.page.path}\n`)
+    if (means.page !== undefined && !flags.json) stream.write(`To look at it: ${means.page.path}\n`)
     if (!report.ok) process.exitCode = EXIT_DIFFERENT
   } catch (error) {
     progress.done()

@@ -1,10 +1,11 @@
-// The threads of a run: one scheduler and one worker_thread per simulated CPU, each with a Comlink
-// control channel. A cluster is started for a run, can serve more runs after it, and is taken down
-// whatever happens. The only module that knows where worker files are.
+// The threads of a run: one scheduler and worker_threads for the simulated CPUs, each with a Comlink
+// control channel. A worker is started when the scheduler wants it: a short run has none. A cluster
+// can serve more runs after the first, one at a time, and is taken down whatever happens. The only
+// module that knows where worker files are.
 
-import { Worker } from 'node:worker_threads'
-import type { ResourceLimits } from 'node:worker_threads'
-import { wrap } from 'comlink'
+import { MessageChannel, Worker } from 'node:worker_threads'
+import type { MessagePort, ResourceLimits } from 'node:worker_threads'
+import { transfer, wrap } from 'comlink'
 import type { Remote } from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import { AssertionError, InvariantViolation } from '../base/assert.js'
@@ -12,14 +13,14 @@ import { EngineError, UserError } from '../base/errors.js'
 import type { CpuControl, RunSetup, SchedulerControl } from './protocol.js'
 import type { RunResult } from './result.js'
 import { openSharedState, stateLayout } from './shared-state.js'
-import { shutDownWorkers } from './threads.js'
+import { shutDownWorkers } from './worker-window.js'
 
 /** Workers always run from the build: Node 20 does not start TypeScript files. */
 const WORKERS = import.meta.url.endsWith('.ts')
   ? new URL('../../dist/workers/', import.meta.url)
   : new URL('../../workers/', import.meta.url)
 
-/** A CPU's thread allocates little after its boot: small heaps keep 64 of them affordable. Megabytes. */
+/** A worker allocates little after its boot: small heaps keep 64 of them affordable. Megabytes. */
 const CPU_LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64, stackSizeMb: 2 }
 
 interface Thread<Control> {
@@ -28,14 +29,21 @@ interface Thread<Control> {
 }
 
 export class Cluster {
-  readonly #cpus: Thread<CpuControl>[] = []
+  readonly #workers = new Map<number, Thread<CpuControl>>()
   #scheduler: Thread<SchedulerControl> | undefined
+  /** Says which workers the run that is under way wants. */
+  #wanted: MessagePort | undefined
+  /** Those that live. */
+  readonly #threads = new Set<Worker>()
+  /** Of a thread that died while there was no run. */
+  #failure: Error | undefined
   /** Ends the run that is under way; calls to a thread that died would never settle. */
   #fail: ((error: Error) => void) | undefined
 
   /** Runs a setup. Rejects with EngineError when a thread dies or `signal` aborts; the cluster is closed then. */
   async run(setup: RunSetup, signal?: AbortSignal): Promise<RunResult> {
-    const { cpus } = setup.config.machine
+    if (this.#fail !== undefined) throw new EngineError('the threads are busy with another run')
+    if (this.#failure !== undefined) throw this.#failure
     const shared = openSharedState(stateLayout(setup.config.machine, setup.image), setup.state)
     const interrupt = (): void => this.#fail?.(new EngineError('the run was interrupted'))
     const failure = new Promise<never>((_, reject) => {
@@ -49,44 +57,68 @@ export class Cluster {
       return await Promise.race([this.#drive(setup), failure])
     } catch (error) {
       Atomics.store(shared.abort, 0, 1)
-      shutDownWorkers(shared, cpus)
+      shutDownWorkers(shared, setup.workers)
       await this.close()
       throw revive(error)
     } finally {
       this.#fail = undefined
+      this.#wanted?.close()
       signal?.removeEventListener('abort', interrupt)
     }
+  }
+
+  /** Starts the scheduler's thread, which a run would do as well, but later. */
+  warmUp(): void {
+    this.#scheduler ??= this.#start<SchedulerControl>('the scheduler', 'scheduler.js', {})
   }
 
   /** Ends all threads. */
   async close(): Promise<void> {
     this.#fail = undefined
-    const workers = this.#cpus.splice(0).map(({ worker }) => worker)
-    if (this.#scheduler !== undefined) workers.push(this.#scheduler.worker)
+    const threads = [...this.#threads]
+    this.#threads.clear()
+    this.#workers.clear()
     this.#scheduler = undefined
-    await Promise.all(workers.map(worker => worker.terminate()))
+    await Promise.all(threads.map(worker => worker.terminate()))
   }
 
   async #drive(setup: RunSetup): Promise<RunResult> {
-    const { cpus } = setup.config.machine
-    for (let id = this.#cpus.length; id < cpus; id++) {
-      this.#cpus.push(this.#start<CpuControl>(`cpu${id}`, 'cpu.js', CPU_LIMITS))
+    this.warmUp()
+    const { control } = this.#scheduler!
+    // Tests that want every window in a worker want them from the first on.
+    if (setup.shortestWorkerWindow === 0) {
+      await Promise.all(Array.from({ length: setup.workers }, (_, worker) => this.#serve(setup, worker)))
     }
-    const scheduler = this.#scheduler ?? this.#start<SchedulerControl>('the scheduler', 'scheduler.js', {})
-    this.#scheduler = scheduler
-    const controls = this.#cpus.slice(0, cpus).map(({ control }) => control)
-    await Promise.all(controls.map((control, id) => control.boot(setup, id)))
-    // Each CPU serves until the scheduler rings its doorbell for the last time.
-    const [result] = await Promise.all([scheduler.control.run(setup), ...controls.map(control => control.serve())])
-    return result
+    const { port1, port2 } = new MessageChannel()
+    this.#wanted = port1
+    port1.on('message', (worker: number) => {
+      this.#serve(setup, worker).catch((error: unknown) => this.#fail?.(error as Error))
+    })
+    return control.run(setup, transfer(port2, [port2]) as MessagePort)
+  }
+
+  /** Has a worker serve this run until the scheduler lets it go; it then waits for the next. */
+  async #serve(setup: RunSetup, worker: number): Promise<void> {
+    const thread = this.#workers.get(worker) ?? this.#start<CpuControl>(`cpu${worker}`, 'cpu.js', CPU_LIMITS)
+    this.#workers.set(worker, thread)
+    // Both at once: the request of another run must not come between them.
+    const booted = thread.control.boot(setup, worker)
+    thread.control.serve().catch((error: unknown) => this.#fail?.(error as Error))
+    await booted
   }
 
   #start<Control>(name: string, file: string, resourceLimits: ResourceLimits): Thread<Control> {
     const worker = new Worker(new URL(file, WORKERS), { name, resourceLimits })
-    worker.on('error', error => {
-      this.#fail?.(new EngineError(`the thread of ${name} failed: ${error.message}`, { cause: error }))
-    })
-    worker.on('exit', code => this.#fail?.(new EngineError(`the thread of ${name} died (exit code ${code})`)))
+    const failed = (what: string, options?: ErrorOptions): void => {
+      // A thread may fail before a run needs it, and is no concern of anybody once the cluster is closed.
+      if (!this.#threads.delete(worker)) return
+      const error = new EngineError(`the thread of ${name} ${what}`, options)
+      if (this.#fail === undefined) this.#failure = error
+      else this.#fail(error)
+    }
+    worker.on('error', error => failed(`failed: ${error.message}`, { cause: error }))
+    worker.on('exit', code => failed(`died (exit code ${code})`))
+    this.#threads.add(worker)
     return { worker, control: wrap<Control>(nodeEndpoint(worker)) }
   }
 }

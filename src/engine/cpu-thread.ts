@@ -1,20 +1,67 @@
-// What a CPU's worker does: attaches a core to the shared buffers of a run and serves its windows.
+// What a worker does: attaches to the shared buffers of a run and serves windows of CPUs, in grains,
+// between which it leaves marks, says how far it is, and looks whether it is to stop.
 
 import { geometryOf } from '../machine/geometry.js'
 import { PhysMem } from '../machine/phys-mem.js'
-import { Core } from './core.js'
+import { Checkpoint } from './checkpoint.js'
+import { Core, END_LIMIT } from './core.js'
 import type { RunSetup } from './protocol.js'
 import { openSharedState, stateLayout } from './shared-state.js'
-import { serveWindows } from './threads.js'
+import { WorkerWindow } from './worker-window.js'
 
-/** The core of CPU `id`; the returned function serves its windows until the run is over. */
-export function attachCpu(setup: RunSetup, id: number): () => void {
+/** Looks at the doorbell before it sleeps, when no other worker wants its host core: about 50 microseconds. */
+const LOOKS_BEFORE_SLEEP = 5000
+
+interface AttachedCpu {
+  readonly core: Core
+  readonly checkpoint: Checkpoint
+}
+
+/** Serves the windows of worker `worker` until the run is over. */
+export function attachWorker(setup: RunSetup, worker: number): () => void {
   const { machine } = setup.config
   const state = openSharedState(stateLayout(machine, setup.image), setup.state)
   const mem = new PhysMem(new Int32Array(setup.memory), geometryOf(machine.geometry))
-  const core = new Core(state, id, machine, mem, setup.image)
-  return () => serveWindows(state, id, core, {
-    randomDelayMs: setup.randomDelayMs,
-    dieAtWindow: id === 0 ? setup.dieAtWindow : 0,
-  })
+  const cpus = new Map<number, AttachedCpu>()
+  const attach = (id: number): AttachedCpu => {
+    const cpu = { core: new Core(state, id, machine, mem, setup.image), checkpoint: new Checkpoint(state, id) }
+    cpus.set(id, cpu)
+    return cpu
+  }
+  const window = new WorkerWindow(state, worker)
+  window.serve()
+  return () => serveWindows(window, id => cpus.get(id) ?? attach(id), setup, worker)
+}
+
+function serveWindows(
+  window: WorkerWindow, cpuOf: (id: number) => AttachedCpu, setup: RunSetup, worker: number,
+): void {
+  const { randomDelayMs, dieAtWindow, workers, parallel } = setup
+  const looks = workers <= parallel ? LOOKS_BEFORE_SLEEP : 0
+  for (let windows = 1; window.waitForWork(looks); windows++) {
+    if (worker === 0 && windows === dieAtWindow) process.exit(1)
+    hostDelay(randomDelayMs)
+    const end = runInGrains(window, cpuOf(window.id), randomDelayMs)
+    hostDelay(randomDelayMs)
+    window.answer(end)
+  }
+}
+
+function runInGrains(window: WorkerWindow, { core, checkpoint }: AttachedCpu, randomDelayMs: number): number {
+  const { limit, grain } = window
+  const start = core.clock
+  for (;;) {
+    const end = core.run(Math.min(limit, core.clock + grain), false, false)
+    if (end !== END_LIMIT || core.clock >= limit) return end
+    checkpoint.mark()
+    hostDelay(randomDelayMs)
+    if (window.pass(core.clock - start)) return end
+  }
+}
+
+const idle = new Int32Array(new SharedArrayBuffer(4))
+
+/** Host time only, and only in tests: the one place that may use Math.random. */
+function hostDelay(randomDelayMs: number): void {
+  if (randomDelayMs > 0) Atomics.wait(idle, 0, 0, Math.random() * randomDelayMs)
 }

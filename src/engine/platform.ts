@@ -88,8 +88,9 @@ export class SharedPlatform implements Platform {
 
   interruptAt(target: KernelCpu, cycle: number): void {
     if (this.#nextInterrupt[target.id][0] === cycle) return
-    this.#nextInterrupt[target.id][0] = cycle
+    // First: its core looks at this word whenever it runs.
     if (target.inUserMode) this.#hooks.interruptAt(target, cycle)
+    this.#nextInterrupt[target.id][0] = cycle
   }
 
   enterUser(cpu: KernelCpu): void {

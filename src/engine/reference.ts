@@ -26,6 +26,10 @@ export class ReferenceUserSide implements UserSide {
     return true
   }
 
+  isRunningAhead(): boolean {
+    return false
+  }
+
   beforeCommit(): void {
     // No other core can have passed this cycle.
   }

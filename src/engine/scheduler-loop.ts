@@ -16,8 +16,9 @@ import type { RunResult } from './result.js'
 import { openSharedState, stateLayout } from './shared-state.js'
 import type { SharedState } from './shared-state.js'
 import { Simulation } from './simulation.js'
-import { shutDownWorkers, ThreadedUserSide } from './threads.js'
+import { ThreadedUserSide } from './threads.js'
 import { WindowedUserSide } from './windows.js'
+import { shutDownWorkers } from './worker-window.js'
 
 export const ENGINES = ['reference', 'inline', 'threads'] as const
 export type EngineName = (typeof ENGINES)[number]
@@ -36,7 +37,9 @@ const STEPS_PER_SLICE = 100_000
 const STEPS_PER_TLB_CHECK = 64
 
 /** Boots a simulation on the buffers of `setup`. */
-export function openSimulation(setup: RunSetup, engine: EngineName, order?: ChosenOrder): OpenSimulation {
+export function openSimulation(
+  setup: RunSetup, engine: EngineName, order?: ChosenOrder, startWorker: (worker: number) => void = () => undefined,
+): OpenSimulation {
   const { config, image } = setup
   const { machine } = config
   const shared = openSharedState(stateLayout(machine, image), setup.state)
@@ -48,7 +51,7 @@ export function openSimulation(setup: RunSetup, engine: EngineName, order?: Chos
       case 'inline':
         return new WindowedUserSide(shared, machine.cpus, kernelCpus)
       case 'threads':
-        return new ThreadedUserSide(shared, machine.cpus, kernelCpus, setup.shortestWorkerWindow)
+        return new ThreadedUserSide(shared, machine.cpus, kernelCpus, { ...setup, startWorker })
     }
   }, {
     trace: setup.trace,
@@ -92,12 +95,12 @@ function checkEnd(simulation: Simulation): void {
 }
 
 /** The scheduler thread's work: to the end, then the workers are let go. */
-export function runThreaded(setup: RunSetup): RunResult {
-  const { simulation, shared, recorder } = openSimulation(setup, 'threads')
+export function runThreaded(setup: RunSetup, startWorker: (worker: number) => void): RunResult {
+  const { simulation, shared, recorder } = openSimulation(setup, 'threads', undefined, startWorker)
   try {
     while (simulation.run(STEPS_PER_SLICE) === 'running');
     return collectResult(simulation, shared, recorder)
   } finally {
-    shutDownWorkers(shared, setup.config.machine.cpus)
+    shutDownWorkers(shared, setup.workers)
   }
 }

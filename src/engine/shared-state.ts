@@ -4,13 +4,14 @@
 //   region    one row per   written by                        read by             ordering
 //   core      CPU           whoever runs the CPU's window     the same            hand-over by doorbell/arrivals
 //   mailbox   CPU           scheduler                         the CPU's core      atomic counts, hand-over
-//   window    CPU           scheduler (request), core (end)   both                doorbell, arrivals
+//   marks     CPU           whoever runs the CPU's window     scheduler           as core
+//   window    worker        scheduler (request), worker       both                doorbell, answered
 //   areas     address space scheduler                         cores of that mm    cores stand still (windows.ts)
 //   flags     flag          scheduler                         polling cores       atomic
-//   run       the run       scheduler, main (abort)           main, cores         atomic
+//   run       the run       scheduler, main (abort)           main, workers       atomic
 //
 // A core row is written by its worker during a window and by the scheduler otherwise, never by
-// both: the doorbell hands it over, the arrival counter hands it back (docs/memory-order.md).
+// both: the doorbell hands it over, the answer hands it back (docs/memory-order.md).
 // A core row is exactly what a CPU must get back when it is put back to an earlier cycle.
 
 import { defineLayout, float64, int32 } from '../base/shared-layout.js'
@@ -37,6 +38,9 @@ export const CORE_DOUBLES = 5
 export const CORE_AREA_SLOT = REG_WORDS
 export const CORE_WORDS = REG_WORDS + 1
 
+/** Marks of a window that are kept (checkpoint.ts). */
+export const MARKS = 16
+
 /** Doubles of an area row entry: first page and length in base pages. */
 export const AREA_DOUBLES = 2
 
@@ -57,6 +61,16 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
       rows: machine.cpus,
       fields: { mmu: int32(mmuWords(machine)) },
     },
+    marks: {
+      doc: 'places inside a CPU\'s window to which it can be put back',
+      rows: machine.cpus,
+      fields: {
+        range: int32(2),
+        hasMmu: int32(MARKS),
+        rows: float64(MARKS * (CORE_DOUBLES + mmuCounters() + Math.ceil(CORE_WORDS / 2))),
+        mmus: int32(MARKS * mmuWords(machine)),
+      },
+    },
     mailbox: {
       doc: 'interrupts on their way to a CPU',
       rows: machine.cpus,
@@ -70,9 +84,23 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
       },
     },
     window: {
-      doc: 'request for a window and how it ended',
+      doc: 'a worker\'s window: what is asked for, how far it is, how it ended',
       rows: machine.cpus,
-      fields: { limit: float64(), doorbell: int32(), end: int32() },
+      fields: {
+        limit: float64(),
+        cpu: int32(),
+        /** Cycles between two marks. */
+        grain: int32(),
+        doorbell: int32(),
+        /** Cycles after its beginning at which the window is over / from which on somebody waits for it. */
+        stopAfter: int32(),
+        callAfter: int32(),
+        /** Written by the worker: it serves; cycles since the beginning; END_*; the doorbell that is answered. */
+        isReady: int32(),
+        progress: int32(),
+        end: int32(),
+        answered: int32(),
+      },
     },
     areas: {
       doc: 'named areas of each address space',
@@ -81,8 +109,8 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
     },
     flags: { doc: 'flags that programs spin on', fields: { raised: int32(Math.max(1, flags)) } },
     run: {
-      doc: 'the run as a whole: arrivals of workers, abort request, progress',
-      fields: { arrivals: int32(), abort: int32(), progressCycle: float64(), progressEvents: float64() },
+      doc: 'the run as a whole: calls of workers, abort request, progress',
+      fields: { calls: int32(), abort: int32(), progressCycle: float64(), progressEvents: float64() },
     },
   } as const
 }
@@ -100,7 +128,7 @@ export interface SharedState {
   readonly buffer: SharedArrayBuffer
   readonly areas: readonly Float64Array[]
   readonly flags: Int32Array
-  readonly arrivals: Int32Array
+  readonly calls: Int32Array
   readonly abort: Int32Array
   readonly progress: Float64Array
 }
@@ -111,7 +139,7 @@ export function openSharedState(layout: StateLayout, buffer: SharedArrayBuffer):
     buffer,
     areas: Array.from({ length: layout.rowsOf('areas') }, (_, row) => layout.view(buffer, 'areas', 'table', row)),
     flags: layout.view(buffer, 'flags', 'raised'),
-    arrivals: layout.view(buffer, 'run', 'arrivals'),
+    calls: layout.view(buffer, 'run', 'calls'),
     abort: layout.view(buffer, 'run', 'abort'),
     progress: layout.view(buffer, 'run', 'progressCycle'),
   }

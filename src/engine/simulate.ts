@@ -1,6 +1,7 @@
 // The programmatic way in: one call runs a configured simulation on the engine of your choice and
 // gives events and counters. Every engine gives the same bytes.
 
+import { availableParallelism } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EngineError } from '../base/errors.js'
 import type { ProgramImage } from '../kernel/abi.js'
@@ -15,7 +16,7 @@ import { openSimulation } from './scheduler-loop.js'
 import type { EngineName } from './scheduler-loop.js'
 import { openSharedState, stateLayout } from './shared-state.js'
 import type { Simulation } from './simulation.js'
-import { WORKER_WINDOW_CYCLES } from './threads.js'
+import { GRAIN_CYCLES, WORKER_WINDOW_CYCLES } from './threads.js'
 
 export interface SimulateOptions {
   engine?: EngineName
@@ -39,10 +40,14 @@ export interface SimulateOptions {
   onProgress?: (cycle: number) => void
   /** Called with the simulation after every slice of steps that is not the last; not with the threads engine. */
   onSlice?: (simulation: Simulation) => void
+  /** Worker threads that the CPUs share. Default: each has one of its own, which is started when it is of use. */
+  hostThreads?: number
   /** Threads to run on, for many runs in a row; the caller closes them. Without it a run has its own. */
   cluster?: Cluster
-  /** For tests of the threads engine: windows of fewer cycles stay in the scheduler. */
+  /** For tests of the threads engine: windows of fewer cycles stay in the scheduler. 0: all are run by workers. */
   shortestWorkerWindow?: number
+  /** For tests: cycles between two marks of a window. */
+  grainCycles?: number
   /** For tests: random host delays in workers, milliseconds. */
   randomDelayMs?: number
   /** For tests of the threads engine: the worker of CPU 0 dies when it is asked for its n-th window. */
@@ -60,6 +65,8 @@ export interface FinishedRun {
 const STEPS_PER_SLICE = 64
 const SLICE_MS = 20
 const PROGRESS_MS = 100
+
+type WorkerCounts = Pick<RunSetup, 'workers' | 'parallel'>
 
 /** A run that did not end within its `stepLimit`. */
 export class StepLimitError extends EngineError {
@@ -98,10 +105,24 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
     check: options.check ?? false,
     record: options.record ?? false,
     untilCycle: options.untilCycle ?? Infinity,
+    ...workersFor(config, options),
     shortestWorkerWindow: options.shortestWorkerWindow ?? WORKER_WINDOW_CYCLES,
+    grainCycles: options.grainCycles ?? GRAIN_CYCLES,
     randomDelayMs: options.randomDelayMs ?? 0,
     dieAtWindow: options.dieAtWindow ?? 0,
   }
+}
+
+/**
+ * A worker a CPU unless fewer are wanted; at once as many windows as leave a host core for the scheduler, which runs
+ * one itself. A kernel with a bug may let a core walk a table that was freed and is written as something else, which
+ * nothing announces: its windows stay in one thread.
+ */
+function workersFor({ machine, kernel }: SimulationConfig, options: SimulateOptions): WorkerCounts {
+  const workers = Math.max(1, Math.min(machine.cpus, options.hostThreads ?? machine.cpus))
+  if (kernel.bugs.length > 0) return { workers, parallel: 0 }
+  const spare = Math.min(workers, availableParallelism() - 1)
+  return { workers, parallel: options.shortestWorkerWindow === 0 ? workers : spare }
 }
 
 async function runHere(setup: RunSetup, engine: 'reference' | 'inline', options: SimulateOptions): Promise<RunResult> {

@@ -58,8 +58,10 @@ export class Simulation {
   cycle = 0
   /** Cycle of the last step in or into the kernel: the same for every engine. */
   kernelCycle = 0
-  /** Steps done. */
+  /** Steps done; the same in every run of an engine. */
   events = 0
+  /** Turns of the loop: steps, and looks at cores that have come to a horizon. */
+  #turns = 0
   /** CPU of the last step. */
   #lastCpu = 0
   readonly #user: UserSide
@@ -96,8 +98,8 @@ export class Simulation {
     const { kernel } = this
     for (let i = 0; i < steps && this.end === 'running'; i++) {
       this.#step()
-      this.events += 1
-      if ((this.events & 0x3ff) === 0) {
+      this.#turns += 1
+      if ((this.#turns & 0x3ff) === 0) {
         this.#report()
         if (this.#nobodyCanSignal()) this.end = 'stalled'
       }
@@ -177,6 +179,7 @@ export class Simulation {
 
   #stepDone(cpu: KernelCpu, cycle: number): void {
     const { order, check, recorder } = this.#options
+    this.events += 1
     order?.done(cpu, cycle)
     check?.(this)
     recorder?.afterStep(this, cpu)
@@ -241,6 +244,7 @@ export class Simulation {
   /** Every program polls a flag, no timer runs and no CPU is at work: no flag can be raised any more. */
   #nobodyCanSignal(): boolean {
     const { cpus, tasks } = this.kernel
+    if (cpus.some(cpu => this.#user.isRunningAhead(cpu))) return false
     const isQuiet = cpus.every(cpu => cpu.inUserMode || isTakenFromUser(cpu)
       ? this.platform.cores[cpu.id].instruction.op === 'spin' && nextInterruptCycle(cpu) === Infinity
       : nextKernelCycle(cpu) === Infinity)

@@ -1,135 +1,268 @@
-// The threads engine: windows as in windows.ts, but each CPU has a worker_thread of its own that
-// runs the CPU's long windows in parallel with the others. Short ones are run by the scheduler
-// itself, because waking a worker costs tens of microseconds; it is the same code on the same
-// shared state, so who runs a window can never change a result.
+// The threads engine: windows as in windows.ts, but long ones are run by workers, in parallel with
+// each other and with the scheduler, which runs one itself meanwhile. Short ones are never handed
+// over, because waking a worker costs tens of microseconds; it is the same code on the same shared
+// state, so who runs a window, and when, can never change a result.
 //
-//   scheduler                              worker of CPU c
-//   write limit[c]                         wait on doorbell[c]
-//   add doorbell[c], notify       ---->    read limit[c], run the window, write end[c]
-//   run the short windows                  add arrivals, notify
-//   wait on arrivals              <----    wait on doorbell[c]
-//   read end[c], core rows
+// While a worker runs the window of a CPU the scheduler goes on with everything else:
+//
+//   * It commits steps that lie before the place that the window has reached by now. Nothing that
+//     the window is still to do can come before them.
+//   * Before anything is written that the core can see, and before its interrupts change, it holds
+//     the core: it has the window end at the next grain and waits for it (hold).
+//   * CPUs of other address spaces never wait for each other, except that none runs ahead for ever.
+//   * When the window of a CPU ends with an event, those that see the same tables are told to end
+//     once they have passed it, since going on is for nothing.
 
 import { EngineError } from '../base/errors.js'
 import type { KernelCpu } from '../kernel/cpu.js'
-import type { Core } from './core.js'
+import { seesTablesOf } from '../kernel/mm/mm.js'
+import { nextKernelCycle } from '../kernel/timeline.js'
+import { END_LIMIT, END_NONE } from './core.js'
+import type { RunSetup } from './protocol.js'
+import { MARKS } from './shared-state.js'
 import type { SharedState } from './shared-state.js'
-import { WindowedUserSide } from './windows.js'
+import { END_RUNNING, WindowedUserSide } from './windows.js'
+import { WorkerWindow } from './worker-window.js'
 
-/** A limit that tells a worker to leave. */
-export const LIMIT_SHUTDOWN = -1
-
-/** Windows of fewer cycles are run by the scheduler. About 100 microseconds of host time. */
+/** Windows that are expected to have fewer cycles are run by the scheduler. About 100 microseconds of host time. */
 export const WORKER_WINDOW_CYCLES = 20_000
 
-/** How long the scheduler waits for workers before it gives up, milliseconds. */
-const ARRIVAL_TIMEOUT_MS = 60_000
-const ARRIVAL_POLL_MS = 200
+/** Cycles between two looks of a window at the rest of the world; it also leaves a mark there. */
+export const GRAIN_CYCLES = 8192
+/** So many times longer where nobody else sees the tables. */
+const PRIVATE_GRAINS = 4
+/** How far a CPU runs ahead of those that see its tables, in grains: as far as its marks reach. */
+const AHEAD_GRAINS = MARKS - 2
+/** How far it runs ahead of all others. */
+const PRIVATE_AHEAD_CYCLES = 2 ** 22
 
-export interface WorkerLoopOptions {
-  /** Sleep up to this long before and after windows, milliseconds: for tests that host timing does not matter. */
-  randomDelayMs: number
-  /** End the thread instead of running the n-th window: for tests that a run does not wait for the dead. */
-  dieAtWindow: number
+/** How long the scheduler waits for workers before it gives up, milliseconds. */
+const ANSWER_TIMEOUT_MS = 60_000
+const ANSWER_POLL_MS = 200
+/** Looks at a worker before the scheduler sleeps: about 50 microseconds. */
+const LOOKS_BEFORE_SLEEP = 2000
+
+export type ThreadOptions = Pick<RunSetup, 'workers' | 'parallel' | 'shortestWorkerWindow' | 'grainCycles'> & {
+  /** A worker would be of use that has not been started yet. */
+  startWorker: (worker: number) => void
 }
 
 export class ThreadedUserSide extends WindowedUserSide {
   readonly #state: SharedState
-  readonly #limits: readonly Float64Array[]
-  readonly #doorbells: readonly Int32Array[]
-  readonly #windowEnds: readonly Int32Array[]
-  readonly #shortestWorkerWindow: number
+  readonly #options: ThreadOptions
+  readonly #windows: readonly WorkerWindow[]
+  readonly #isStarted: boolean[]
+  /** Workers that run a window. */
+  readonly #running: WorkerWindow[] = []
+  /** CPUs whose windows are next here, unless a worker takes them. */
+  #waiting: number[] = []
+  /** Where the present stretch of user mode of each CPU began, and how long the last one was. */
+  readonly #since: Float64Array
+  readonly #lastStretch: Float64Array
 
-  constructor(
-    state: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[],
-    shortestWorkerWindow: number = WORKER_WINDOW_CYCLES,
-  ) {
+  constructor(state: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[], options: ThreadOptions) {
     super(state, cpus, kernelCpus)
-    const ids = Array.from({ length: cpus }, (_, id) => id)
-    const { layout, buffer } = state
     this.#state = state
-    this.#limits = ids.map(id => layout.view(buffer, 'window', 'limit', id))
-    this.#doorbells = ids.map(id => layout.view(buffer, 'window', 'doorbell', id))
-    this.#windowEnds = ids.map(id => layout.view(buffer, 'window', 'end', id))
-    this.#shortestWorkerWindow = shortestWorkerWindow
+    this.#options = options
+    this.#windows = Array.from({ length: options.workers }, (_, worker) => new WorkerWindow(state, worker))
+    this.#isStarted = this.#windows.map(() => false)
+    this.#since = new Float64Array(cpus)
+    this.#lastStretch = new Float64Array(cpus)
+  }
+
+  override isRunningAhead(cpu: KernelCpu): boolean {
+    return this.ends[cpu.id] === END_RUNNING
+  }
+
+  override cycleOf(cpu: KernelCpu): number {
+    return this.isRunningAhead(cpu) ? this.#windowOf(cpu.id).reached : super.cycleOf(cpu)
+  }
+
+  override reached(cpu: KernelCpu): boolean {
+    if (!this.isRunningAhead(cpu)) return super.reached(cpu)
+    this.#collect()
+    if (this.isRunningAhead(cpu)) this.#waitFor(this.#windowOf(cpu.id), this.#nextOther(cpu))
+    return false
+  }
+
+  override beforeCommit(cpu: KernelCpu): void {
+    this.#lastStretch[cpu.id] = this.cores[cpu.id].clock - this.#since[cpu.id]
+    super.beforeCommit(cpu)
+  }
+
+  override committed(cpu: KernelCpu): void {
+    this.#since[cpu.id] = this.cores[cpu.id].clock
+    super.committed(cpu)
   }
 
   protected override runWindows(ids: readonly number[]): void {
-    const arrivals = this.#state.arrivals
-    const before = Atomics.load(arrivals, 0)
-    const remote: number[] = []
-    const local: number[] = []
-    for (const id of ids) {
-      const limit = this.limitFor(id)
-      if (limit - this.cores[id].clock < this.#shortestWorkerWindow) {
-        local.push(id)
-        continue
-      }
-      remote.push(id)
-      this.#limits[id][0] = limit
-      // Publishes the limit and the core row. Pairs with the load in serveWindows().
-      Atomics.add(this.#doorbells[id], 0, 1)
-      Atomics.notify(this.#doorbells[id], 0)
-    }
-    super.runWindows(local)
-    this.#waitForArrivals(before, remote)
-    for (const id of remote) this.ends[id] = this.#windowEnds[id][0]
+    const local = ids.filter(id => !this.#handOver(id))
+    if (this.#running.length === 0) return super.runWindows(local)
+    this.#waiting = local
+    while (this.#waiting.length > 0) this.#runHere(this.#waiting.shift()!)
   }
 
-  #waitForArrivals(before: number, remote: readonly number[]): void {
-    const { arrivals, abort } = this.#state
+  protected override hold(id: number, cycle: number): void {
+    if (this.ends[id] !== END_RUNNING) return
+    const window = this.#windowOf(id)
+    window.stopPast(cycle)
+    while (this.ends[id] === END_RUNNING) this.#waitFor(window, Infinity)
+  }
+
+  #windowOf(id: number): WorkerWindow {
+    return this.#windows[id % this.#options.workers]
+  }
+
+  /** Gives the window of a CPU to its worker, if that is worth while. */
+  #handOver(id: number): boolean {
+    const { shortestWorkerWindow, parallel, grainCycles } = this.#options
+    const core = this.cores[id]
+    const { clock } = core
+    if (parallel === 0 || this.bounds[id] - clock < shortestWorkerWindow || core.instruction.op === 'spin') return false
+    if (Math.max(this.#lastStretch[id], clock - this.#since[id]) < shortestWorkerWindow) return false
+    const window = this.#windowOf(id)
+    if (!window.isReady) {
+      this.#start(id % this.#options.workers)
+      return false
+    }
+    if (this.#running.length >= parallel || this.#running.includes(window)) return false
+    const cpu = this.kernelCpus()[id]
+    const shared = this.#slowestSharing(cpu)
+    const isPrivate = shared === Infinity
+    const reach = isPrivate ? this.#slowest() + PRIVATE_AHEAD_CYCLES : shared + AHEAD_GRAINS * grainCycles
+    const limit = Math.min(reach, this.bounds[id])
+    if (limit - clock < Math.max(1, shortestWorkerWindow)) return false
+    this.ends[id] = END_RUNNING
+    this.#running.push(window)
+    window.ask(id, clock, limit, isPrivate ? PRIVATE_GRAINS * grainCycles : grainCycles)
+    return true
+  }
+
+  #start(worker: number): void {
+    if (this.#isStarted[worker] || this.#isStarted.filter(Boolean).length >= this.#options.workers) return
+    this.#isStarted[worker] = true
+    this.#options.startWorker(worker)
+  }
+
+  /** Runs a window here, in grains, while workers run others. */
+  #runHere(id: number): void {
+    const { grainCycles } = this.#options
+    const cpu = this.kernelCpus()[id]
+    const core = this.cores[id]
+    const limit = this.limitFor(id)
+    let end = END_NONE
+    for (;;) {
+      const isShared = this.#running.some(window => this.#sees(window, cpu))
+      const grain = isShared ? grainCycles : PRIVATE_GRAINS * grainCycles
+      end = core.run(Math.min(limit, core.clock + grain), false, false)
+      this.#collect()
+      if (end !== END_LIMIT || core.clock >= limit || this.#firstEventFor(cpu) < core.clock) break
+      this.#feed(id)
+      this.checkpoints[id].mark()
+    }
+    this.ends[id] = end
+    this.#tellSharing(cpu)
+  }
+
+  /** Gives a worker that is free something to do while the core of CPU `here` runs in this thread. */
+  #feed(here: number): void {
+    if (this.#running.length >= this.#options.parallel) return
+    const waiting = this.#waiting.findIndex(id => this.#handOver(id))
+    if (waiting >= 0) {
+      this.#waiting.splice(waiting, 1)
+      return
+    }
+    // Those that have come to a horizon may go on: should they have gone too far, they are put back as ever.
+    for (const cpu of this.kernelCpus()) {
+      if (cpu.id === here || !cpu.inUserMode || this.ends[cpu.id] !== END_LIMIT) continue
+      this.bounds[cpu.id] = this.boundOf(cpu)
+      if (this.#handOver(cpu.id)) return
+    }
+  }
+
+  /** Takes back the windows that are answered. */
+  #collect(): void {
+    for (let i = this.#running.length - 1; i >= 0; i--) {
+      const window = this.#running[i]
+      if (!window.isAnswered) continue
+      this.#running.splice(i, 1)
+      this.ends[window.id] = window.end
+      this.#tellSharing(this.kernelCpus()[window.id])
+    }
+  }
+
+  /** The window of `cpu` has ended with an event: others that see its tables need not go on past it. */
+  #tellSharing(cpu: KernelCpu): void {
+    if (this.ends[cpu.id] === END_LIMIT) return
+    for (const window of this.#running) if (this.#sees(window, cpu)) window.stopPast(this.cores[cpu.id].clock)
+  }
+
+  #sees(window: WorkerWindow, cpu: KernelCpu): boolean {
+    return seesEachOther(this.kernelCpus()[window.id], cpu)
+  }
+
+  /** The first event that is known of CPUs that see the tables of `cpu`. */
+  #firstEventFor(cpu: KernelCpu): number {
+    let first = Infinity
+    for (const other of this.kernelCpus()) {
+      const end = this.ends[other.id]
+      if (other === cpu || !other.inUserMode || end === END_RUNNING || end === END_NONE || end === END_LIMIT) continue
+      if (seesEachOther(other, cpu)) first = Math.min(first, this.cores[other.id].clock)
+    }
+    return first
+  }
+
+  /** How far the slowest of the CPUs is that run user code on tables that `cpu` sees. */
+  #slowestSharing(cpu: KernelCpu): number {
+    let slowest = Infinity
+    for (const other of this.kernelCpus()) {
+      if (other === cpu || !other.inUserMode || !seesEachOther(other, cpu)) continue
+      slowest = Math.min(slowest, this.cycleOf(other))
+    }
+    return slowest
+  }
+
+  /** How far the slowest CPU is that is in user mode. */
+  #slowest(): number {
+    let slowest = Infinity
+    for (const cpu of this.kernelCpus()) if (cpu.inUserMode) slowest = Math.min(slowest, this.cycleOf(cpu))
+    return slowest
+  }
+
+  /** When somebody else than `cpu` does something next. */
+  #nextOther(cpu: KernelCpu): number {
+    let next = Infinity
+    for (const other of this.kernelCpus()) {
+      if (other !== cpu) next = Math.min(next, other.inUserMode ? this.cycleOf(other) : nextKernelCycle(other))
+    }
+    return next
+  }
+
+  /** Until the window is answered, or has passed `cycle`, or something else has come to an end. */
+  #waitFor(window: WorkerWindow, cycle: number): void {
+    const { calls, abort } = this.#state
+    const before = this.#running.length
+    for (let looks = 0; looks < LOOKS_BEFORE_SLEEP; looks++) {
+      if (window.isAnswered || window.reached > cycle) return this.#collect()
+    }
     for (let waitedMs = 0; ;) {
-      // Pairs with the add in serveWindows(): after it the core rows are ours again.
-      const now = Atomics.load(arrivals, 0)
-      if (((now - before) | 0) >= remote.length) return
+      const seen = Atomics.load(calls, 0)
+      window.callPast(cycle)
+      if (window.reached > cycle) return
+      this.#collect()
+      if (this.#running.length < before) return
       if (Atomics.load(abort, 0) !== 0) throw new EngineError('the run was stopped')
-      if (Atomics.wait(arrivals, 0, now, ARRIVAL_POLL_MS) !== 'timed-out') continue
-      waitedMs += ARRIVAL_POLL_MS
-      if (waitedMs < ARRIVAL_TIMEOUT_MS) continue
-      const names = remote.map(id => `cpu${id} (window from cycle ${this.cores[id].clock})`).join(', ')
-      throw new EngineError(`${remote.length - (now - before)} worker(s) did not finish a window; asked: ${names}`)
+      if (Atomics.wait(calls, 0, seen, ANSWER_POLL_MS) !== 'timed-out') continue
+      waitedMs += ANSWER_POLL_MS
+      if (waitedMs >= ANSWER_TIMEOUT_MS) {
+        throw new EngineError(`the worker of cpu${window.id} is stuck in a window, at cycle ${window.reached}`)
+      }
     }
   }
 }
 
-/** The life of a CPU's worker: windows until it is told to leave. Blocks its thread. */
-export function serveWindows(state: SharedState, id: number, core: Core, options: WorkerLoopOptions): void {
-  const { layout, buffer, arrivals } = state
-  const limit = layout.view(buffer, 'window', 'limit', id)
-  const doorbell = layout.view(buffer, 'window', 'doorbell', id)
-  const end = layout.view(buffer, 'window', 'end', id)
-  const idle = new Int32Array(new SharedArrayBuffer(4))
-  let seen = 0
-  let windows = 0
-  for (;;) {
-    Atomics.wait(doorbell, 0, seen)
-    // Pairs with the add in runWindows().
-    const rung = Atomics.load(doorbell, 0)
-    if (rung === seen) continue
-    seen = rung
-    if (limit[0] === LIMIT_SHUTDOWN) return
-    windows += 1
-    if (windows === options.dieAtWindow) process.exit(1)
-    hostDelay(idle, options)
-    end[0] = core.run(limit[0], false, false)
-    hostDelay(idle, options)
-    // Publishes the core row and the end. Pairs with the load in #waitForArrivals().
-    Atomics.add(arrivals, 0, 1)
-    Atomics.notify(arrivals, 0)
-  }
-}
-
-/** Lets every worker leave its loop. */
-export function shutDownWorkers(state: SharedState, cpus: number): void {
-  for (let id = 0; id < cpus; id++) {
-    state.layout.view(state.buffer, 'window', 'limit', id)[0] = LIMIT_SHUTDOWN
-    const doorbell = state.layout.view(state.buffer, 'window', 'doorbell', id)
-    Atomics.add(doorbell, 0, 1)
-    Atomics.notify(doorbell, 0)
-  }
-}
-
-/** Host time only, and only in tests: the one place that may use Math.random. */
-function hostDelay(idle: Int32Array, options: WorkerLoopOptions): void {
-  if (options.randomDelayMs > 0) Atomics.wait(idle, 0, 0, Math.random() * options.randomDelayMs)
+function seesEachOther(a: KernelCpu, b: KernelCpu): boolean {
+  const { mm } = a.current
+  const other = b.current.mm
+  return mm !== undefined && other !== undefined && (seesTablesOf(mm, other) || seesTablesOf(other, mm))
 }

@@ -14,13 +14,15 @@ export interface UserSide extends CoreHooks {
   attach(cores: readonly Core[]): void
   /** Makes sure that {@link cycleOf} is known for every CPU in user mode. */
   prepare(cpus: readonly KernelCpu[]): void
-  /** Cycle of the CPU's next action that the loop must know of; it may be a mere horizon. */
+  /** Cycle before which the CPU does nothing that the loop must know of; it may be a mere horizon. */
   cycleOf(cpu: KernelCpu): number
   /**
    * The loop has reached this CPU. True: what comes next is an action to commit at cycleOf.
    * False: it was only a horizon; prepare again.
    */
   reached(cpu: KernelCpu): boolean
+  /** Another thread is at the core of this CPU: nobody else may look at it. */
+  isRunningAhead(cpu: KernelCpu): boolean
   /** The action is about to be committed. */
   beforeCommit(cpu: KernelCpu): void
   /** It was, and the CPU stayed in user mode. */

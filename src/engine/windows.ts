@@ -13,32 +13,40 @@
 //   state of a window        the core stands                       checkpoint
 //   END_NONE, fresh          at a certain place                    taken when it runs
 //   END_NONE, not fresh      at an uncertain place, re-evaluate    the old one stays good
+//   END_RUNNING              a worker runs it (threads.ts)         at the start of its window
 //   anything else            at the end of its window              at the start of its window
 //
-// How far windows reach is a matter of speed only.
+// How far windows reach is a matter of speed only. A core does not run past the next step of a CPU
+// in the kernel that could write its tables: such a step is known, and running past it is for nothing.
 
 import { fail } from '../base/assert.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import { seesTablesOf } from '../kernel/mm/mm.js'
+import { nextKernelCycle } from '../kernel/timeline.js'
 import { Checkpoint } from './checkpoint.js'
 import type { Core } from './core.js'
 import { END_ACCESS, END_DATA, END_LIMIT, END_NONE } from './core.js'
 import type { SharedState } from './shared-state.js'
 import type { UserSide } from './user-side.js'
 
+/** A worker is at it: neither its core's row nor its end may be looked at. */
+export const END_RUNNING = -1
+
 const SHORTEST_WINDOW_CYCLES = 256
 /** Bounds how long an abort has to wait. */
 const LONGEST_WINDOW_CYCLES = 2 ** 20
 
 export class WindowedUserSide implements UserSide {
-  readonly #kernelCpus: () => readonly KernelCpu[]
+  protected readonly kernelCpus: () => readonly KernelCpu[]
   protected cores: readonly Core[] = []
   /** END_* of each CPU's window. */
   protected readonly ends: Int32Array
   /** 1: the next run starts at a certain place and takes a checkpoint there. */
   readonly #fresh: Uint8Array
-  readonly #checkpoints: readonly Checkpoint[]
+  /** No window reaches beyond this: {@link boundOf} when it was prepared. */
+  protected readonly bounds: Float64Array
+  protected readonly checkpoints: readonly Checkpoint[]
   /** Windows end here unless something ends them earlier. */
   protected horizon = SHORTEST_WINDOW_CYCLES
   #windowCycles = SHORTEST_WINDOW_CYCLES
@@ -47,10 +55,11 @@ export class WindowedUserSide implements UserSide {
   #isStale = true
 
   constructor(shared: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[]) {
-    this.#kernelCpus = kernelCpus
+    this.kernelCpus = kernelCpus
     this.ends = new Int32Array(cpus)
     this.#fresh = new Uint8Array(cpus)
-    this.#checkpoints = Array.from({ length: cpus }, (_, id) => new Checkpoint(shared, id))
+    this.bounds = new Float64Array(cpus)
+    this.checkpoints = Array.from({ length: cpus }, (_, id) => new Checkpoint(shared, id))
   }
 
   attach(cores: readonly Core[]): void {
@@ -63,8 +72,10 @@ export class WindowedUserSide implements UserSide {
     let waiting: number[] | undefined
     for (const cpu of cpus) {
       if (!cpu.inUserMode || this.ends[cpu.id] !== END_NONE) continue
+      this.bounds[cpu.id] = this.boundOf(cpu)
+      if (this.cores[cpu.id].clock >= this.bounds[cpu.id]) continue
       if (this.#fresh[cpu.id] === 1) {
-        this.#checkpoints[cpu.id].take()
+        this.checkpoints[cpu.id].take()
         this.#fresh[cpu.id] = 0
       }
       waiting ??= []
@@ -77,10 +88,23 @@ export class WindowedUserSide implements UserSide {
     return this.cores[cpu.id].clock
   }
 
+  isRunningAhead(_cpu: KernelCpu): boolean {
+    return false
+  }
+
   /** At a horizon every core that did not pass it is certain; all of them get the next window together. */
   reached(cpu: KernelCpu): boolean {
+    // It had to wait for a step in the kernel, which has been done.
+    if (this.ends[cpu.id] === END_NONE) {
+      this.#isStale = true
+      return false
+    }
     if (this.ends[cpu.id] !== END_LIMIT) return true
     const cycle = this.cores[cpu.id].clock
+    if (cycle < this.horizon) {
+      this.#leaveAt(cpu.id)
+      return false
+    }
     if (this.#putBacksSinceHorizon === 0) {
       this.#windowCycles = Math.min(LONGEST_WINDOW_CYCLES, this.#windowCycles * 2)
     } else {
@@ -88,7 +112,7 @@ export class WindowedUserSide implements UserSide {
     }
     this.#putBacksSinceHorizon = 0
     this.horizon = cycle + this.#windowCycles
-    for (const other of this.#kernelCpus()) {
+    for (const other of this.kernelCpus()) {
       if (!other.inUserMode || this.ends[other.id] !== END_LIMIT) continue
       const core = this.cores[other.id]
       if (core.lastStart >= cycle || core.clock >= this.horizon) continue
@@ -98,7 +122,7 @@ export class WindowedUserSide implements UserSide {
   }
 
   beforeCommit(cpu: KernelCpu): void {
-    this.#checkpoints[cpu.id].drop()
+    this.checkpoints[cpu.id].drop()
     const end = this.ends[cpu.id]
     if (end !== END_ACCESS && end !== END_DATA) return
     const { mm } = cpu.current
@@ -117,7 +141,7 @@ export class WindowedUserSide implements UserSide {
   }
 
   beforeSharedWrite(writer: KernelCpu, mm: Mm): void {
-    for (const cpu of this.#kernelCpus()) {
+    for (const cpu of this.kernelCpus()) {
       if (!cpu.inUserMode || cpu === writer || !seesTablesOf(cpu.current.mm, mm)) continue
       this.#standAt(cpu, writer.now, writer.id)
     }
@@ -128,20 +152,21 @@ export class WindowedUserSide implements UserSide {
   }
 
   beforeFlagWrite(writer: KernelCpu): void {
-    for (const cpu of this.#kernelCpus()) {
+    for (const cpu of this.kernelCpus()) {
       if (cpu.inUserMode && cpu !== writer) this.#standAt(cpu, writer.now, writer.id)
     }
   }
 
   standStill(cycle: number, id: number): void {
-    for (const cpu of this.#kernelCpus()) if (cpu.inUserMode) this.#standAt(cpu, cycle, id)
+    for (const cpu of this.kernelCpus()) if (cpu.inUserMode) this.#standAt(cpu, cycle, id)
   }
 
   interruptAt(target: KernelCpu, cycle: number): void {
     const { id } = target
+    this.hold(id, cycle)
     if (this.ends[id] === END_NONE && this.#fresh[id] === 1) return
     if (cycle <= this.cores[id].lastStart) {
-      this.#putBack(id)
+      this.#putBack(id, cycle)
       this.ends[id] = END_NONE
       this.#isStale = true
       return
@@ -154,31 +179,51 @@ export class WindowedUserSide implements UserSide {
 
   settle(cpus: readonly KernelCpu[], cycle: number): void {
     for (const cpu of cpus) {
-      if (!cpu.inUserMode || this.ends[cpu.id] === END_NONE) continue
-      if (this.cores[cpu.id].lastStart >= cycle) {
-        this.#putBack(cpu.id)
-        this.ends[cpu.id] = this.cores[cpu.id].run(cycle, false, false)
-      }
+      if (!cpu.inUserMode) continue
+      this.hold(cpu.id, cycle)
+      if (this.ends[cpu.id] === END_NONE && this.#fresh[cpu.id] === 1) continue
+      const core = this.cores[cpu.id]
+      if (core.lastStart < cycle) continue
+      this.#putBack(cpu.id, cycle)
+      this.ends[cpu.id] = core.run(cycle, false, false)
     }
   }
 
-  /** Runs the windows of these CPUs, each to this.horizon. */
+  /** Runs the windows of these CPUs. */
   protected runWindows(ids: readonly number[]): void {
     for (const id of ids) this.ends[id] = this.cores[id].run(this.limitFor(id), false, false)
   }
 
   /** A core that enters user mode beyond the horizon still does at least its next action. */
   protected limitFor(id: number): number {
-    return Math.max(this.horizon, this.cores[id].clock + 1)
+    return Math.min(Math.max(this.horizon, this.cores[id].clock + 1), this.bounds[id])
+  }
+
+  /** The first cycle at which a CPU in the kernel may write what the core of `cpu` can see. */
+  protected boundOf(cpu: KernelCpu): number {
+    const { mm } = cpu.current
+    let bound = Infinity
+    if (mm === undefined) return bound
+    for (const other of this.kernelCpus()) {
+      if (other.inUserMode || other === cpu || !seesTablesOf(mm, other.current.mm ?? mm)) continue
+      bound = Math.min(bound, nextKernelCycle(other) + (cpu.id < other.id ? 1 : 0))
+    }
+    return bound
+  }
+
+  /** Makes the window of a core end soon if it is in a worker, and waits for it: past `cycle` it is of no use. */
+  protected hold(_id: number, _cycle: number): void {
+    // Windows of this engine end before anything else is done.
   }
 
   /** Makes a core stand at a commit of CPU `committer`: every action before it done, none after it. */
   #standAt(cpu: KernelCpu, cycle: number, committer: number): void {
     const { id } = cpu
-    if (this.ends[id] === END_NONE && this.#fresh[id] === 1) return
     const limit = cycle + (id < committer ? 1 : 0)
+    this.hold(id, limit)
     const core = this.cores[id]
-    if (core.lastStart >= limit) this.#putBack(id)
+    if (this.ends[id] === END_NONE && this.#fresh[id] === 1) return
+    if (core.lastStart >= limit) this.#putBack(id, limit)
     if (core.clock < limit) {
       const end = core.run(limit, false, false)
       if (!(end === END_LIMIT || core.clock >= limit)) fail(`cpu${id} met an event before cycle ${limit} when put back`)
@@ -191,11 +236,12 @@ export class WindowedUserSide implements UserSide {
     this.ends[id] = END_NONE
     this.#isStale = true
     this.#fresh[id] = 1
-    this.#checkpoints[id].drop()
+    this.checkpoints[id].drop()
   }
 
-  #putBack(id: number): void {
-    this.#checkpoints[id].putBack()
+  /** To where no action has started at or after `limit`. */
+  #putBack(id: number, limit: number): void {
+    this.checkpoints[id].putBack(limit)
     this.#putBacksSinceHorizon += 1
   }
 }

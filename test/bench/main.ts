@@ -1,25 +1,38 @@
 // `npm run bench`: runs every suite, or those named (`npm run bench -- mixes`), and prints medians,
-// rates and ratios. Nothing here fails because something is slow; numbers are for reading, beside
-// the machine they were taken on.
+// rates and ratios; `--json` prints them as one JSON object. Nothing here fails because something is
+// slow; numbers are for reading, beside the machine they were taken on.
 
 import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { benchEngines } from './engines.js'
 import { benchMixes } from './mixes.js'
 import { benchReplay } from './replay.js'
-import type { BenchRow, BenchSuite } from './suite.js'
+import { benchStartup } from './startup.js'
+import { timerQuality, type BenchRow, type BenchSuite } from './suite.js'
 
 const SUITES: Readonly<Record<string, (root: string) => Promise<BenchSuite>>> = {
-  mixes: benchMixes, replay: benchReplay,
+  mixes: benchMixes, replay: benchReplay, engines: benchEngines, startup: benchStartup,
 }
 
 const root = projectFolder()
-process.stdout.write(`node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}\n`)
-const wanted = process.argv.slice(2)
-for (const [name, run] of Object.entries(SUITES)) {
-  if (wanted.length === 0 || wanted.includes(name)) print(await run(root))
+const asJson = process.argv.includes('--json')
+const wanted = process.argv.slice(2).filter((argument) => argument !== '--json')
+const timer = timerQuality()
+const host = { node: process.version, cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown CPU' }
+if (!asJson) {
+  process.stdout.write(`node ${host.node}, ${host.cpus} x ${host.model}; ` +
+    `the clock advances by ${timer.stepNs} ns, a look at it takes ${timer.readNs} ns\n`)
 }
+const suites: BenchSuite[] = []
+for (const [name, run] of Object.entries(SUITES)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue
+  const suite = await run(root)
+  if (asJson) suites.push(suite)
+  else print(suite)
+}
+if (asJson) process.stdout.write(`${JSON.stringify({ host, timer, suites }, undefined, 2)}\n`)
 
 function print({ name, notes, rows }: BenchSuite): void {
   const width = Math.max(...rows.map((row) => row.name.length))
@@ -33,10 +46,16 @@ function formatRow(row: BenchRow, width: number): string {
     row.name.padEnd(width),
     `${row.medianMs.toFixed(2)} ms`.padStart(12),
     `+-${(row.spread * 100).toFixed(1)} %`.padStart(9),
-    `${rate.toFixed(1)} M ${row.unit}/s`.padStart(22),
+    rateText(rate, row.unit).padStart(30),
   ]
   if (row.ratio !== undefined) cells.push(`${row.ratio.toFixed(2)}x of ${row.baseline ?? 'the baseline'}`.padStart(20))
+  if (row.note !== undefined) cells.push(`  ${row.note}`)
   return `  ${cells.join('')}`
+}
+
+function rateText(millions: number, unit: string): string {
+  if (millions >= 1) return `${millions.toFixed(1)} M ${unit}/s`
+  return millions >= 0.001 ? `${(millions * 1000).toFixed(1)} k ${unit}/s` : `${(millions * 1e6).toFixed(1)} ${unit}/s`
 }
 
 /** This file runs from its source and from the build: the project is the nearest folder with a package.json. */

@@ -15,6 +15,8 @@ export interface BenchRow {
   ratio?: number
   /** What the ratio compares with. */
   baseline?: string
+  /** More about the row, in words. */
+  note?: string
 }
 
 export interface BenchSuite {
@@ -24,22 +26,38 @@ export interface BenchSuite {
   rows: readonly BenchRow[]
 }
 
+/** The speed of a row as a multiple of that of another of this run, for the same work or for rates of equal units. */
+export function against(row: BenchRow, baseline: BenchRow): BenchRow {
+  return { ...row, ratio: rateOf(row) / rateOf(baseline), baseline: baseline.name }
+}
+
+/** Operations a millisecond. */
+export function rateOf({ operations, medianMs }: BenchRow): number {
+  return operations / medianMs
+}
+
 export interface BenchCase {
   name: string
+  /** `run` returns a promise. Said here, because finding out would take a run beside the first one. */
+  isAsync?: boolean
   operations: number
   unit: string
   /** Does the work once; returns the milliseconds to count when they are not those of the whole call. */
-  run(): number | undefined
+  run(): number | undefined | Promise<number | undefined>
 }
 
 /** Runs every case at least `iterations` times, after a warm-up, and reports medians. */
-export async function measure(cases: readonly BenchCase[], iterations: number): Promise<BenchRow[]> {
-  const bench = new Bench({ iterations, time: 0, warmupIterations: 2, warmupTime: 0, throws: true })
-  for (const { name, run } of cases) {
+export async function measure(
+  cases: readonly BenchCase[], iterations: number, warmupIterations = 2,
+): Promise<BenchRow[]> {
+  const bench = new Bench({ iterations, time: 0, warmupIterations, warmupTime: 0, throws: true })
+  for (const { name, run, isAsync = false } of cases) {
+    const timed = (overriddenDuration: number | undefined) =>
+      overriddenDuration === undefined ? undefined : { overriddenDuration }
     bench.add(name, () => {
-      const overriddenDuration = run()
-      return overriddenDuration === undefined ? undefined : { overriddenDuration }
-    })
+      const result = run()
+      return result instanceof Promise ? result.then(timed) : timed(result)
+    }, { async: isAsync })
   }
   await bench.run()
   return cases.map(({ name, operations, unit }) => {
@@ -48,4 +66,23 @@ export async function measure(cases: readonly BenchCase[], iterations: number): 
     const { p50, mad } = result.latency
     return { name, medianMs: p50, spread: mad / p50, operations, unit }
   })
+}
+
+export interface TimerQuality {
+  /** The smallest step between two different readings of the clock. */
+  stepNs: number
+  /** What a reading costs. */
+  readNs: number
+}
+
+/** How far a difference of two readings of `performance.now()` can be trusted. */
+export function timerQuality(): TimerQuality {
+  const readings = Float64Array.from({ length: 20_000 }, () => performance.now())
+  let stepMs = Infinity
+  for (let i = 1; i < readings.length; i++) {
+    const step = readings[i]! - readings[i - 1]!
+    if (step > 0 && step < stepMs) stepMs = step
+  }
+  const readMs = (readings.at(-1)! - readings[0]!) / (readings.length - 1)
+  return { stepNs: Math.round(stepMs * 1e6), readNs: Math.round(readMs * 1e6) }
 }
