@@ -35,6 +35,9 @@ describe('scales', () => {
   })
 
   test('a logarithmic axis refuses what it cannot show', () => {
+    // A decade or two has labels between the powers.
+    expect(scaleFor({ label: 'x', scale: 'log10' }, [0.4, 47], 0, 1).ticks).toEqual([0.5, 1, 2, 5, 10, 20])
+    expect(scaleFor({ label: 'x', scale: 'log10' }, [1, 5000], 0, 1).ticks).toEqual([1, 10, 100, 1000])
     expect(() => scaleFor({ label: 'x', scale: 'log10' }, [0, 10], 0, 1)).toThrow('cannot show 0')
   })
 

@@ -4,14 +4,18 @@
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { reproductionHtml } from '../src/study/reproduce/report-html.js'
 import { reproductionText, rowCells, summaryCells } from '../src/study/reproduce/report-text.js'
 import { judge, measureRun, tasksOf } from '../src/study/reproduce/reproduce.js'
 import type { Outcome } from '../src/study/reproduce/reproduce.js'
 import { between, fitLine, holds, quantile, Results, shown, within } from '../src/study/reproduce/target.js'
 import { TARGETS } from '../src/study/reproduce/targets.js'
+import { findChromium, launchChromium, NO_CHROMIUM, openPlots } from './support/chromium.js'
 import { ROOT, shootdown } from './support/cli.js'
+
+const chromium = findChromium()
+if (chromium === undefined) process.stderr.write(`${NO_CHROMIUM}\n`)
 
 async function reproduce(...ids: string[]): Promise<Outcome[]> {
   const targets = TARGETS.filter(({ id }) => ids.includes(id))
@@ -92,6 +96,24 @@ describe('as a command', () => {
     expect(data.schemaVersion).toBe(1)
     expect(data.targets).toMatchObject([{ id: 'R1', verdict: 'pass' }])
   })
+
+  test.skipIf(chromium === undefined)('its page opens in Chromium without a complaint and without a request',
+    { timeout: 180_000 }, async () => {
+      const page = join(mkdtempSync(join(tmpdir(), 'reproduce-')), 'r.html')
+      expect((await shootdown(['reproduce', 'R1', 'R9', '--quick', '--report', page])).code).toBe(0)
+      const browser = await launchChromium(chromium!)
+      onTestFinished(() => browser.close())
+      const opened = await openPlots(browser, page)
+      const plots = await opened.page.locator('figure > svg').all()
+      const boxes = await Promise.all(plots.map((svg) => svg.boundingBox()))
+      expect(boxes.map((box) => box !== null && box.width > 300 && box.height > 200)).toEqual([true, true])
+      const download = opened.page.waitForEvent('download')
+      await opened.page.click('a[download="reproduction.json"]')
+      const file = await (await download).path()
+      const data = JSON.parse(readFileSync(file, 'utf8')) as { targets: { id: string }[] }
+      expect(data.targets.map(({ id }) => id)).toEqual(['R1', 'R9'])
+      expect(opened.complaints).toEqual([])
+    })
 
   test('an unknown target is refused, and no page is left behind', async () => {
     const page = join(mkdtempSync(join(tmpdir(), 'reproduce-')), 'r.html')

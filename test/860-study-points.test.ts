@@ -31,6 +31,13 @@ async function refusal(text: string): Promise<string> {
   return 'nothing'
 }
 
+test('a label is for a field that is varied', async () => {
+  expect(await refusal(SMALL_STUDY.replace('vary:', 'labels: {page: size (pages)}\nvary:')))
+    .toContain('"page" is not varied')
+  const plan = await parseStudy(SMALL_STUDY.replace('vary:', 'labels: {pages: size (pages)}\nvary:'), 's.study.yaml')
+  expect([plan.labels, plan.hash]).toEqual([{ pages: 'size (pages)' }, (await parseStudy(SMALL_STUDY, 's')).hash])
+})
+
 describe('points', () => {
   test('are all combinations, the first field slowest, each a function of its index', async () => {
     const plan = await parseStudy(SMALL_STUDY, 's.study.yaml')

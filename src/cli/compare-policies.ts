@@ -58,7 +58,7 @@ async function compare(file: string, flags: Flags): Promise<void> {
   checkOutputs(flags)
   const plan = planOf({
     name: `${scenario.name} under all policies`, question: scenario.question ?? '', file, scenarioFile: file,
-    scenarioText, list: [], measure: [], show: ['latencyMean', 'cycles'],
+    scenarioText, list: [], measure: [], show: ['latencyMean', 'cycles'], labels: {},
     axes: [
       { field: 'policy', values: flags.policy ?? POLICY_NAMES },
       ...(flags.cpus === undefined ? [] : [{ field: 'cpus', values: flags.cpus }]),

@@ -70,7 +70,7 @@ export function writeFiles(rows: readonly ResultRow[], flags: OutputFlags, plan:
 function writeReport(rows: readonly ResultRow[], { report, svg }: OutputFlags, plan: StudyPlan | undefined): void {
   const { html, figures } = sweepReport(rows, {
     title: plan?.name ?? 'Results of a sweep', question: plan?.question ?? '', command: commandLine(),
-    metrics: plan?.show ?? [],
+    metrics: plan?.show ?? [], labels: plan?.labels ?? {},
   })
   if (report !== undefined) writeFileAtomic(report, (write) => write(html))
   if (svg === undefined) return

@@ -11,6 +11,7 @@ import { MACHINE_PRESETS } from '../machine/presets.js'
 import { keys, oneOf, some, text, wants } from '../scenario/fields.js'
 import { parseScenario, readScenarioText } from '../scenario/parse.js'
 import { schemaError } from '../scenario/schema-errors.js'
+import { suggestionLines } from '../scenario/suggest.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import { YamlSource, type Path } from '../scenario/yaml-source.js'
 import { INITIATOR_PHASES } from '../trace/flush-phases.js'
@@ -61,6 +62,8 @@ export const studySchema = keys({
     .describe('Counters that results have besides the usual ones.'),
   show: some(oneOf('number of results', METRIC_NAMES), 'numbers').optional()
     .describe('Numbers that the report plots. Default: latencyMean and cycles.'),
+  labels: z.record(z.string(), text, wants('a map of fields to texts')).optional()
+    .describe('What the report calls fields, with their units: {work: working set (pages)}.'),
 })
 type RawStudy = z.infer<typeof studySchema>
 
@@ -87,7 +90,7 @@ export async function parseStudy(studyText: string, file: string): Promise<Study
   const plan = planOf({
     name: raw.study ?? basename(file).replace(/(\.study)?\.ya?ml$/, ''), question: raw.question ?? '', file,
     scenarioFile, scenarioText, axes, list: raw.points ?? [], measure: raw.measure ?? [],
-    show: raw.show ?? [],
+    show: raw.show ?? [], labels: labelsOf(source, raw),
   })
   await tryPoints(source, raw, plan)
   return plan
@@ -110,6 +113,16 @@ function axesOf(source: YamlSource, raw: RawStudy): Axis[] {
     }
     return { field, values: given }
   })
+}
+
+function labelsOf(source: YamlSource, raw: RawStudy): Record<string, string> {
+  const fields = [...new Set([...Object.keys(raw.vary ?? {}), ...(raw.points ?? []).flatMap(Object.keys)])]
+  for (const field of Object.keys(raw.labels ?? {})) {
+    if (!fields.includes(field)) {
+      throw source.error(`"${field}" is not varied`, ['labels', field], suggestionLines(field, fields), 'key')
+    }
+  }
+  return raw.labels ?? {}
 }
 
 function rangeValues(source: YamlSource, given: z.infer<typeof range>, path: Path): number[] {

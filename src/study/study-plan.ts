@@ -29,6 +29,8 @@ export interface StudyPlan {
   readonly measure: readonly string[]
   /** Numbers that a report plots; empty: the usual ones. No result depends on it. */
   readonly show: readonly string[]
+  /** What a report calls fields, with their units. No result depends on it. */
+  readonly labels: Readonly<Record<string, string>>
   /** 16 hexadecimal digits over everything that decides a result, except the version of the program. */
   readonly hash: string
 }
@@ -38,7 +40,8 @@ export function planOf(parts: Omit<StudyPlan, 'count' | 'hash'>): StudyPlan {
   const count = parts.axes.length === 0 ? parts.list.length
     : parts.axes.reduce((product, { values }) => product * values.length, 1)
   const { scenarioText, axes, list, measure } = parts
-  const identity = JSON.stringify([scenarioText, axes.map(({ field, values }) => [field, values]), list, measure])
+  // Blank space before a scenario inside a study only keeps its place; a comment above it must not make it another.
+  const identity = JSON.stringify([scenarioText.trimStart(), axes.map(({ field, values }) => [field, values]), list, measure])
   return { ...parts, count, hash: createHash('sha256').update(identity).digest('hex').slice(0, 16) }
 }
 

@@ -49,3 +49,16 @@ export async function openReport(browser: Browser, file: string, hash = ''): Pro
   await page.waitForSelector('html[data-ready=yes]', { timeout: 30_000 })
   return watched
 }
+
+/** Opens a page of plots, which has no script; everything that it says or asks for is a complaint. */
+export async function openPlots(browser: Browser, file: string): Promise<Pick<Watched, 'page' | 'complaints'>> {
+  const page = await browser.newPage({ viewport: { width: 1300, height: 900 } })
+  const complaints: string[] = []
+  page.on('console', (message) => complaints.push(message.text()))
+  page.on('pageerror', (error) => complaints.push(error.message))
+  page.on('request', (request) => {
+    if (request.url() !== `file://${file}`) complaints.push(request.url())
+  })
+  await page.goto(`file://${file}`)
+  return { page, complaints }
+}

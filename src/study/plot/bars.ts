@@ -60,6 +60,8 @@ export function barsSvg(chart: BarChart): string {
     body.push(chart.stacked === true ? drawStack(chart, at, left, slot, y) : drawGroup(chart, at, left, slot, y))
     body.push(drawMarks(chart, at, left + slot / 2, slot, y))
   }
+  // Over the edges of bars.
+  body.push(element('line', { x1: frame.left, x2: frame.right, y1: frame.bottom, y2: frame.bottom, stroke: INK }))
   body.push(drawLegend(entries, frame.left, height - legendHeight(entries, inner), inner))
   return svgDocument(chart.title, width, height, body.join('\n'))
 }

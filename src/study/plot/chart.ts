@@ -65,6 +65,9 @@ export interface Frame {
 export const FONT = 'font-family="system-ui, sans-serif"'
 const DEFAULT_WIDTH = 680
 const DEFAULT_HEIGHT = 400
+/** Pixels of a character of a label, and between two labels. */
+const LABEL_CHARACTER = 6.6
+const LABEL_GAP = 6
 const MARGIN = { left: 72, right: 18, top: 34, bottom: 46 }
 
 /** The whole picture, ready for a file or for a page. */
@@ -79,8 +82,8 @@ export function chartSvg(chart: Chart): string {
     left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top,
     bottom: height - MARGIN.bottom - legendHeight(entries, width - MARGIN.left - MARGIN.right),
   }
-  const x = scaleFor(chart.x, [...chart.series.flatMap(xValues), ...(chart.rules ?? []).map(({ at }) => at)],
-    frame.left, frame.right)
+  const xs = [...chart.series.flatMap(xValues), ...(chart.rules ?? []).map(({ at }) => at)]
+  const x = scaleFor(endingWithData(chart.x, xs), xs, frame.left, frame.right)
   const y = scaleFor(chart.y, chart.series.flatMap(yValues), frame.bottom, frame.top)
   const body = [
     drawAxes(chart.x, chart.y, x, y, frame),
@@ -90,6 +93,12 @@ export function chartSvg(chart: Chart): string {
       width - MARGIN.left - MARGIN.right),
   ]
   return svgDocument(chart.title, width, height, body.join('\n'))
+}
+
+/** Along x nothing is gained by room up to the next round number. */
+function endingWithData(axis: Axis, xs: readonly number[]): Axis {
+  const most = xs.reduce((a, b) => Math.max(a, b), -Infinity)
+  return axis.max !== undefined || (axis.scale ?? 'linear') !== 'linear' || !(most > 0) ? axis : { ...axis, max: most }
 }
 
 /** The outermost element, with the title for readers and for screen readers. */
@@ -113,9 +122,14 @@ export function drawAxes(xAxis: Axis | undefined, yAxis: Axis, x: Scale | undefi
     parts.push(element('text', { x: frame.left - 6, y: y.at(value) + 4, 'text-anchor': 'end', fill: FAINT_INK },
       valueText(value)))
   }
+  let free = -Infinity
   for (const value of x?.ticks ?? []) {
     const at = x!.at(value)
     parts.push(element('line', { x1: at, x2: at, y1: frame.top, y2: frame.bottom, stroke: GRID }))
+    // A label that would run into the one before is left out; its line is there.
+    const half = valueText(value).length * LABEL_CHARACTER / 2
+    if (at - half < free) continue
+    free = at + half + LABEL_GAP
     parts.push(element('text', { x: at, y: frame.bottom + 16, 'text-anchor': 'middle', fill: FAINT_INK },
       valueText(value)))
   }

@@ -1,6 +1,7 @@
 // One self-contained HTML page: style and pictures inside, nothing is loaded, no script is needed to read it. The
 // content policy forbids the rest.
 
+import { FAINT_INK, GRID, INK, PAPER } from './palette.js'
 import { escapeText } from './svg.js'
 
 export interface Page {
@@ -8,6 +9,8 @@ export interface Page {
   /** HTML below the title. */
   body: string
 }
+
+const DARK_PAPER = '#1b1b1b'
 
 const STYLE = `
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 78rem; margin: 0 auto;
@@ -23,7 +26,22 @@ svg { max-width: 100%; height: auto; }
 .pass { color: #00664a; font-weight: 600; } .miss { color: #a33c00; font-weight: 600; }
 .note { color: #555; } code { font-size: .92em; background: #f4f4f4; padding: 0 .2em; }
 details { margin: .4rem 0; } summary { cursor: pointer; }
+@media (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; }
+  body { color: #ddd; background: ${DARK_PAPER}; } a { color: #8ab4f8; }
+  h2 { border-color: #444; } th, td { border-color: #333; } .note { color: #aaa; } code { background: #2a2a2a; }
+  .pass { color: #4cc9a0; } .miss { color: #ff9a5c; }
+  ${darkRules()}
+}
 `
+
+/** A picture is made for paper; in the dark its paper and ink change, and its colours stay. */
+function darkRules(): string {
+  const changes = [[PAPER, DARK_PAPER], [INK, '#dddddd'], [FAINT_INK, '#a8a8a8'], [GRID, '#383838'],
+    ['#000000', '#ffffff']]
+  return changes.map(([from, to]) => `svg[fill="${from}"], svg [fill="${from}"] { fill: ${to}; } `
+    + `svg [stroke="${from}"] { stroke: ${to}; }`).join('\n  ')
+}
 
 const POLICY = 'default-src \'none\'; style-src \'unsafe-inline\'; img-src data:'
 
@@ -63,4 +81,10 @@ export function html(text: string): Html {
 
 function htmlOf(content: string | Html): string {
   return typeof content === 'string' ? escapeText(content) : content.html
+}
+
+/** A file inside the page, as a link that saves it. */
+export function fileHtml(name: string, type: string, text: string): string {
+  const base64 = Buffer.from(text).toString('base64')
+  return `<a download="${name}" href="data:${type};base64,${base64}">${name}</a> (${Math.ceil(text.length / 1024)} KiB)`
 }

@@ -27,6 +27,7 @@ export interface Scale {
 /** Labels that fit on an axis. */
 const TICKS_WANTED = 6
 const MOST_LOG_TICKS = 12
+const FEW_DECADES = 2.5
 
 /** A scale over `values` and what the axis asks for, onto [from, to] pixels. */
 export function scaleFor(axis: Axis, values: readonly number[], from: number, to: number): Scale {
@@ -60,7 +61,12 @@ function logScale(axis: Axis, base: number, least: number, most: number, from: n
   const high = exponent(max)
   const ticks: number[] = []
   const stride = Math.max(1, Math.ceil((high - low) / MOST_LOG_TICKS))
-  for (let n = Math.ceil(low - 1e-9); n <= high + 1e-9; n += stride) ticks.push(base ** n)
+  // One or two powers of ten leave most of an axis without a label.
+  const within = base === 10 && high - low < FEW_DECADES ? [1, 2, 5] : [1]
+  for (let n = Math.floor(low); n <= high + 1e-9; n += stride) {
+    ticks.push(...within.map((factor) => factor * base ** n).filter((tick) => tick >= min * (1 - 1e-9)
+      && tick <= max * (1 + 1e-9)))
+  }
   const shown = ticks.length >= 2 ? ticks : [min, max]
   const at = (value: number): number => from + (exponent(value) - low) / (high - low) * (to - from)
   return { min, max, ticks: axis.ticks ?? shown, at }

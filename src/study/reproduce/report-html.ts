@@ -2,10 +2,10 @@
 
 import { barsSvg } from '../plot/bars.js'
 import { chartSvg } from '../plot/chart.js'
-import { html, pageHtml, tableHtml } from '../plot/page.js'
+import { fileHtml, html, pageHtml, tableHtml } from '../plot/page.js'
 import { escapeText } from '../plot/svg.js'
 import type { Outcome } from './reproduce.js'
-import { closing, rowCells, summaryCells } from './report-text.js'
+import { closing, reproductionJson, rowCells, summaryCells } from './report-text.js'
 
 const MARKS = 'Marks of published numbers: [v] read in the source, [v2] read in a quotation of it, [o] our own '
   + 'measurement, [m] from memory (never a rule). Hollow markers are published, lines and bars are simulated, shaded '
@@ -19,9 +19,12 @@ export function reproductionHtml(outcomes: readonly Outcome[], made: { command: 
     outcomes.map(outcome => summaryCells(outcome).map((cell, at) => (
       at === 0 ? html(`<a href="#${cell}">${cell}</a>`) : at === 2 ? verdictHtml(cell) : cell))),
   )
+  const json = `${JSON.stringify(reproductionJson(outcomes), null, 1)}\n`
   const body = [
     `<p>${escapeText(closing(outcomes))}. ${escapeText(MARKS)}</p>`, summary,
     ...outcomes.map(sectionHtml),
+    '<h2>Data</h2>',
+    `<p>${fileHtml('reproduction.json', 'application/json', json)}</p>`,
     `<p class="note">Made by <code>${escapeText(made.command)}</code>, shootdown ${escapeText(made.version)}.</p>`,
   ].join('\n')
   return pageHtml({ title: 'Published figures, reproduced', body })

@@ -7,11 +7,13 @@ import { mergeHistograms } from '../histogram.js'
 import { barsSvg, type BarSeries } from '../plot/bars.js'
 import { chartSvg, type Series } from '../plot/chart.js'
 import type { TableColumn } from '../plot/page.js'
-import { valueText, type ScaleKind } from '../plot/scale.js'
+import { valueText, type Axis, type ScaleKind } from '../plot/scale.js'
 import type { Interval } from '../statistics.js'
 import type { Group } from '../sweep-summary.js'
 import { groupValue, metricLabel, metricTitle } from './metrics.js'
-import { chosenGroups, panelsOf, restText, seriesName, type Panel, type StudyView } from './view.js'
+import {
+  axisName, chosenGroups, KERNEL_VALUES, panelsOf, restText, seriesName, type Line, type Panel, type StudyView,
+} from './view.js'
 
 export interface Figure {
   /** Also the name of its SVG file. */
@@ -26,8 +28,8 @@ export interface Figure {
   rows: readonly (readonly string[])[]
 }
 
-/** What the kernel has, where a plot runs over it. */
-const KERNEL_CEILING = 33
+/** The last value is so many times the first: too wide for a linear axis. */
+const WIDE = 8
 const CDF_POINTS = 400
 /** Two of them stand side by side. */
 const PANEL_WIDTH = 560
@@ -38,30 +40,61 @@ const MARKS_MOST = 40
 export function curves(view: StudyView, axis: string, metric: string): Figure[] {
   const { panels, left } = panelsOf(view, axis)
   return panels.map((panel, number): Figure => {
-    const title = `${metricTitle(metric)} against ${axis}${at(panel.fixed)}`
-    const { columns, rows } = curveTable(panel, axis, metric)
+    const title = `${metricTitle(metric)} against ${axisName(view, axis)}${at(panel.fixed)}`
+    const { columns, rows } = curveTable(panel, axisName(view, axis), metric)
+    const measure = measureOf(panel, axis, metric)
+    const kernel = KERNEL_VALUES[axis]
     return {
       name: `${metric}-by-${axis}${panels.length > 1 ? `-${number + 1}` : ''}`.replaceAll(/[^\w.-]/g, '_'),
-      section: `${metricTitle(metric)} against ${axis}`, title,
+      section: `${metricTitle(metric)} against ${axisName(view, axis)}`, title,
       note: [
         view.hasSeeds ? 'Shaded: 95 % bootstrap intervals of the means over seeds.' : '',
         number === panels.length - 1 && left > 0 ? `${left} more combinations are in the data.` : '',
       ].filter((part) => part !== '').join(' '),
       svg: chartSvg({
-        title, x: { label: axisLabel(axis), scale: xScale(panel) }, y: yAxis(panel, metric),
-        series: curveSeries(panel, metric, view.hasSeeds), ...(panels.length > 1 ? { width: PANEL_WIDTH } : {}),
-        rules: axis === 'ceiling' ? [{ at: KERNEL_CEILING, label: 'kernel: 33' }] : [],
+        title, x: xAxis(panel, axisName(view, axis)), y: measure.axis,
+        series: curveSeries(panel, measure, view.hasSeeds), ...(panels.length > 1 ? { width: PANEL_WIDTH } : {}),
+        rules: kernel === undefined ? [] : [{ at: kernel, label: `kernel: ${kernel}` }],
       }),
       columns, rows,
     }
   })
 }
 
-function curveSeries(panel: Panel, metric: string, hasSeeds: boolean): Series[] {
-  return panel.lines.flatMap(({ name, points }, look): Series[] => {
-    const values = points.map(({ x, group }) => ({ x, ...groupValue(group, metric) }))
+/** What is drawn along y. */
+interface Measure {
+  axis: Axis
+  label: string
+  of: (group: Group, line: Line) => Interval
+}
+
+/** The metric; or, where the kernel has a value of its own along the axis, by how much it differs from there. */
+function measureOf(panel: Panel, axis: string, metric: string): Measure {
+  const kernel = KERNEL_VALUES[axis]
+  const bases = new Map(panel.lines.map((line) => {
+    const point = line.points.find(({ x }) => x === kernel)
+    return [line, point === undefined ? 0 : groupValue(point.group, metric).mean]
+  }))
+  const label = metricLabel(metric)
+  if (kernel === undefined || [...bases.values()].some((base) => base <= 0)) {
+    return { axis: yAxis(panel, metric), label, of: (group) => groupValue(group, metric) }
+  }
+  const relative = `${metricTitle(metric)}, against the kernel's ${kernel} (%)`
+  return {
+    axis: { label: relative }, label: relative,
+    of: (group, line) => {
+      const { mean, low, high, count } = groupValue(group, metric)
+      const percent = (value: number): number => 100 * (value / bases.get(line)! - 1)
+      return { mean: percent(mean), low: percent(low), high: percent(high), count }
+    },
+  }
+}
+
+function curveSeries(panel: Panel, { of, label }: Measure, hasSeeds: boolean): Series[] {
+  return panel.lines.flatMap((one, look): Series[] => {
+    const values = one.points.map(({ x, group }) => ({ x, ...of(group, one) }))
     const line: Series = {
-      kind: 'line', name: name === '' ? metricLabel(metric) : name, look, marks: values.length <= MARKS_MOST,
+      kind: 'line', name: one.name === '' ? label : one.name, look, marks: values.length <= MARKS_MOST,
       points: values.map(({ x, mean }) => [x, mean]),
     }
     return hasSeeds ? [line, {
@@ -70,11 +103,11 @@ function curveSeries(panel: Panel, metric: string, hasSeeds: boolean): Series[] 
   })
 }
 
-function curveTable(panel: Panel, axis: string, metric: string): Pick<Figure, 'columns' | 'rows'> {
+function curveTable(panel: Panel, title: string, metric: string): Pick<Figure, 'columns' | 'rows'> {
   const xs = [...new Set(panel.lines.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b)
   return {
-    columns: [axis, ...panel.lines.map(({ name }) => name === '' ? metricLabel(metric) : name)]
-      .map((title) => ({ title, isNumber: true })),
+    columns: [title, ...panel.lines.map(({ name }) => name === '' ? metricLabel(metric) : name)]
+      .map((column) => ({ title: column, isNumber: true })),
     rows: xs.map((x) => [String(x)].concat(panel.lines.map(({ points }) => {
       const point = points.find((one) => one.x === x)
       return point === undefined ? '-' : intervalText(groupValue(point.group, metric))
@@ -86,19 +119,17 @@ function intervalText({ mean, low, high }: Interval): string {
   return low === high ? valueText(mean) : `${valueText(mean)} [${valueText(low)} to ${valueText(high)}]`
 }
 
-function axisLabel(axis: string): string {
-  if (axis === 'cpus') return 'CPUs'
-  if (axis === 'ceiling') return 'flush ceiling (pages)'
-  if (axis.startsWith('costs.')) return `${axis} (cycles)`
-  return axis
-}
+/** Labels of an axis that are values of the study rather than powers. */
+const VALUES_LABELLED = 12
 
-/** Values that grow by factors are spread evenly on a logarithmic axis. */
-function xScale({ lines }: Panel): ScaleKind {
+/** Values that grow by factors are spread evenly on a logarithmic axis, and labelled themselves if they are few. */
+function xAxis({ lines }: Panel, label: string): Axis {
   const xs = [...new Set(lines.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b)
-  if (xs.length < 3 || xs[0]! <= 0) return 'linear'
-  const steps = xs.slice(1).map((x, i) => x / xs[i]!)
-  return steps.toSorted((a, b) => a - b)[Math.floor(steps.length / 2)]! >= 1.5 ? 'log2' : 'linear'
+  const [least, most] = [xs[0] ?? 0, xs.at(-1) ?? 0]
+  const steps = xs.slice(1).map((x, i) => x - xs[i]!)
+  const isEven = steps.every((step) => Math.abs(step - steps[0]!) <= 1e-9 * most)
+  if (xs.length < 3 || least <= 0 || isEven || most / least < WIDE) return { label, scale: 'linear' }
+  return { label, scale: 'log2', ...(xs.length <= VALUES_LABELLED ? { ticks: xs } : {}) }
 }
 
 function yAxis({ lines }: Panel, metric: string): { label: string; scale: ScaleKind } {

@@ -9,15 +9,21 @@ export const DEFAULT_METRICS = ['latencyMean', 'cycles'] as const
 
 const TITLES: Readonly<Record<string, string>> = {
   latencyMean: 'mean latency of a flush',
+  latencyP50: 'median latency of a flush',
+  latencyP90: '90th percentile of flush latency',
   latencyP99: '99th percentile of flush latency',
+  latencyMax: 'longest flush',
   callMean: 'mean system call that flushes',
+  callP99: '99th percentile of system calls that flush',
   cycles: 'whole run',
   ipisSent: 'interrupts sent',
+  callFunctionIpis: 'interrupts sent for flushes',
   ipisAvoided: 'CPUs left out of flushes',
   stlbMisses: 'page walks',
-  initiatorCycles: 'time of initiators, summed',
-  responderCycles: 'time taken from interrupted CPUs, summed',
-  walkCycles: 'time of page walks, summed',
+  l1dMisses: 'misses of the first data TLB',
+  initiatorCycles: 'total time of initiators',
+  responderCycles: 'total time taken from interrupted CPUs',
+  walkCycles: 'total time of page walks',
 }
 
 /** Is it counted in cycles, and shown in microseconds? */
@@ -27,12 +33,19 @@ export function isTime(metric: string): boolean {
 
 /** `mean latency of a flush (us)` */
 export function metricLabel(metric: string): string {
-  return `${TITLES[metric] ?? metric}${isTime(metric) ? ' (us)' : ''}`
+  return `${nameOf(metric)}${isTime(metric) ? ' (us)' : ''}`
 }
 
 export function metricTitle(metric: string): string {
-  const title = TITLES[metric] ?? metric
+  const title = nameOf(metric)
   return title.charAt(0).toUpperCase() + title.slice(1)
+}
+
+/** `pageFaults` is "page faults". */
+function nameOf(metric: string): string {
+  const known = TITLES[metric]
+  if (known !== undefined) return known
+  return metric.replace(/Cycles$/, 'Time').replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
 }
 
 /** Of one row: microseconds, or a count. */

@@ -3,12 +3,12 @@
 
 import { resultCsv } from '../result-table.js'
 import type { ResultRow } from '../sweep-point.js'
-import { pageHtml, tableHtml } from '../plot/page.js'
+import { fileHtml, pageHtml, tableHtml } from '../plot/page.js'
 import { escapeText } from '../plot/svg.js'
 import { curves, initiatorBars, ipiBars, latencyCdf, metricBars, responderBars, type Figure } from './figures.js'
-import { DEFAULT_METRICS } from './metrics.js'
-import { viewOf, type StudyView } from './view.js'
-import { sentences } from './words.js'
+import { DEFAULT_METRICS, metricTitle } from './metrics.js'
+import { axisName, viewOf, type StudyView } from './view.js'
+import { barSentences, EQUAL_SHARE, sentences } from './words.js'
 
 export interface SweepReportContext {
   title: string
@@ -17,6 +17,8 @@ export interface SweepReportContext {
   command: string
   /** Metrics of the curves. */
   metrics?: readonly string[]
+  /** What fields are called. */
+  labels?: Readonly<Record<string, string>>
 }
 
 export interface SweepReport {
@@ -26,7 +28,7 @@ export interface SweepReport {
 
 /** `rows` are those of one study, in their order. */
 export function sweepReport(rows: readonly ResultRow[], context: SweepReportContext): SweepReport {
-  const view = viewOf(rows)
+  const view = viewOf(rows, context.labels)
   const metrics = context.metrics === undefined || context.metrics.length === 0 ? DEFAULT_METRICS : context.metrics
   const alongAxes = view.axes.length === 0 ? metrics.map((metric) => metricBars(view, metric))
     : view.axes.flatMap((axis) => metrics.flatMap((metric) => curves(view, axis, metric)))
@@ -51,11 +53,21 @@ function problems(rows: readonly ResultRow[]): string {
 }
 
 function findings(view: StudyView, metrics: readonly string[]): string {
-  const found = view.axes.flatMap((axis) => metrics.flatMap((metric) => sentences(view, axis, metric)))
-  if (found.length === 0) {
+  const about = (view.axes.length === 0
+    ? metrics.map((metric) => ({ title: metricTitle(metric), found: barSentences(view, metric) }))
+    : view.axes.flatMap((axis) => metrics.map((metric) => ({
+        title: `${metricTitle(metric)} against ${axisName(view, axis)}`, found: sentences(view, axis, metric),
+      })))).filter(({ found }) => found.length > 0)
+  if (about.length === 0) {
     return view.axes.length === 0 || view.series === undefined ? '' : '<p>No line crosses another.</p>'
   }
-  return `<h2>What the curves say</h2>\n<ul>\n${found.map((text) => `<li>${escapeText(text)}</li>`).join('\n')}\n</ul>`
+  return ['<h2>What the curves say</h2>',
+    `<p class="note">Differences below ${100 * EQUAL_SHARE} % count as none`
+    + `${view.hasSeeds ? ', and so do those between means whose intervals overlap' : ''}. A crossing lies between two `
+    + 'points that were run; its place is interpolated.</p>',
+    ...about.map(({ title, found }) => `<h3>${escapeText(title)}</h3>\n<ul>\n`
+      + `${found.map((text) => `<li>${escapeText(text)}</li>`).join('\n')}\n</ul>`),
+  ].join('\n')
 }
 
 /** Pictures side by side, each over its table, as many as fit. */
@@ -82,18 +94,8 @@ function data(rows: readonly ResultRow[]): string {
   let csv = ''
   resultCsv(rows, (piece) => { csv += piece })
   const json = rows.map((row) => `${JSON.stringify(row)}\n`).join('')
-  const links = [link('results.csv', 'text/csv', csv), link('results.jsonl', 'application/x-ndjson', json)]
+  const links = [fileHtml('results.csv', 'text/csv', csv), fileHtml('results.jsonl', 'application/x-ndjson', json)]
   return ['<h2>Data</h2>', '<p>', ...links, '</p>'].join('\n')
-}
-
-/** A file inside the page. */
-function link(name: string, type: string, text: string): string {
-  const base64 = Buffer.from(text).toString('base64')
-  return `<a download="${name}" href="data:${type};base64,${base64}">${name}</a> (${rowsText(text)})`
-}
-
-function rowsText(text: string): string {
-  return `${Math.ceil(text.length / 1024)} KiB`
 }
 
 function origin(rows: readonly ResultRow[], { command }: SweepReportContext): string {
