@@ -98,7 +98,7 @@ describe('what a report says', () => {
     expect(sentences(viewOf(flat), 'ceiling', 'cycles')).toEqual(['does not depend on ceiling.'])
   })
 
-  test('lines are what is switched on and off rather than machines, and fields have the names that the study gives', () => {
+  test('lines are what is switched on and off rather than machines, and fields have names of their own', () => {
     const rows = ['m', 'n'].flatMap((machine, i) => [true, false].flatMap((pcid, j) => [8, 16, 64].map((pages, k) => (
       row(6 * i + 3 * j + k, { pcid, machine, pages }, { cycles: pcid ? 100 : 100 + pages })))))
     const { figures } = sweepReport(rows, { ...CONTEXT, metrics: ['cycles'], labels: { pages: 'set (pages)' } })

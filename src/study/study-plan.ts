@@ -41,7 +41,8 @@ export function planOf(parts: Omit<StudyPlan, 'count' | 'hash'>): StudyPlan {
     : parts.axes.reduce((product, { values }) => product * values.length, 1)
   const { scenarioText, axes, list, measure } = parts
   // Blank space before a scenario inside a study only keeps its place; a comment above it must not make it another.
-  const identity = JSON.stringify([scenarioText.trimStart(), axes.map(({ field, values }) => [field, values]), list, measure])
+  const text = scenarioText.trimStart()
+  const identity = JSON.stringify([text, axes.map(({ field, values }) => [field, values]), list, measure])
   return { ...parts, count, hash: createHash('sha256').update(identity).digest('hex').slice(0, 16) }
 }
 
