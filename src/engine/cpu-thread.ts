@@ -9,8 +9,8 @@ import type { RunSetup } from './protocol.js'
 import { openSharedState, stateLayout } from './shared-state.js'
 import { WorkerWindow } from './worker-window.js'
 
-/** Looks at the doorbell before it sleeps, when no other worker wants its host core: about 50 microseconds. */
-const LOOKS_BEFORE_SLEEP = 5000
+/** Looks at the doorbell before it sleeps: about 300 microseconds, in which an event in the kernel is mostly over. */
+const LOOKS_BEFORE_SLEEP = 30_000
 
 interface AttachedCpu {
   readonly core: Core
@@ -36,9 +36,8 @@ export function attachWorker(setup: RunSetup, worker: number): () => void {
 function serveWindows(
   window: WorkerWindow, cpuOf: (id: number) => AttachedCpu, setup: RunSetup, worker: number,
 ): void {
-  const { randomDelayMs, dieAtWindow, workers, parallel } = setup
-  const looks = workers <= parallel ? LOOKS_BEFORE_SLEEP : 0
-  for (let windows = 1; window.waitForWork(looks); windows++) {
+  const { randomDelayMs, dieAtWindow } = setup
+  for (let windows = 1; window.waitForWork(LOOKS_BEFORE_SLEEP); windows++) {
     if (worker === 0 && windows === dieAtWindow) process.exit(1)
     hostDelay(randomDelayMs)
     const end = runInGrains(window, cpuOf(window.id), randomDelayMs)

@@ -38,8 +38,9 @@ export const CORE_DOUBLES = 5
 export const CORE_AREA_SLOT = REG_WORDS
 export const CORE_WORDS = REG_WORDS + 1
 
-/** Marks of a window that are kept (checkpoint.ts). */
-export const MARKS = 16
+/** Marks of a window that are kept (checkpoint.ts), and versions of its TLBs and paging caches. */
+export const MARKS = 64
+export const MMU_VERSIONS = 16
 
 /** Doubles of an area row entry: first page and length in base pages. */
 export const AREA_DOUBLES = 2
@@ -65,10 +66,10 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
       doc: 'places inside a CPU\'s window to which it can be put back',
       rows: machine.cpus,
       fields: {
-        range: int32(2),
-        hasMmu: int32(MARKS),
+        state: int32(3),
+        versions: int32(MARKS),
         rows: float64(MARKS * (CORE_DOUBLES + mmuCounters() + Math.ceil(CORE_WORDS / 2))),
-        mmus: int32(MARKS * mmuWords(machine)),
+        mmus: int32(MMU_VERSIONS * mmuWords(machine)),
       },
     },
     mailbox: {
@@ -110,7 +111,7 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
     flags: { doc: 'flags that programs spin on', fields: { raised: int32(Math.max(1, flags)) } },
     run: {
       doc: 'the run as a whole: calls of workers, abort request, progress',
-      fields: { calls: int32(), abort: int32(), progressCycle: float64(), progressEvents: float64() },
+      fields: { calls: int32(), asks: int32(), abort: int32(), progressCycle: float64(), progressEvents: float64() },
     },
   } as const
 }
@@ -129,6 +130,7 @@ export interface SharedState {
   readonly areas: readonly Float64Array[]
   readonly flags: Int32Array
   readonly calls: Int32Array
+  readonly asks: Int32Array
   readonly abort: Int32Array
   readonly progress: Float64Array
 }
@@ -140,6 +142,7 @@ export function openSharedState(layout: StateLayout, buffer: SharedArrayBuffer):
     areas: Array.from({ length: layout.rowsOf('areas') }, (_, row) => layout.view(buffer, 'areas', 'table', row)),
     flags: layout.view(buffer, 'flags', 'raised'),
     calls: layout.view(buffer, 'run', 'calls'),
+    asks: layout.view(buffer, 'run', 'asks'),
     abort: layout.view(buffer, 'run', 'abort'),
     progress: layout.view(buffer, 'run', 'progressCycle'),
   }

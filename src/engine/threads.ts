@@ -28,9 +28,9 @@ import { WorkerWindow } from './worker-window.js'
 export const WORKER_WINDOW_CYCLES = 20_000
 
 /** Cycles between two looks of a window at the rest of the world; it also leaves a mark there. */
-export const GRAIN_CYCLES = 8192
+export const GRAIN_CYCLES = 2048
 /** So many times longer where nobody else sees the tables. */
-const PRIVATE_GRAINS = 4
+const PRIVATE_GRAINS = 16
 /** How far a CPU runs ahead of those that see its tables, in grains: as far as its marks reach. */
 const AHEAD_GRAINS = MARKS - 2
 /** How far it runs ahead of all others. */
@@ -56,9 +56,11 @@ export class ThreadedUserSide extends WindowedUserSide {
   readonly #running: WorkerWindow[] = []
   /** CPUs whose windows are next here, unless a worker takes them. */
   #waiting: number[] = []
-  /** Where the present stretch of user mode of each CPU began, and how long the last one was. */
+  /** The CPU whose window a worker had last: that worker may still be awake. */
+  #last = -1
+  /** Where the present stretch of user mode of each CPU began, and how long the last ones were. */
   readonly #since: Float64Array
-  readonly #lastStretch: Float64Array
+  readonly #stretch: Float64Array
 
   constructor(state: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[], options: ThreadOptions) {
     super(state, cpus, kernelCpus)
@@ -67,7 +69,7 @@ export class ThreadedUserSide extends WindowedUserSide {
     this.#windows = Array.from({ length: options.workers }, (_, worker) => new WorkerWindow(state, worker))
     this.#isStarted = this.#windows.map(() => false)
     this.#since = new Float64Array(cpus)
-    this.#lastStretch = new Float64Array(cpus)
+    this.#stretch = new Float64Array(cpus)
   }
 
   override isRunningAhead(cpu: KernelCpu): boolean {
@@ -86,7 +88,8 @@ export class ThreadedUserSide extends WindowedUserSide {
   }
 
   override beforeCommit(cpu: KernelCpu): void {
-    this.#lastStretch[cpu.id] = this.cores[cpu.id].clock - this.#since[cpu.id]
+    // One short stretch does not mean that the next is short.
+    this.#stretch[cpu.id] = Math.max(this.cores[cpu.id].clock - this.#since[cpu.id], 0.75 * this.#stretch[cpu.id])
     super.beforeCommit(cpu)
   }
 
@@ -96,10 +99,19 @@ export class ThreadedUserSide extends WindowedUserSide {
   }
 
   protected override runWindows(ids: readonly number[]): void {
-    const local = ids.filter(id => !this.#handOver(id))
+    if (this.#options.parallel === 0) return super.runWindows(ids)
+    if (this.#last >= 0) this.#goOn(this.kernelCpus()[this.#last])
+    const local = ids.filter(id => this.ends[id] !== END_RUNNING && !this.#handOver(id))
     if (this.#running.length === 0) return super.runWindows(local)
     this.#waiting = local
     while (this.#waiting.length > 0) this.#runHere(this.#waiting.shift()!)
+  }
+
+  /** A window that turns out to be long is cut, so that a worker can go on with it. */
+  protected override limitFor(id: number): number {
+    const { parallel, shortestWorkerWindow } = this.#options
+    const limit = super.limitFor(id)
+    return parallel === 0 ? limit : Math.min(limit, this.cores[id].clock + Math.max(1, shortestWorkerWindow))
   }
 
   protected override hold(id: number, cycle: number): void {
@@ -118,24 +130,31 @@ export class ThreadedUserSide extends WindowedUserSide {
     const { shortestWorkerWindow, parallel, grainCycles } = this.#options
     const core = this.cores[id]
     const { clock } = core
-    if (parallel === 0 || this.bounds[id] - clock < shortestWorkerWindow || core.instruction.op === 'spin') return false
-    if (Math.max(this.#lastStretch[id], clock - this.#since[id]) < shortestWorkerWindow) return false
+    if (this.#running.length >= parallel) return false
+    if (this.bounds[id] - clock < shortestWorkerWindow || core.instruction.op === 'spin') return false
+    if (Math.max(this.#stretch[id], clock - this.#since[id]) < shortestWorkerWindow) return false
     const window = this.#windowOf(id)
     if (!window.isReady) {
       this.#start(id % this.#options.workers)
       return false
     }
-    if (this.#running.length >= parallel || this.#running.includes(window)) return false
-    const cpu = this.kernelCpus()[id]
-    const shared = this.#slowestSharing(cpu)
-    const isPrivate = shared === Infinity
-    const reach = isPrivate ? this.#slowest() + PRIVATE_AHEAD_CYCLES : shared + AHEAD_GRAINS * grainCycles
-    const limit = Math.min(reach, this.bounds[id])
+    if (this.#running.includes(window)) return false
+    const limit = this.#reachOf(id)
     if (limit - clock < Math.max(1, shortestWorkerWindow)) return false
+    const isPrivate = this.#slowestSharing(this.kernelCpus()[id]) === Infinity
     this.ends[id] = END_RUNNING
     this.#running.push(window)
+    this.#last = id
     window.ask(id, clock, limit, isPrivate ? PRIVATE_GRAINS * grainCycles : grainCycles)
     return true
+  }
+
+  /** How far the window of a CPU may reach while windows of others are run at the same time. */
+  #reachOf(id: number): number {
+    const shared = this.#slowestSharing(this.kernelCpus()[id])
+    const reach = shared === Infinity
+      ? this.#slowest() + PRIVATE_AHEAD_CYCLES : shared + AHEAD_GRAINS * this.#options.grainCycles
+    return Math.min(reach, this.bounds[id])
   }
 
   #start(worker: number): void {
@@ -149,14 +168,16 @@ export class ThreadedUserSide extends WindowedUserSide {
     const { grainCycles } = this.#options
     const cpu = this.kernelCpus()[id]
     const core = this.cores[id]
-    const limit = this.limitFor(id)
+    let limit = Math.max(this.limitFor(id), this.#reachOf(id))
     let end = END_NONE
     for (;;) {
       const isShared = this.#running.some(window => this.#sees(window, cpu))
       const grain = isShared ? grainCycles : PRIVATE_GRAINS * grainCycles
       end = core.run(Math.min(limit, core.clock + grain), false, false)
       this.#collect()
-      if (end !== END_LIMIT || core.clock >= limit || this.#firstEventFor(cpu) < core.clock) break
+      if (end !== END_LIMIT || this.#firstEventFor(cpu) < core.clock) break
+      if (core.clock >= limit) limit = this.#reachOf(id)
+      if (core.clock >= limit) break
       this.#feed(id)
       this.checkpoints[id].mark()
     }
@@ -173,11 +194,14 @@ export class ThreadedUserSide extends WindowedUserSide {
       return
     }
     // Those that have come to a horizon may go on: should they have gone too far, they are put back as ever.
-    for (const cpu of this.kernelCpus()) {
-      if (cpu.id === here || !cpu.inUserMode || this.ends[cpu.id] !== END_LIMIT) continue
-      this.bounds[cpu.id] = this.boundOf(cpu)
-      if (this.#handOver(cpu.id)) return
-    }
+    for (const cpu of this.kernelCpus()) if (cpu.id !== here && this.#goOn(cpu)) return
+  }
+
+  /** Has a worker go on with the window of a CPU that has come to its limit. */
+  #goOn(cpu: KernelCpu): boolean {
+    if (!cpu.inUserMode || this.ends[cpu.id] !== END_LIMIT) return false
+    this.bounds[cpu.id] = this.boundOf(cpu)
+    return this.#handOver(cpu.id)
   }
 
   /** Takes back the windows that are answered. */

@@ -35,8 +35,9 @@ export class WorkerWindow {
   readonly #end: Int32Array
   readonly #answered: Int32Array
   readonly #calls: Int32Array
+  readonly #asks: Int32Array
 
-  constructor({ layout, buffer, calls }: SharedState, worker: number) {
+  constructor({ layout, buffer, calls, asks }: SharedState, worker: number) {
     const row = layout.row(buffer, 'window', worker)
     this.#limit = row.limit
     this.#cpu = row.cpu
@@ -49,6 +50,7 @@ export class WorkerWindow {
     this.#end = row.end
     this.#answered = row.answered
     this.#calls = calls
+    this.#asks = asks
   }
 
   // The scheduler's side.
@@ -67,6 +69,8 @@ export class WorkerWindow {
     Atomics.store(this.#stopAfter, 0, NEVER)
     Atomics.store(this.#callAfter, 0, NEVER)
     Atomics.store(this.#progress, 0, 0)
+    // A worker that is looking at its own doorbell makes room for this one.
+    Atomics.add(this.#asks, 0, 1)
     // Publishes all of that, the core's row and the tables. Pairs with the load in waitForWork().
     Atomics.add(this.#doorbell, 0, 1)
     Atomics.notify(this.#doorbell, 0)
@@ -111,12 +115,18 @@ export class WorkerWindow {
     Atomics.store(this.#isReady, 0, 1)
   }
 
-  /** Waits for the next window, first without sleeping; false: there is none any more. */
+  /**
+   * Waits for the next window; false: there is none any more. It does not sleep for so many looks at the doorbell,
+   * unless another worker is asked meanwhile.
+   */
   waitForWork(looks: number): boolean {
     const seen = this.#rung
+    const asks = Atomics.load(this.#asks, 0)
+    let left = looks
     // Pairs with the add in ask().
-    for (let left = looks; (this.#rung = Atomics.load(this.#doorbell, 0)) === seen; left--) {
-      if (left <= 0) Atomics.wait(this.#doorbell, 0, seen)
+    while ((this.#rung = Atomics.load(this.#doorbell, 0)) === seen) {
+      if (left > 0 && Atomics.load(this.#asks, 0) === asks) left -= 1
+      else Atomics.wait(this.#doorbell, 0, seen)
     }
     this.id = this.#cpu[0]!
     return this.#limit[0] !== LIMIT_SHUTDOWN

@@ -112,16 +112,9 @@ export const COUNTER_STLB_MISSES = 5
 export const COUNTER_WALK_STEPS = 6
 const COUNTERS = 7
 
-/** Copies the state as it is, once until {@link putBackWords}' caller arms it again. */
+/** Copies the state as it is, once until undo is armed again (engine/checkpoint.ts). */
 export function keepWords(words: Int32Array, undo: Int32Array): void {
   undo.set(words)
-  words[WORD_UNDO] = UNDO_KEPT
-}
-
-/** The state as it was when undo was armed; what was kept stays good for the next time. */
-export function putBackWords(words: Int32Array, undo: Int32Array): void {
-  if (words[WORD_UNDO] !== UNDO_KEPT) return
-  words.set(undo)
   words[WORD_UNDO] = UNDO_KEPT
 }
 

@@ -16,13 +16,16 @@ const LARGE = (cpus: number): string => `
 name: large
 cpus: ${cpus}
 processes:
-  - name: worker
-    copies: ${cpus}
-    program:
-      - mmap: {name: buf, pages: 16}
-      - write: buf
-      - read: {area: buf, count: 200000}
-      - munmap: buf
+  - name: app
+    threads:
+      - name: worker
+        cpu: 0
+        copies: ${cpus}
+        program:
+          - mmap: {name: buf, pages: 16}
+          - write: buf
+          - read: {area: buf, count: 200000}
+          - munmap: buf
 `
 
 /** `root`: the project's folder. */
