@@ -169,13 +169,15 @@ export class ThreadedUserSide extends WindowedUserSide {
     const cpu = this.kernelCpus()[id]
     const core = this.cores[id]
     let limit = Math.max(this.limitFor(id), this.#reachOf(id))
+    const isPrivate = this.#slowestSharing(cpu) === Infinity
+    const grain = isPrivate ? PRIVATE_GRAINS * grainCycles : grainCycles
     let end = END_NONE
     for (;;) {
-      const isShared = this.#running.some(window => this.#sees(window, cpu))
-      const grain = isShared ? grainCycles : PRIVATE_GRAINS * grainCycles
-      end = core.run(Math.min(limit, core.clock + grain), false, false)
+      // Past an event that it could see it would go for nothing.
+      const event = this.#firstEventFor(cpu)
+      end = core.run(Math.max(core.clock + 1, Math.min(limit, core.clock + grain, event + 1)), false, false)
       this.#collect()
-      if (end !== END_LIMIT || this.#firstEventFor(cpu) < core.clock) break
+      if (end !== END_LIMIT || event < core.clock) break
       if (core.clock >= limit) limit = this.#reachOf(id)
       if (core.clock >= limit) break
       this.#feed(id)

@@ -34,6 +34,8 @@ import type { UserSide } from './user-side.js'
 export const END_RUNNING = -1
 
 const SHORTEST_WINDOW_CYCLES = 256
+/** How far a core runs ahead while a CPU waits in the kernel on its mm (acknowledgements, a lock): not far. */
+const WAITED_FOR_CYCLES = 2048
 /** Bounds how long an abort has to wait. */
 const LONGEST_WINDOW_CYCLES = 2 ** 20
 
@@ -207,6 +209,7 @@ export class WindowedUserSide implements UserSide {
     for (const other of this.kernelCpus()) {
       if (other.inUserMode || other === cpu || !seesTablesOf(mm, other.current.mm ?? mm)) continue
       bound = Math.min(bound, nextKernelCycle(other) + (cpu.id < other.id ? 1 : 0))
+      if (other.current.mm !== undefined) bound = Math.min(bound, this.cores[cpu.id].clock + WAITED_FOR_CYCLES)
     }
     return bound
   }
