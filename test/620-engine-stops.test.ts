@@ -56,6 +56,24 @@ describe('a stall', () => {
 })
 
 describe('threads', () => {
+  test('256 CPUs on two workers do what they do one action at a time', async () => {
+    const cpus = 256
+    const run = { config: testConfig({ cpus }), image: image([{ threads: Array.from({ length: cpus }, (_, cpu) => (
+      { comm: `t${cpu}`, cpus: [cpu], program: program(`t${cpu}`, ...(cpu === 0 ? [mmap(0, 8), signal(0)] : [spin(0)]),
+        touch(area(0), cpu % 5 === 0 ? 'write' : 'read', { count: 40 })) })) }]) }
+    const reference = await fingerprint(run, { engine: 'reference' })
+    expect(JSON.parse(reference.cpus)).toHaveLength(cpus)
+    const options = { engine: 'threads', hostThreads: 2, shortestWorkerWindow: 0, grainCycles: 100 } as const
+    expect(await fingerprint(run, options)).toEqual(reference)
+  })
+
+  test('a cluster runs one simulation at a time, and says so', async () => {
+    const run = { config: testConfig(), image: busy }
+    const first = simulate(run.config, run.image, { cluster })
+    await expect(simulate(run.config, run.image, { cluster })).rejects.toThrow('busy with another run')
+    expect((await first).result.end).toBe('finished')
+  })
+
   test('a cluster serves machines of different sizes one after the other', async () => {
     for (const cpus of [1, 3, 2]) {
       const run = { config: testConfig({ cpus }), image: image([{ threads: [

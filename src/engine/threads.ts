@@ -36,6 +36,14 @@ const AHEAD_GRAINS = MARKS - 2
 /** How far it runs ahead of all others. */
 const PRIVATE_AHEAD_CYCLES = 2 ** 22
 
+/**
+ * More workers than can run at once are started one after the other, with so much host time between them: each costs
+ * tens of milliseconds and megabytes, and a short run has no use for them.
+ */
+const WORKER_START_MS = 500
+/** Cycles of a window here between two looks for work for free workers. */
+const FEED_CYCLES = 32_768
+
 /** How long the scheduler waits for workers before it gives up, milliseconds. */
 const ANSWER_TIMEOUT_MS = 60_000
 const ANSWER_POLL_MS = 200
@@ -52,6 +60,8 @@ export class ThreadedUserSide extends WindowedUserSide {
   readonly #options: ThreadOptions
   readonly #windows: readonly WorkerWindow[]
   readonly #isStarted: boolean[]
+  #startedCount = 0
+  readonly #begunMs = performance.now()
   /** Workers that run a window. */
   readonly #running: WorkerWindow[] = []
   /** CPUs whose windows are next here, unless a worker takes them. */
@@ -158,8 +168,11 @@ export class ThreadedUserSide extends WindowedUserSide {
   }
 
   #start(worker: number): void {
-    if (this.#isStarted[worker] || this.#isStarted.filter(Boolean).length >= this.#options.workers) return
+    const extra = this.#startedCount - this.#options.parallel
+    if (this.#isStarted[worker]) return
+    if (extra >= 0 && performance.now() - this.#begunMs < (extra + 1) * WORKER_START_MS) return
     this.#isStarted[worker] = true
+    this.#startedCount += 1
     this.#options.startWorker(worker)
   }
 
@@ -172,6 +185,7 @@ export class ThreadedUserSide extends WindowedUserSide {
     const isPrivate = this.#slowestSharing(cpu) === Infinity
     const grain = isPrivate ? PRIVATE_GRAINS * grainCycles : grainCycles
     let end = END_NONE
+    let fedAt = core.clock
     for (;;) {
       // Past an event that it could see it would go for nothing.
       const event = this.#firstEventFor(cpu)
@@ -180,7 +194,10 @@ export class ThreadedUserSide extends WindowedUserSide {
       if (end !== END_LIMIT || event < core.clock) break
       if (core.clock >= limit) limit = this.#reachOf(id)
       if (core.clock >= limit) break
-      this.#feed(id)
+      if (core.clock - fedAt >= FEED_CYCLES) {
+        fedAt = core.clock
+        this.#feed(id)
+      }
       this.checkpoints[id].mark()
     }
     this.ends[id] = end
@@ -201,7 +218,7 @@ export class ThreadedUserSide extends WindowedUserSide {
 
   /** Has a worker go on with the window of a CPU that has come to its limit. */
   #goOn(cpu: KernelCpu): boolean {
-    if (!cpu.inUserMode || this.ends[cpu.id] !== END_LIMIT) return false
+    if (!cpu.inUserMode || this.ends[cpu.id] !== END_LIMIT || !this.#windowOf(cpu.id).isReady) return false
     this.bounds[cpu.id] = this.boundOf(cpu)
     return this.#handOver(cpu.id)
   }
