@@ -6,10 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { reproductionHtml } from '../src/study/reproduce/report-html.js'
-import { reproductionText, rowCells, summaryCells } from '../src/study/reproduce/report-text.js'
-import { judge, measureRun, tasksOf } from '../src/study/reproduce/reproduce.js'
-import type { Outcome } from '../src/study/reproduce/reproduce.js'
+import {
+  noisyMisses, reproductionMarkdown, reproductionText, rowCells, summaryCells,
+} from '../src/study/reproduce/report-text.js'
+import { judge, judgeNoisy, measureRun, noisyTasks, tasksOf } from '../src/study/reproduce/reproduce.js'
+import type { Outcome, ReproduceTask } from '../src/study/reproduce/reproduce.js'
 import { between, fitLine, holds, quantile, Results, shown, within } from '../src/study/reproduce/target.js'
+import type { Values } from '../src/study/reproduce/target.js'
 import { TARGETS } from '../src/study/reproduce/targets.js'
 import { findChromium, launchChromium, NO_CHROMIUM, openPlots } from './support/chromium.js'
 import { ROOT, shootdown } from './support/cli.js'
@@ -84,6 +87,45 @@ describe('the targets', () => {
       expect(page.match(/<svg /g)?.length).toBe(10)
       expect(page).not.toMatch(/NaN|undefined|Infinity|<script/)
     })
+})
+
+describe('with noise', () => {
+  test('the same runs are judged by the same rules, for each seed, reproducibly', { timeout: 180_000 }, async () => {
+    const targets = TARGETS.filter(({ id }) => id === 'R1')
+    const tasks = tasksOf(targets, 'quick')
+    const measure = async (all: readonly ReproduceTask[]): Promise<Values[]> => {
+      const values: Values[] = []
+      for (const task of all) values.push(await measureRun(task))
+      return values
+    }
+    const exact = await measure(tasks)
+    const noisy = noisyTasks(tasks, 2)
+    expect(noisy.map(({ noise }) => noise)).toEqual([1, 2].flatMap((seed) => tasks.map(() => ({ seed, percent: 5 }))))
+    const values = await measure(noisy)
+    expect(await measure(noisy)).toEqual(values)
+    const [one, two] = [values.slice(0, tasks.length), values.slice(tasks.length)]
+    expect(one).not.toEqual(exact)
+    expect(one).not.toEqual(two)
+    // Noise goes when the measurement is over.
+    expect(await measure(tasks)).toEqual(exact)
+    const [outcome] = judgeNoisy(judge(targets, tasks, exact), noisy, values)
+    expect(outcome!.noisy!.map(({ seed }) => seed)).toEqual([1, 2])
+    expect(summaryCells(outcome!).at(-1)).toMatch(/^[012]\/2$/)
+    expect(reproductionMarkdown([outcome!])).toMatch(/\| target \| exact \| with 5 % noise \| .*\n.*\n\| R1 \| pass \|/)
+  })
+
+  test('a rule that fails with a seed is named, with its numbers', () => {
+    const target = TARGETS[0]!
+    const judged = (simulated: number) => ({ rows: [within('slope', 'cycles', 100, simulated, 10)], figures: [] })
+    const outcome: Outcome = {
+      target, judgement: judged(100), verdict: 'pass', noisy: [101, 120, 80].map((value, i) => (
+        { seed: i + 1, passes: i === 0, judgement: judged(value) })),
+    }
+    expect(noisyMisses(outcome)).toEqual(['with noise, "slope" fails with 2 of 3 seeds: 120, 80 (accepted 90 to 110)'])
+    expect(summaryCells(outcome).at(-1)).toBe('1/3')
+    expect(reproductionMarkdown([outcome])).toContain('| R1 | pass | 1/3 | slope (2) |')
+    expect(reproductionHtml([outcome], { command: 'x', version: '1' })).toContain('fails with 2 of 3 seeds')
+  })
 })
 
 describe('as a command', () => {

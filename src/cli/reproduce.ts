@@ -10,7 +10,7 @@ import { EngineError, UserError } from '../base/errors.js'
 import { suggestionLines } from '../scenario/suggest.js'
 import { reproductionHtml } from '../study/reproduce/report-html.js'
 import { reproductionJson, reproductionMarkdown, reproductionText } from '../study/reproduce/report-text.js'
-import { judge, tasksOf } from '../study/reproduce/reproduce.js'
+import { judge, judgeNoisy, NOISE_PERCENT, noisyTasks, tasksOf } from '../study/reproduce/reproduce.js'
 import type { Outcome, ReproduceTask } from '../study/reproduce/reproduce.js'
 import { TARGETS } from '../study/reproduce/targets.js'
 import type { Target, Values } from '../study/reproduce/target.js'
@@ -21,6 +21,7 @@ import { Progress } from './progress.js'
 interface Flags {
   jobs: number
   quick?: boolean
+  seeds: number
   json?: boolean
   markdown?: boolean
   summary?: boolean
@@ -34,6 +35,7 @@ export function reproduceCommand(): Command {
     .argument('[target...]', 'targets, R1 to R15 (default: all)')
     .option('--jobs <n>', 'runs at a time', jobs, availableParallelism())
     .option('--quick', 'fewer points, for a first look')
+    .option('--seeds <n>', `run all again with ${NOISE_PERCENT} % noise, once for each of so many seeds`, seeds, 0)
     .option('--json', 'print one JSON object, and nothing else')
     .option('--markdown', 'print the summary as a table for a document')
     .option('--summary', 'print only the summary')
@@ -43,6 +45,7 @@ Exit codes: 0 every target passes or has a written reason why it does not, 1 one
 
 Examples:
   shootdown reproduce
+  shootdown reproduce --seeds 5 --summary
   shootdown reproduce R1 R13 --report reproduction.html`)
     .action(reproduce)
 }
@@ -56,9 +59,12 @@ async function reproduce(names: readonly string[], flags: Flags): Promise<void> 
   await interruptible(() => 'while reproducing: nothing is printed', async ({ signal }) => {
     const progress = new Progress()
     try {
-      const outcomes = judge(targets, tasks, await runAll(pool, tasks, progress, signal))
+      const noisy = noisyTasks(tasks, flags.seeds)
+      const values = await runAll(pool, [...tasks, ...noisy], progress, signal)
+      const exact = judge(targets, tasks, values.slice(0, tasks.length))
+      const outcomes = flags.seeds === 0 ? exact : judgeNoisy(exact, noisy, values.slice(tasks.length))
       progress.done()
-      if (flags.report !== undefined) writeReport(flags.report, outcomes, names)
+      if (flags.report !== undefined) writeReport(flags.report, outcomes, names, flags.seeds)
       print(outcomes, flags)
     } finally {
       progress.done()
@@ -93,8 +99,9 @@ function print(outcomes: readonly Outcome[], flags: Flags): void {
   process.exitCode = isUnexplained ? EXIT_DIFFERENT : EXIT_OK
 }
 
-function writeReport(file: string, outcomes: readonly Outcome[], names: readonly string[]): void {
-  const command = ['shootdown reproduce', ...names, '--report', file].join(' ')
+function writeReport(file: string, outcomes: readonly Outcome[], names: readonly string[], count: number): void {
+  const noise = count === 0 ? [] : ['--seeds', count]
+  const command = ['shootdown reproduce', ...names, ...noise, '--report', file].join(' ')
   writeFileAtomic(file, write => write(reproductionHtml(outcomes, { command, version: version() })))
 }
 
@@ -109,6 +116,14 @@ function targetNamed(name: string): Target {
     throw new UserError(`there is no target "${name}"`, undefined, suggestionLines(name, TARGETS.map(({ id }) => id)))
   }
   return target
+}
+
+function seeds(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value > 1000) {
+    throw new InvalidArgumentError(`expected a whole number up to 1000, found "${text}"`)
+  }
+  return value
 }
 
 function jobs(text: string): number {

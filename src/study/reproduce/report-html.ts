@@ -5,7 +5,7 @@ import { chartSvg } from '../plot/chart.js'
 import { fileHtml, html, pageHtml, tableHtml } from '../plot/page.js'
 import { escapeText } from '../plot/svg.js'
 import type { Outcome } from './reproduce.js'
-import { closing, reproductionJson, rowCells, summaryCells } from './report-text.js'
+import { closing, noisyMisses, reproductionJson, rowCells, summaryCells, summaryColumns } from './report-text.js'
 
 const MARKS = 'Marks of published numbers: [v] read in the source, [v2] read in a quotation of it, [o] our own '
   + 'measurement, [m] from memory (never a rule). Hollow markers are published, lines and bars are simulated, shaded '
@@ -14,8 +14,7 @@ const MARKS = 'Marks of published numbers: [v] read in the source, [v2] read in 
 /** `command` and `version` say how the page was made. */
 export function reproductionHtml(outcomes: readonly Outcome[], made: { command: string; version: string }): string {
   const summary = tableHtml(
-    [{ title: 'target' }, { title: 'figure' }, { title: 'result' }, { title: 'rules that hold', isNumber: true },
-      { title: 'kind' }],
+    summaryColumns(outcomes).map(({ title, align }) => ({ title, isNumber: align === 'right' })),
     outcomes.map(outcome => summaryCells(outcome).map((cell, at) => (
       at === 0 ? html(`<a href="#${cell}">${cell}</a>`) : at === 2 ? verdictHtml(cell) : cell))),
   )
@@ -30,7 +29,8 @@ export function reproductionHtml(outcomes: readonly Outcome[], made: { command: 
   return pageHtml({ title: 'Published figures, reproduced', body })
 }
 
-function sectionHtml({ target, judgement, verdict }: Outcome): string {
+function sectionHtml(outcome: Outcome): string {
+  const { target, judgement, verdict } = outcome
   const figures = judgement.figures.map(figure => (
     `<figure>${figure.kind === 'chart' ? chartSvg(figure.chart) : barsSvg(figure.chart)}</figure>`))
   const list = (title: string, items: readonly string[]): string => items.length === 0 ? ''
@@ -45,6 +45,7 @@ function sectionHtml({ target, judgement, verdict }: Outcome): string {
     list('Where it departs from the original', target.departures),
     verdict !== 'miss' ? ''
       : `<p class="miss">Why it misses: ${escapeText(target.missReason ?? 'no reason is known')}</p>`,
+    noisyMisses(outcome).map((text) => `<p class="note">${escapeText(text)}.</p>`).join('\n'),
     tableHtml([{ title: '' }, { title: 'published', isNumber: true }, { title: 'simulated', isNumber: true },
       { title: 'off by', isNumber: true }, { title: 'accepted' }, { title: 'unit' }, { title: '' }], rows),
   ].join('\n')

@@ -3,7 +3,7 @@
 import { markdownLines, tableLines } from '../../base/table.js'
 import type { Column } from '../../base/table.js'
 import { valueText } from '../plot/scale.js'
-import type { Outcome } from './reproduce.js'
+import { NOISE_PERCENT, type Outcome } from './reproduce.js'
 import type { Row } from './target.js'
 
 export const REPRODUCTION_SCHEMA_VERSION = 1
@@ -26,30 +26,60 @@ const SUMMARY: readonly Column[] = [
   { title: 'kind', align: 'left' },
 ]
 
+/** The column of runs with noise, where there were some. */
+const NOISY: Column = { title: `with ${NOISE_PERCENT} % noise`, align: 'right' }
+
+/** Columns of a summary. */
+export function summaryColumns(outcomes: readonly Outcome[]): Column[] {
+  return outcomes.some(({ noisy }) => noisy !== undefined) ? [...SUMMARY, NOISY] : [...SUMMARY]
+}
+
 /** Everything: each target with its rows, then one line a target. */
 export function reproductionText(outcomes: readonly Outcome[], withRows = true): string {
   const details = !withRows ? [] : outcomes.flatMap(outcome => [
     `${outcome.target.id}: ${outcome.target.title} (${outcome.target.source}) [${outcome.target.mark}]`,
     ...tableLines(COLUMNS, outcome.judgement.rows.map(rowCells)).map(line => `  ${line}`),
     ...(outcome.verdict === 'miss' ? [`  miss: ${outcome.target.missReason ?? 'no reason is known'}`] : []),
+    ...noisyMisses(outcome).map((line) => `  ${line}`),
     '',
   ])
-  return [...details, ...tableLines(SUMMARY, outcomes.map(summaryCells)), '', closing(outcomes), ''].join('\n')
+  const summary = tableLines(summaryColumns(outcomes), outcomes.map(summaryCells))
+  return [...details, ...summary, '', closing(outcomes), ''].join('\n')
 }
 
 /** The summary as a Markdown table. */
 export function reproductionMarkdown(outcomes: readonly Outcome[]): string {
-  return [...markdownLines(SUMMARY, outcomes.map(summaryCells)), '', closing(outcomes), ''].join('\n')
+  const exact = outcomes.map((outcome) => summaryCells(outcome).slice(0, SUMMARY.length))
+  return [...markdownLines(SUMMARY, exact), '', closing(outcomes), '', ...noisyMarkdown(outcomes)].join('\n')
+}
+
+/** A table of its own: how many seeds pass, and which rules do not hold with all of them. */
+function noisyMarkdown(outcomes: readonly Outcome[]): string[] {
+  const cells = outcomes.flatMap((outcome) => {
+    const { target: { id }, verdict, judgement, noisy } = outcome
+    if (noisy === undefined || verdict === 'shown') return []
+    const broken = judgement.rows.flatMap(({ label, ok }, at) => {
+      const bad = noisy.filter((one) => one.judgement.rows[at]?.ok === false).length
+      return ok !== true || bad === 0 ? [] : [`${label} (${bad})`]
+    })
+    return [[id, verdict, passedText(noisy), broken.join('; ')]]
+  })
+  return cells.length === 0 ? [] : [...markdownLines([
+    { title: 'target', align: 'left' }, { title: 'exact', align: 'left' }, NOISY,
+    { title: 'rules that hold without noise and fail with so many seeds', align: 'left' },
+  ], cells), '']
 }
 
 /** Plain data, for programs. */
 export function reproductionJson(outcomes: readonly Outcome[]): unknown {
   return {
     schemaVersion: REPRODUCTION_SCHEMA_VERSION,
-    targets: outcomes.map(({ target, judgement, verdict }) => ({
+    targets: outcomes.map(({ target, judgement, verdict, noisy }) => ({
       id: target.id, title: target.title, source: target.source, mark: target.mark, machines: target.machines, verdict,
       fitted: target.fitted, departures: target.departures,
       ...(verdict === 'miss' ? { missReason: target.missReason } : {}),
+      ...(noisy === undefined ? {} : { noisy: noisy.map(({ seed, passes: isPass, judgement: { rows } }) => (
+        { seed, pass: isPass, missed: rows.filter(({ ok }) => ok === false).map(({ label }) => label) })) }),
       rows: judgement.rows.map(row => ({
         ...row, simulated: finite(row.simulated), ...(row.accepted && { accepted: row.accepted.map(finite) }),
       })),
@@ -64,12 +94,29 @@ export function closing(outcomes: readonly Outcome[]): string {
   return `${passed.length} of ${gates.length} targets pass`
 }
 
-export function summaryCells({ target, judgement, verdict }: Outcome): string[] {
+export function summaryCells({ target, judgement, verdict, noisy }: Outcome): string[] {
   const rules = judgement.rows.filter(({ ok }) => ok !== undefined)
   return [
     target.id, target.title, verdict, `${rules.filter(({ ok }) => ok).length}/${rules.length}`,
     target.kind === 'show' ? 'drawn only' : target.fitted.length > 0 ? 'fitted' : 'prediction',
+    ...(noisy === undefined ? [] : [verdict === 'shown' ? '' : passedText(noisy)]),
   ]
+}
+
+function passedText(noisy: NonNullable<Outcome['noisy']>): string {
+  return `${noisy.filter((one) => one.passes).length}/${noisy.length}`
+}
+
+/** Rules that noise breaks: those that hold without, and fail with some seeds. */
+export function noisyMisses({ judgement, noisy = [] }: Outcome): string[] {
+  return judgement.rows.flatMap((row, at) => {
+    if (row.ok !== true) return []
+    const bad = noisy.filter((one) => one.judgement.rows[at]?.ok === false)
+    if (bad.length === 0) return []
+    const values = bad.map((one) => valueText(one.judgement.rows[at]!.simulated)).join(', ')
+    return [`with noise, "${row.label}" fails with ${bad.length} of ${noisy.length} seeds: ${values} `
+      + `(accepted ${acceptedText(row)})`]
+  })
 }
 
 export function rowCells(row: Row): string[] {

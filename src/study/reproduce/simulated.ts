@@ -1,6 +1,7 @@
 // Running a generated scenario and taking times from its trace. A scenario is a plain object with the keys of
 // docs/scenario-reference.md; it goes through the same parser as a file, so a mistake in a study is found there.
 
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { simulate } from '../../engine/simulate.js'
 import type { RunResult } from '../../engine/result.js'
 import type { SimulationConfig } from '../../kernel/config.js'
@@ -67,6 +68,23 @@ export class SimulatedRun {
   }
 }
 
+/** Noise on what kernels do (kernel/noise.ts), and the seed that it is drawn from. */
+export interface RunNoise {
+  seed: number
+  percent: number
+}
+
+/**
+ * What runs of the current measurement are subject to. A target says what it runs; whether that is noisy is asked from
+ * outside, of all its runs alike.
+ */
+const currentNoise = new AsyncLocalStorage<RunNoise>()
+
+/** Does `measure` with noise in every scenario that it runs. */
+export function underNoise<T>(noise: RunNoise, measure: () => Promise<T>): Promise<T> {
+  return currentNoise.run(noise, measure)
+}
+
 /** Runs it inline. Throws when a task did not end well, so that no number comes from a run that went wrong. */
 export async function runScenario(
   scenario: ScenarioObject, options: { trace?: boolean; perturbation?: SimulationConfig['perturbation'] } = {},
@@ -74,8 +92,11 @@ export async function runScenario(
   const parsed = await parseScenario(JSON.stringify(scenario), 'reproduction', {}, () => {
     throw new UserError('a reproduction replays no trace')
   })
-  const config = options.perturbation === undefined ? parsed.config
+  const noise = currentNoise.getStore()
+  const plain = options.perturbation === undefined ? parsed.config
     : { ...parsed.config, perturbation: options.perturbation }
+  const config = noise === undefined ? plain
+    : { ...plain, seed: noise.seed, machine: { ...plain.machine, noisePercent: noise.percent } }
   const { result } = await simulate(config, parsed.image, { engine: 'inline', trace: options.trace ?? true })
   const wrong = result.tasks.find(({ outcome }) => outcome !== 'exited')
   if (result.end !== 'finished' || result.failures.length > 0 || wrong !== undefined) {
