@@ -3,7 +3,7 @@
 // computed from such numbers, the note says how; `assumed`: ours, to be fitted and then frozen.
 //
 // Simplified, for every machine: 44 physical address bits where servers have 46 to 52 (frame
-// numbers have 32 bits here); no hardware threads; prices do not depend on load. Every target of an
+// numbers have 32 bits here); CPUs are cores (smt.ts); prices do not depend on load. Every target of an
 // interrupt takes a command of its own, where x2APIC clusters of up to 16 CPUs would share one:
 // ipiSend was fitted per target, whatever the measured machines wrote.
 

@@ -4,7 +4,8 @@
 // geometry: see presets.ts.
 //
 // Simplified, for every row: store-only TLBs and second-level instruction TLBs are absent (code
-// and data share the second level); threads of one core do not share; a walk does not prefetch.
+// and data share the second level); rows are those of a whole core (smt.ts halves them); a walk does not
+// prefetch.
 
 import type { TlbArrayConfig, TlbConfig, TlbLevelConfig } from './config.js'
 

@@ -10,6 +10,7 @@ import { nativePolicy, POLICIES, POLICY_NAMES, whyNoPti } from '../kernel/polici
 import type { HostConfig, MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
 import { geometryOf, LEVEL_PTE } from '../machine/geometry.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
+import { halfOf } from '../machine/smt.js'
 import { MAX_CYCLES } from './fields.js'
 import type { ScenarioOverrides } from './scenario.js'
 import {
@@ -68,7 +69,7 @@ function compileMachine(source: YamlSource, raw: RawScenario, overrides: Scenari
     invpcid: options.invpcid ?? base.invpcid,
     apic: options.apic ?? base.apic,
     ipiShorthand: options.ipiShorthand ?? base.ipiShorthand,
-    tlb: compileTlb(source, options.tlb, base.tlb),
+    tlb: shareTlb(source, options, cpus, compileTlb(source, options.tlb, base.tlb)),
     costs: { ...base.costs, ...withoutUndefined(options.costs) },
   }
   const icr = options.icr ?? base.icr
@@ -119,6 +120,19 @@ function compileTlb(source: YamlSource, raw: RawTlb | string | undefined, machin
     stlb: level('stlb'),
     pagingCache: { ...base.pagingCache, ...withoutUndefined(raw.pagingCache) },
   }
+}
+
+/** What each CPU has of the TLBs of its core. */
+function shareTlb(source: YamlSource, { smt }: RawMachine, cpus: number, tlb: TlbConfig): TlbConfig {
+  if (smt === undefined) return tlb
+  const path = ['machine', 'smt']
+  if (cpus % 2 !== 0) {
+    throw source.error(`${cpus === 1 ? 'one CPU is' : `${cpus} CPUs are`} no whole number of cores`, path,
+      ['with smt, two CPUs are the threads of one core'])
+  }
+  const half = halfOf(tlb)
+  if (half === undefined) throw source.error('a TLB with one way and an odd number of sets cannot be halved', path)
+  return half
 }
 
 function compileTlbLevel(source: YamlSource, raw: RawTlbLevel, path: Path): TlbLevelConfig {

@@ -13,6 +13,7 @@ import { POLICY_NAMES } from '../kernel/policies.js'
 import { APIC_MODES, GEOMETRY_NAMES, ICR_MODES } from '../machine/config.js'
 import type { Costs } from '../machine/costs.js'
 import { MACHINE_PRESETS, TLB_PRESETS, unitOf } from '../machine/presets.js'
+import { SMT_MODES } from '../machine/smt.js'
 import {
   comm, duration, flag, integer, keys, MAX_COUNT, name, oneOf, size, some, text, tlbArray, wants,
 } from './fields.js'
@@ -73,6 +74,9 @@ const machine = keys({
   icr: oneOf('way of sending interrupts', ICR_MODES).optional()
     .describe('What a write of the interrupt command register is: to hardware (ipiSend), an exit of a guest to its '
       + 'host, or virtualised by the processor (icrExit..., icrVirtual...). Default: that of the preset.'),
+  smt: oneOf('way of sharing TLBs', SMT_MODES).optional()
+    .describe('CPUs are hardware threads, two of a core, and each has half of every TLB and paging cache. Default: '
+      + 'every CPU is a core.'),
   noise: integer(0, 100, 'percent').optional()
     .describe('Log-normal noise on what kernels do, in percent, drawn from the seed. Default: 0, exact prices.'),
   tlb: z.union([oneOf('TLB preset', Object.keys(TLB_PRESETS)), tlb], wants('a TLB preset or a map')).optional()

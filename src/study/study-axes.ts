@@ -27,6 +27,7 @@ export const SHORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   geometry: ['machine', 'geometry'],
   tlb: ['machine', 'tlb', 'preset'],
   apic: ['machine', 'apic'],
+  smt: ['machine', 'smt'],
   policy: ['kernel', 'policy'],
   era: ['kernel', 'era'],
   ceiling: ['kernel', 'flushCeiling'],
