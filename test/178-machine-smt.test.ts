@@ -64,7 +64,8 @@ describe('half of a TLB', () => {
     const traces = await Promise.all((['reference', 'inline', 'threads'] as const).map(async (engine) => {
       const { config, image } = await scenario('smt: partitioned', 200)
       const { result } = await simulate(config, image, { engine })
-      return [JSON.stringify(result.counters), ...traceBuffers(result.trace).map((buffer) => Buffer.from(buffer))]
+      const trace = Buffer.concat(traceBuffers(result.trace).map((buffer) => Buffer.from(buffer)))
+      return { counters: result.counters, trace }
     }))
     expect(traces[1]).toEqual(traces[0])
     expect(traces[2]).toEqual(traces[0])
