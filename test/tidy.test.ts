@@ -27,7 +27,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   scenario: [
     'kernel/abi', 'kernel/bugs',
     'kernel/config', 'kernel/counters', 'kernel/mm/layout', 'kernel/policies', 'machine/config',
-    'machine/costs', 'machine/geometry', 'machine/presets', 'base',
+    'machine/costs', 'machine/geometry', 'machine/presets', 'machine/smt', 'base',
   ],
   engine: ['inspect', 'scenario', 'kernel', 'machine', 'trace', 'base'],
   study: [
