@@ -144,6 +144,9 @@ describe('what is wrong', () => {
     const { code, stdout, stderr } = await shootdown(['sweep', 's.study.yaml'], { cwd: folder })
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/^error: s.study.yaml:4:3: unknown field "pagez"/)
+    const missing = await shootdown(['sweep', 'none.study.yaml'], { cwd: folder })
+    expect([missing.code, missing.stderr.split('\n')[0]])
+      .toEqual([2, 'error: none.study.yaml:1:1: cannot read the study: no such file'])
     expect(readdirSync(folder)).toEqual(['s.study.yaml'])
   })
 

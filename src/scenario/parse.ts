@@ -58,30 +58,30 @@ function checkSchema(source: YamlSource): RawScenario {
 }
 
 /** The text of a scenario file. Throws a UserError for whatever is not one. */
-export function readScenarioText(path: string): string {
+export function readScenarioText(path: string, what: 'scenario' | 'study' = 'scenario'): string {
   const at = { file: path, line: 1, column: 1 }
   let bytes: Buffer
   try {
     const stat = statSync(path)
-    if (stat.isDirectory()) throw new UserError('this is a directory, not a scenario file', at)
+    if (stat.isDirectory()) throw new UserError(`this is a directory, not a ${what} file`, at)
     // A device may never end (/dev/zero). A named pipe may never begin, and waiting for it would not hear Ctrl-C;
     // those that a shell opens for us (`<(...)`, /dev/stdin) have somebody at the other end.
-    if (stat.isCharacterDevice()) throw new UserError('this is a device, not a scenario file', at)
+    if (stat.isCharacterDevice()) throw new UserError(`this is a device, not a ${what} file`, at)
     if (stat.isFIFO() && !/^\/(dev|proc)\//.test(path)) {
-      throw new UserError('this is a named pipe, not a scenario file', at, ['to read a pipe give /dev/stdin'])
+      throw new UserError(`this is a named pipe, not a ${what} file`, at, ['to read a pipe give /dev/stdin'])
     }
     if (stat.size > MAX_SCENARIO_BYTES) {
-      throw new UserError(`this is too large for a scenario: ${stat.size} bytes, at most ${MAX_SCENARIO_BYTES}`, at)
+      throw new UserError(`this is too large for a ${what}: ${stat.size} bytes, at most ${MAX_SCENARIO_BYTES}`, at)
     }
     bytes = readAtMost(path, MAX_SCENARIO_BYTES + 1)
     if (bytes.length > MAX_SCENARIO_BYTES) {
-      throw new UserError(`this is too large for a scenario: more than ${MAX_SCENARIO_BYTES} bytes`, at)
+      throw new UserError(`this is too large for a ${what}: more than ${MAX_SCENARIO_BYTES} bytes`, at)
     }
   } catch (error) {
     if (error instanceof UserError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
     const details = code === 'ENOENT' || code === 'ENOTDIR' ? nearestFile(path) : []
-    throw new UserError(`cannot read the scenario: ${REASONS[code] ?? code}`, at, details)
+    throw new UserError(`cannot read the ${what}: ${REASONS[code] ?? code}`, at, details)
   }
   try {
     if (bytes.includes(0)) throw new TypeError('NUL')

@@ -69,7 +69,7 @@ type RawStudy = z.infer<typeof studySchema>
 
 /** Reads and checks the study at `path`. */
 export async function loadStudy(path: string): Promise<StudyPlan> {
-  return parseStudy(readScenarioText(path), path)
+  return parseStudy(readScenarioText(path, 'study'), path)
 }
 
 /** As {@link loadStudy}, for text that is there already. */
