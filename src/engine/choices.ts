@@ -133,6 +133,7 @@ export class ChosenOrder {
       const cpu = this.#cpus[id]!
       if (!cpu.inUserMode) {
         cpu.heldUntil = cycle + 1
+        cpu.retime()
         continue
       }
       const { clock } = this.#platform!.cores[id]!

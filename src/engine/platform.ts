@@ -80,6 +80,7 @@ export class SharedPlatform implements Platform {
 
   delayUser(target: KernelCpu, cycles: number): void {
     this.cores[target.id].delay(cycles)
+    target.retime()
   }
 
   beforeFlagWrite(cpu: KernelCpu): void {
@@ -101,13 +102,15 @@ export class SharedPlatform implements Platform {
 
   saveRegs(cpu: KernelCpu, task: Task): void {
     if (task.isKernelThread) return
-    task.regs.set(this.#words[cpu.id].subarray(0, REG_WORDS))
+    const words = this.#words[cpu.id]
+    for (let i = 0; i < REG_WORDS; i++) task.regs[i] = words[i]
     task.position = this.#doubles[cpu.id][CORE_POSITION]
   }
 
   loadRegs(cpu: KernelCpu, task: Task): void {
     if (task.isKernelThread) return
-    this.#words[cpu.id].set(task.regs)
+    const words = this.#words[cpu.id]
+    for (let i = 0; i < REG_WORDS; i++) words[i] = task.regs[i]
     this.#doubles[cpu.id][CORE_POSITION] = task.position
   }
 

@@ -64,6 +64,8 @@ export class Simulation {
   #turns = 0
   /** CPU of the last step. */
   #lastCpu = 0
+  /** When each CPU does its next step, as of the last look at those that were retimed. */
+  readonly #nextCycles: Float64Array
   readonly #user: UserSide
   readonly #options: SimulationOptions
   readonly #shared: SharedState
@@ -75,6 +77,7 @@ export class Simulation {
   ) {
     this.#options = options
     this.#shared = shared
+    this.#nextCycles = new Float64Array(config.machine.cpus)
     // Checks tell what led to a violation: without a trace the last events are kept for them.
     this.trace = options.trace || options.check === undefined
       ? new TraceRecorder({ enabled: options.trace }) : new TraceRecorder({ keepLast: EVENTS_KEPT })
@@ -138,14 +141,14 @@ export class Simulation {
     const { cpus } = kernel
     const { order } = this.#options
     this.#user.prepare(cpus)
+    this.#lookUpRetimed()
+    const nextCycles = this.#nextCycles
     let earliest = Infinity
     let next: KernelCpu | undefined
-    for (const cpu of cpus) {
-      if (order?.isHeld(cpu) === true) continue
-      const cycle = cpu.inUserMode ? this.#user.cycleOf(cpu) : nextKernelCycle(cpu)
-      if (cycle >= earliest) continue
-      earliest = cycle
-      next = cpu
+    for (let id = 0; id < nextCycles.length; id++) {
+      if (nextCycles[id] >= earliest || order?.isHeld(cpus[id]) === true) continue
+      earliest = nextCycles[id]
+      next = cpus[id]
     }
     if (order?.putsOff(next, this.cycle) === true) return
     if (next === undefined) {
@@ -157,6 +160,7 @@ export class Simulation {
       return
     }
     this.#lastCpu = next.id
+    next.retime()
     // Turns of the host go on for ever: without this a deadlock would last for as many as the engine likes.
     if (isHostStep(next, earliest) && this.#nobodyCanSignal()) {
       this.end = 'stalled'
@@ -175,6 +179,25 @@ export class Simulation {
     } else if (this.#nobodyCanSignal()) {
       this.end = 'stalled'
     }
+  }
+
+  #lookUpRetimed(): void {
+    const { retimed } = this.kernel
+    for (let cpu = retimed.pop(); cpu !== undefined; cpu = retimed.pop()) {
+      cpu.isRetimed = false
+      this.#nextCycles[cpu.id] = this.#nextCycle(cpu)
+    }
+    if (this.#options.check === undefined) return
+    for (const cpu of this.kernel.cpus) {
+      // What is remembered of a core that a worker runs is a bound from below, until its window is taken back.
+      if (this.#user.isRunningAhead(cpu)) continue
+      const [known, cycle] = [this.#nextCycles[cpu.id], this.#nextCycle(cpu)]
+      if (known !== cycle) fail(`cpu${cpu.id} goes on at cycle ${cycle}, but ${known} is remembered`)
+    }
+  }
+
+  #nextCycle(cpu: KernelCpu): number {
+    return cpu.inUserMode ? this.#user.cycleOf(cpu) : nextKernelCycle(cpu)
   }
 
   #stepDone(cpu: KernelCpu, cycle: number): void {

@@ -229,8 +229,10 @@ export class ThreadedUserSide extends WindowedUserSide {
       const window = this.#running[i]
       if (!window.isAnswered) continue
       this.#running.splice(i, 1)
+      const cpu = this.kernelCpus()[window.id]
       this.ends[window.id] = window.end
-      this.#tellSharing(this.kernelCpus()[window.id])
+      cpu.retime()
+      this.#tellSharing(cpu)
     }
   }
 

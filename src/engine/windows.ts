@@ -74,6 +74,7 @@ export class WindowedUserSide implements UserSide {
     let waiting: number[] | undefined
     for (const cpu of cpus) {
       if (!cpu.inUserMode || this.ends[cpu.id] !== END_NONE) continue
+      cpu.retime()
       this.bounds[cpu.id] = this.boundOf(cpu)
       if (this.cores[cpu.id].clock >= this.bounds[cpu.id]) continue
       if (this.#fresh[cpu.id] === 1) {

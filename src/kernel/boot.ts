@@ -63,6 +63,7 @@ export function bootKernel(
   initMm.mmUsers = 2
   initMm.mmCount = 1 + cpus
   const counters = Object.fromEntries(Object.keys(KERNEL_COUNTERS).map(name => [name, 0]))
+  const retimed: KernelCpu[] = []
   const perSocket = Math.ceil(cpus / sockets)
   const k: KernelState = {
     config, costs, geometry, layout, image, platform, mem: platform.mem, frames, trace,
@@ -72,7 +73,8 @@ export function bootKernel(
     cpus: Array.from({ length: cpus }, (_, id) => (
       new KernelCpu(
         id, Math.floor(id / perSocket), idleTask(id, trace), initMm, new Mailbox(platform.mailbox(id)),
-        counters as Record<KernelCounter, number>))),
+        counters as Record<KernelCounter, number>, retimed))),
+    retimed,
     tasks: [],
     mms: new Map([[initMm.ctxId, initMm]]),
     freeMmSlots: Array.from({ length: MM_SLOTS }, (_, i) => MM_SLOTS - 1 - i),

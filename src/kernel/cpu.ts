@@ -55,6 +55,8 @@ export interface SleepTimer {
 export class KernelCpu {
   readonly id: number
   readonly socket: number
+  /** Of all CPUs those whose next step must be looked up again. */
+  readonly retimed: KernelCpu[]
   /** Those of the kernel, for code that knows only its CPU. */
   readonly counters: Record<KernelCounter, number>
   /** Virtual time while the CPU is in the kernel, cycles. */
@@ -99,13 +101,15 @@ export class KernelCpu {
   nextInterrupt = Infinity
   /** The next tick that the policy wants; Infinity: none. */
   tickAt = Infinity
+  /** It is in the list of {@link retime}. */
+  isRetimed = false
   /** Does no step before this cycle, whatever is due: somebody chose another order (engine/choices.ts). */
   heldUntil = 0
   /** Interrupts on their way to this CPU. */
   readonly mailbox: Mailbox
   readonly timers: SleepTimer[] = []
   /** call_single_queue: requests of other CPUs, oldest first. */
-  readonly callQueue: CallRecord[] = []
+  callQueue: CallRecord[] = []
   /** It waits until `target` has taken its previous request (csd_lock). */
   csdWaiting: { target: KernelCpu; frame: KernelFrame } | undefined
   /** The LDT in the register. */
@@ -123,7 +127,10 @@ export class KernelCpu {
 
   constructor(
     id: number, socket: number, idleTask: Task, initMm: Mm, mailbox: Mailbox, counters: Record<KernelCounter, number>,
+    retimed: KernelCpu[],
   ) {
+    this.retimed = retimed
+    this.retime()
     this.id = id
     this.counters = counters
     this.mailbox = mailbox
@@ -141,6 +148,16 @@ export class KernelCpu {
       userFlushMask: 0,
       acknowledged: 0,
     }
+  }
+
+  /**
+   * When its next step comes may have changed: it has done one, somebody has woken a frame, sent an interrupt or held
+   * it up, or its core stands elsewhere. The engine looks at nobody else's time.
+   */
+  retime(): void {
+    if (this.isRetimed) return
+    this.isRetimed = true
+    this.retimed.push(this)
   }
 
   get topFrame(): KernelFrame {

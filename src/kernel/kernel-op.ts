@@ -45,9 +45,15 @@ export function newFrame(op: Generator<number, unknown, void>, resumeAt: number,
   return { op, resumeAt, waiting: false, halted: false, interruptedAt, stretchesBelow: false, isStolen: false }
 }
 
-/** Lets a waiting frame continue at `cycle`; a second call can only make it later. */
-export function wakeFrame(frame: KernelFrame, cycle: number): void {
+/** What of a CPU tells the engine that its next step may come at another cycle than before. */
+export interface Retimed {
+  retime(): void
+}
+
+/** Lets a frame of `cpu` that waits continue at `cycle`; a second call can only make it later. */
+export function wakeFrame(cpu: Retimed, frame: KernelFrame, cycle: number): void {
   if (!frame.waiting) return
+  cpu.retime()
   frame.waiting = false
   frame.resumeAt = cycle
 }

@@ -103,6 +103,8 @@ export interface KernelState {
   readonly initMm: Mm
   /** swapper_pg_dir: pages per huge page, first kernel slot and the like are in pgtable.ts. */
   readonly cpus: KernelCpu[]
+  /** Those whose next step must be looked up again (KernelCpu.retime). */
+  readonly retimed: KernelCpu[]
   readonly tasks: Task[]
   readonly mms: Map<number, Mm>
   readonly freeMmSlots: number[]

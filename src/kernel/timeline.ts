@@ -89,6 +89,7 @@ function leaveUser(cpu: KernelCpu, cycle: number): void {
   if (!(cpu.inUserMode && cpu.stack.length === 0)) fail(`cpu${cpu.id} is not in user mode`)
   cpu.inUserMode = false
   cpu.now = cycle
+  cpu.retime()
 }
 
 function pushStolen(k: KernelState, cpu: KernelCpu): void {

@@ -89,7 +89,7 @@ export class Lock {
       this.#waiters.shift()
       this.#take(next.exclusive)
       // At the earliest one cycle later on another CPU, so that the order (cycle, cpu) stays total.
-      wakeFrame(next.frame, releaser.now + 1)
+      wakeFrame(next.cpu, next.frame, releaser.now + 1)
     }
   }
 }

@@ -294,7 +294,11 @@ export class RwSem {
 
 /** A spinner goes on in the next cycle, whether it waits for an owner or for the end of its patience. */
 function resume(spinner: Spinner, now: number): void {
-  const { frame } = spinner
-  if (frame.waiting) wakeFrame(frame, now + 1)
-  else if (frame.resumeAt > now) frame.resumeAt = now + 1
+  const { cpu, frame } = spinner
+  if (frame.waiting) {
+    wakeFrame(cpu, frame, now + 1)
+  } else if (frame.resumeAt > now) {
+    frame.resumeAt = now + 1
+    cpu.retime()
+  }
 }

@@ -15,6 +15,7 @@
 import { LEVEL_P4D } from '../../machine/geometry.js'
 import type { Geometry } from '../../machine/geometry.js'
 import type { KernelCpu } from '../cpu.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from './mm.js'
 import { childLevel, freeTable, pagesPerEntry } from './pgtable.js'
@@ -45,10 +46,10 @@ export interface MmuGather {
   stridePages: number
   hugetlb: boolean
   /** Frames and tables to free after the flush. */
-  readonly pages: number[]
-  readonly tables: number[]
+  pages: number[]
+  tables: number[]
   /** What each of the tables covered. */
-  readonly tableSpans: PageSpan[]
+  tableSpans: PageSpan[]
   /** The range of a call that only frees memory: the policy may flush it after the call has returned. */
   deferrable: PageSpan | undefined
 }
@@ -109,28 +110,31 @@ export function gatherTable(k: KernelState, gather: MmuGather, pfn: number, leve
 }
 
 /** tlb_flush_mmu_tlbonly(): flushes what was cleared so far; from here on it may be freed. */
-export function* flushMmuTlbonly(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
+export function flushMmuTlbonly(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
   // The range of a fullmm gather of 4.6 is never empty, so it flushes whether or not there was anything.
   const always = gather.fullmm && k.config.kernel.era === 'linux-4.6'
-  if (gather.start >= gather.end && !gather.freedTables && !always) return
-  yield* k.policy.flushMmRange(k, cpu, gather.mm, {
+  if (gather.start >= gather.end && !gather.freedTables && !always) return NOTHING
+  const range = {
     start: gather.fullmm ? 0 : gather.start,
     end: gather.fullmm ? FLUSH_ALL : gather.end,
     stridePages: Math.max(1, gather.stridePages),
     freedTables: gather.freedTables,
     hugetlb: gather.hugetlb,
-  })
+  }
   gather.start = Infinity
   gather.end = 0
   gather.stridePages = 0
   gather.freedTables = false
+  return k.policy.flushMmRange(k, cpu, gather.mm, range)
 }
 
 /** tlb_flush_mmu(): flushes what was cleared so far, then frees it. */
 export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
   yield* flushMmuTlbonly(k, cpu, gather)
   let freed = 0
-  for (const pfn of gather.pages.splice(0)) {
+  const { pages: frames, tables } = gather
+  gather.pages = []
+  for (const pfn of frames) {
     const pages = 1 << k.frames.order[pfn]
     freeSwapCache(k, cpu, pfn)
     const head = k.frames.headOf(pfn)
@@ -140,8 +144,11 @@ export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): Ke
       freed += 1
     }
   }
-  for (const pfn of gather.tables.splice(0)) freeTable(k, cpu, gather.mm, pfn)
-  gather.tableSpans.length = 0
+  if (tables.length > 0) {
+    gather.tables = []
+    gather.tableSpans = []
+    for (const pfn of tables) freeTable(k, cpu, gather.mm, pfn)
+  }
   if (freed > 0) yield freed * k.costs.freePage
 }
 

@@ -113,6 +113,7 @@ export function nextInterruptCycle(cpu: KernelCpu): number {
 /** Tells the core of this CPU when to stop for an interrupt. To be called whenever the answer may have changed. */
 export function publishNextInterrupt(k: KernelState, cpu: KernelCpu): void {
   cpu.nextInterrupt = nextInterruptCycle(cpu)
+  cpu.retime()
   // A core in user mode also stops where the host takes its CPU away.
   k.platform.interruptAt(cpu, Math.min(cpu.nextInterrupt, cpu.vcpu.awayAt))
 }
@@ -129,7 +130,8 @@ export function takeInterrupt(cpu: KernelCpu, cycle: number): number {
  * function runs.
  */
 export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
-  const records = cpu.callQueue.splice(0)
+  const records = cpu.callQueue
+  cpu.callQueue = []
   if (records.length > 1 && k.config.kernel.era !== 'linux-4.6') records.sort((a, b) => Number(b.sync) - Number(a.sync))
   for (const record of records) {
     yield k.costs.handler
@@ -146,11 +148,11 @@ function complete(cpu: KernelCpu, record: CallRecord): void {
   const { sender, completion } = record
   completion.remaining -= 1
   // On another CPU nothing happens in the same cycle as its cause.
-  if (completion.remaining === 0 && completion.frame !== undefined) wakeFrame(completion.frame, cpu.now + 1)
+  if (completion.remaining === 0 && completion.frame !== undefined) wakeFrame(sender, completion.frame, cpu.now + 1)
   const waiting = sender.csdWaiting
   if (waiting?.target !== cpu) return
   sender.csdWaiting = undefined
-  wakeFrame(waiting.frame, cpu.now + 1)
+  wakeFrame(sender, waiting.frame, cpu.now + 1)
 }
 
 /** csd_lock(): a CPU has one record for each target; a call that nobody waited for may still occupy it. */
@@ -172,6 +174,7 @@ export function wakePoller(k: KernelState, target: KernelCpu, cycle: number): bo
     wakeTurn(k, target, cycle)
     idle.halted = false
     idle.resumeAt = cycle
+    target.retime()
   }
   return true
 }

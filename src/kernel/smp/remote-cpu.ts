@@ -39,6 +39,7 @@ export function holdUp(k: KernelState, cpu: KernelCpu, target: KernelCpu, cycles
   const frame = target.topFrame
   if (frame.waiting || frame.halted || target.vcpu.isPreempted) return 0
   frame.resumeAt = Math.max(frame.resumeAt, cpu.now) + cycles
+  target.retime()
   return cycles
 }
 

@@ -3,6 +3,7 @@
 
 import { ERRNO } from '../abi.js'
 import type { AreaRef } from '../abi.js'
+import type { KernelOp } from '../kernel-op.js'
 import { madvise } from '../mm/madvise.js'
 import { mmap, mprotect, munmap } from '../mm/mmap.js'
 import { movePages } from '../pages/migrate.js'
@@ -34,33 +35,30 @@ export const MEMORY_CALLS: CallTable = {
     return 0
   },
 
-  *munmap(k, { cpu, task, range }) {
-    if (range === undefined) return -ERRNO.EINVAL
-    return yield* munmap(k, cpu, mmOf(task, 'munmap'), range.start, range.end)
+  munmap(k, { cpu, task, range }) {
+    return range === undefined ? invalid() : munmap(k, cpu, mmOf(task, 'munmap'), range.start, range.end)
   },
 
-  *mprotect(k, { cpu, task, instruction, range }) {
-    if (range === undefined) return -ERRNO.EINVAL
-    return yield* mprotect(k, cpu, mmOf(task, 'mprotect'), range.start, range.end, instruction.prot)
+  mprotect(k, { cpu, task, instruction, range }) {
+    if (range === undefined) return invalid()
+    return mprotect(k, cpu, mmOf(task, 'mprotect'), range.start, range.end, instruction.prot)
   },
 
-  *madvise(k, { cpu, task, instruction, range }) {
-    if (range === undefined) return -ERRNO.EINVAL
-    return yield* madvise(k, cpu, mmOf(task, 'madvise'), range.start, range.end, instruction.advice)
+  madvise(k, { cpu, task, instruction, range }) {
+    if (range === undefined) return invalid()
+    return madvise(k, cpu, mmOf(task, 'madvise'), range.start, range.end, instruction.advice)
   },
 
   *reclaim(k, { cpu, instruction }) {
     return yield* memoryReclaim(k, cpu, instruction.pages)
   },
 
-  *migrate(k, { cpu, task, range }) {
-    if (range === undefined) return -ERRNO.EINVAL
-    return yield* movePages(k, cpu, mmOf(task, 'migrate'), range.start, range.end)
+  migrate(k, { cpu, task, range }) {
+    return range === undefined ? invalid() : movePages(k, cpu, mmOf(task, 'migrate'), range.start, range.end)
   },
 
-  *numaHint(k, { cpu, task, range }) {
-    if (range === undefined) return -ERRNO.EINVAL
-    return yield* changeProtNuma(k, cpu, mmOf(task, 'numaHint'), range.start, range.end)
+  numaHint(k, { cpu, task, range }) {
+    return range === undefined ? invalid() : changeProtNuma(k, cpu, mmOf(task, 'numaHint'), range.start, range.end)
   },
 
   *mremap(k, { cpu, task, instruction, range }) {
@@ -80,6 +78,10 @@ export const MEMORY_CALLS: CallTable = {
     }
     return 0
   },
+}
+
+function* invalid(): KernelOp<number> {
+  return -ERRNO.EINVAL
 }
 
 /** Has the area a place in this address space? */

@@ -47,6 +47,7 @@ interface Shootdown {
 }
 
 interface MachCpu {
+  readonly cpu: KernelCpu
   /** Uses translations of user space. Initiators and held responders do not. */
   isActive: boolean
   /** Shootdowns that hold it. */
@@ -165,13 +166,13 @@ function release(cpu: KernelCpu, shootdown: Shootdown): void {
 }
 
 function wake(target: MachCpu, cpu: KernelCpu): void {
-  if (target.frame !== undefined) wakeFrame(target.frame, cpu.now + 1)
+  if (target.frame !== undefined) wakeFrame(target.cpu, target.frame, cpu.now + 1)
 }
 
 function stateOf(cpu: KernelCpu): MachCpu {
   let state = cpuStates.get(cpu)
   if (state === undefined) {
-    state = { isActive: true, heldBy: new Set(), actions: [], frame: undefined }
+    state = { cpu, isActive: true, heldBy: new Set(), actions: [], frame: undefined }
     cpuStates.set(cpu, state)
   }
   return state
