@@ -13,7 +13,7 @@ import type { KernelConfig } from '../src/kernel/config.js'
 import { CpuMask } from '../src/kernel/cpumask.js'
 import type { KernelOp } from '../src/kernel/kernel-op.js'
 import { $slot, findLeaf, setEntry } from '../src/kernel/mm/pgtable.js'
-import { POLICIES, POLICY_NAMES, whyNoPti } from '../src/kernel/policies.js'
+import { POLICIES, POLICY_NAMES, whyNoMaskForm, whyNoPti } from '../src/kernel/policies.js'
 import type { KernelState } from '../src/kernel/state.js'
 import { vpnHi, vpnLo, vpnOf } from '../src/kernel/state.js'
 import type { TlbPolicy } from '../src/kernel/tlb/tlb-policy.js'
@@ -44,6 +44,7 @@ interface Variant {
 const noPcid = (policy: TlbPolicy): string => policy.usesPcid ? '' : 'never uses PCID'
 const only6x = (policy: TlbPolicy): string => policy.eras[0] === 'linux-6.x' ? '' : 'Linux 4.6 is always serial'
 
+const otherMask = ({ name, eras }: TlbPolicy): string => whyNoMaskForm(eras[0]!, name, 'per-cpu')
 const noPti = ({ name, eras }: TlbPolicy): string => whyNoPti(eras[0]!, name, 'x86-64')
 
 const VARIANTS: readonly Variant[] = [
@@ -54,6 +55,11 @@ const VARIANTS: readonly Variant[] = [
   { name: 'acknowledged early, initiator first', kernel: { earlyAck: true, remoteFlush: 'serial' }, excludes: only6x },
   { name: 'initiator first, without PCID', kernel: { remoteFlush: 'serial', pcid: false },
     excludes: policy => only6x(policy) || noPcid(policy) },
+  { name: 'bits of the mask cleared at the switch', kernel: { mmCpumask: 'eager' }, excludes: otherMask },
+  { name: 'bits of the mask cleared by any flush', kernel: { mmCpumask: 'lazy' }, excludes: otherMask },
+  { name: 'no mask, flushes look at every CPU', kernel: { mmCpumask: 'per-cpu' }, excludes: otherMask },
+  { name: 'no mask, without PCID', kernel: { mmCpumask: 'per-cpu', pcid: false },
+    excludes: policy => otherMask(policy) || noPcid(policy) },
   { name: 'every range a full flush', kernel: { flushCeilingPages: 0 } },
   { name: 'no ceiling', kernel: { flushCeilingPages: 1_000_000 } },
   { name: 'idle CPUs poll', kernel: { idlePoll: true } },
@@ -228,10 +234,15 @@ test('what may vary: call-function interrupts for the same work', async () => {
 test('skips, each with its reason', () => {
   expect([...SKIPS].sort()).toMatchInlineSnapshot(`
     [
+      "eager: eager needs mmCpumask trimmed: it leaves the mask of an mm whenever it loads another one",
+      "hardware-coherent: hardware-coherent needs mmCpumask trimmed: hardware knows where translations are cached",
       "latr: frees are deferred: frames, tables and addresses are kept until every CPU has swept",
+      "latr: latr needs mmCpumask trimmed: it leaves its notes to the CPUs of the mask",
       "linux-4.6: Linux 4.6 is always serial",
+      "linux-4.6: linux-4.6 clears a bit of mm_cpumask at every switch",
       "linux-4.6: linux-4.6 has no page-table isolation",
       "linux-4.6: never uses PCID",
+      "shoot-lazies: shoot-lazies needs mmCpumask trimmed: the mask must have every CPU that borrows the mm",
       "xen: never uses PCID",
       "xen: xen has no page-table isolation: the hypervisor separates guest user mode from the guest kernel itself",
     ]

@@ -230,7 +230,7 @@ describe('machine and kernel', () => {
     const { config, name, lookFor, expectations } = await parse(run)
     expect(config.machine).toMatchObject({ preset: 'skl-2s', cpus: 2, memoryBytes: 256 * 2 ** 20, geometry: 'x86-64' })
     expect(config.kernel).toEqual({
-      era: 'linux-6.x', policy: 'linux-6.x', remoteFlush: 'concurrent', earlyAck: false,
+      era: 'linux-6.x', policy: 'linux-6.x', remoteFlush: 'concurrent', mmCpumask: 'trimmed', earlyAck: false,
       flushCeilingPages: 33,
       pcid: true, pti: false, idlePoll: false, physBase: 0x1000000,
       swapBytes: 0, thp: 'never', khugepaged: undefined, idleDeep: false,

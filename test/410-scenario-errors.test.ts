@@ -169,6 +169,11 @@ const CASES: [string, string, string | RegExp][] = [
   ['more processes than address spaces', `processes:\n${Array.from({ length: 1025 }, (_, i) =>
     `  - {name: p${i}, program: [exit]}\n`).join('')}`,
   '1026:5: there are 1025 processes, but at most 1024 address spaces'],
+  ['another form of mm_cpumask on 4.6', program('- yield', 'kernel: {era: linux-4.6, mmCpumask: lazy}\n'),
+    '1:37: linux-4.6 clears a bit of mm_cpumask at every switch'],
+  ['another form of mm_cpumask under a policy that needs one',
+    program('- yield', 'kernel: {policy: latr, mmCpumask: eager}\n'),
+    '1:35: latr needs mmCpumask trimmed: it leaves its notes to the CPUs of the mask'],
   ['PCID in 4.6', program('- yield', 'kernel: {era: linux-4.6, pcid: true}\n'), '1:32: linux-4.6 never uses PCID'],
   ['ways that do not divide', program('- yield', 'machine: {tlb: {l1d: 64/5}}\n'),
     '1:22: the ways do not divide the entries in "64/5"'],

@@ -8,6 +8,7 @@ import type { KernelCpu } from '../kernel/cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../kernel/cpu.js'
 import { FRAME_TABLE } from '../kernel/pages/frames.js'
 import { nextInterruptCycle } from '../kernel/smp/ipi.js'
+import { isInMask } from '../kernel/tlb/mm-cpumask.js'
 import { pcidInUse, rootInUse, rootOwnerOf } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { violated } from './violation.js'
@@ -56,7 +57,7 @@ function checkRunning(k: KernelState, cpu: KernelCpu, cycle: number | undefined)
   }
   if (cpu.inUserMode) {
     if (mm === undefined) violated(k, 'I16', { cpu, mm: activeMm, cycle }, 'runs user code without an mm')
-    if (!mm.mmCpumask.has(cpu.id)) {
+    if (!isInMask(k, cpu, mm)) {
       violated(k, 'I6', { cpu, mm, cycle }, `runs user code, but mm_cpumask ${mm.mmCpumask.toHex()} is without its bit`)
     }
     if (cpu.irqsOff !== 0 || cpu.preemptCount !== 0 || cpu.inInterrupt) {

@@ -5,6 +5,7 @@ import { entryNx, entryPresent, PAGE_NX_HI } from '../machine/entry.js'
 import { entriesAt, indexAt } from '../machine/geometry.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import { firstKernelSlot } from '../kernel/mm/pgtable.js'
+import { isInMask } from '../kernel/tlb/mm-cpumask.js'
 import { userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
@@ -106,7 +107,7 @@ function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, Ref
 /** I5: users are tasks. The one pin is fork's: a new mm has a user before its task exists. */
 function checkUsers(k: KernelState, mm: Mm, tasks: number, lazy: number, cycle: number | undefined): void {
   if (mm.mmUsers === (mm === k.initMm ? INIT_MM_USERS : tasks)) return
-  const isBeingMade = tasks === 0 && lazy === 0 && mm.mmUsers === 1 && mm.mmCpumask.isEmpty()
+  const isBeingMade = tasks === 0 && lazy === 0 && mm.mmUsers === 1 && !k.cpus.some(cpu => isInMask(k, cpu, mm))
   if (isBeingMade) return
   violated(k, 'I5', { mm, cycle }, `mm_users is ${mm.mmUsers}, but ${tasks} tasks share it`)
 }

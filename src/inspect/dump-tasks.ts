@@ -10,6 +10,7 @@ import { fileOf } from '../kernel/pages/page-cache.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import type { Task } from '../kernel/sched/task.js'
+import { cpumaskOf } from '../kernel/tlb/mm-cpumask.js'
 import type { Vma } from '../kernel/mm/vma.js'
 import { columns, pcidTitle, rootTitle, sizeOf } from './text.js'
 import { describeMm, describeTask } from './violation.js'
@@ -42,7 +43,8 @@ export function dumpMm(k: KernelState, mm: Mm): string {
   const counters = [
     `mm ${mm.ctxId} ${describeMm(k, mm)}`,
     `pgd pfn ${rootTitle(k, mm)}`, pcidTitle(k, mm),
-    `mm_users ${mm.mmUsers}`, `mm_count ${mm.mmCount}`, `mm_cpumask ${mm.mmCpumask.toHex()}`, `tlb_gen ${mm.tlbGen}`,
+    `mm_users ${mm.mmUsers}`, `mm_count ${mm.mmCount}`, `mm_cpumask ${cpumaskOf(k, mm).toHex()}`,
+    `tlb_gen ${mm.tlbGen}`,
     `rss ${sizeOf(k, mm.rssPages)}`, `tables ${mm.tablePages}`, ...locks,
   ].join('  ')
   const areas = columns(mm.vmas.areas.map((vma) => areaRow(k, vma)), [1])

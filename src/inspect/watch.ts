@@ -383,12 +383,15 @@ export class Watch implements KernelObserver {
       `the entry of frame ${before.pfn} was cleared, and becomes frame ${pfn} before a flush`)
   }
 
-  /** I7 of 6.x: a bit of a CPU that has another mm is gone after the first flush a trim period later. */
+  /** I7 of 6.x: a bit of a CPU that has another mm is gone after the first flush a trim period later; or at once. */
   #checkTrim(cpu: KernelCpu, mm: Mm, state: MmWatch, begin: number): void {
     const k = this.#k
     for (const other of k.cpus) {
       const { loadedMm } = other.tlb6x
       const isStale = mm.mmCpumask.has(other.id) && loadedMm !== mm && loadedMm !== undefined && other !== cpu
+      if (isStale && k.config.kernel.mmCpumask === 'eager') {
+        violated(k, 'I7', { cpu: other, mm }, 'its bit is set in mm_cpumask without the mm; a switch clears it')
+      }
       const since = state.staleBits.get(other.id)
       if (!isStale) state.staleBits.delete(other.id)
       else if (since === undefined) state.staleBits.set(other.id, cpu.now)

@@ -11,6 +11,10 @@ export type KernelEra = (typeof KERNEL_ERAS)[number]
 export const THP_MODES = ['always', 'madvise', 'never'] as const
 export type ThpMode = (typeof THP_MODES)[number]
 
+/** How the set of CPUs that a flush of an mm considers is kept (tlb/mm-cpumask.ts). */
+export const MASK_FORMS = ['eager', 'lazy', 'trimmed', 'per-cpu'] as const
+export type MaskForm = (typeof MASK_FORMS)[number]
+
 /** Address spaces that may exist at once; fork gives ENOMEM beyond. */
 export const MM_SLOTS = 1024
 
@@ -38,6 +42,8 @@ export interface KernelConfig {
   pti: boolean
   /** Does the initiator of a flush work while its targets do, or before they are interrupted (6.x before 5.13)? */
   remoteFlush: 'concurrent' | 'serial'
+  /** When a CPU's bit in mm_cpumask is cleared; Linux 6.14 and later: trimmed. 4.6 is always eager. */
+  mmCpumask: MaskForm
   /** Responders acknowledge a flush before they do it, unless page tables are freed (6.x; not in Linux). */
   earlyAck: boolean
   /** Reclaim flushes every page that it unmaps by itself, as before 4.3. Default: a batch at a time. */

@@ -3,6 +3,7 @@
 // clock in user mode) is machine/ and engine/core.ts.
 
 import type { KernelCounter } from './counters.js'
+import { SharedLine } from './smp/cache-line.js'
 import type { VirtualCpu } from './smp/host.js'
 import { newVirtualCpu } from './smp/host.js'
 import type { CallRecord } from './smp/ipi.js'
@@ -122,6 +123,8 @@ export class KernelCpu {
   waitingFor = ''
   readonly tlb46: TlbState46
   readonly tlb6x: TlbState6x
+  /** The line of tlb6x.loadedMm and isLazy, which flushes read where there is no mask (tlb/mm-cpumask.ts). */
+  readonly tlbStateLine = new SharedLine()
   /** How the host of a virtual machine treats this CPU. */
   readonly vcpu: VirtualCpu = newVirtualCpu()
 

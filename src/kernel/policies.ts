@@ -1,7 +1,7 @@
 // The catalogue of lazy-TLB and shootdown policies. Adding one is a module and a line here.
 
 import type { GeometryName } from '../machine/config.js'
-import type { KernelEra } from './config.js'
+import type { KernelEra, MaskForm } from './config.js'
 import { linux46 } from './tlb/tlb-flush-46.js'
 import { linux6x } from './tlb/tlb-flush-6x.js'
 import { eager } from './tlb/tlb-eager.js'
@@ -46,4 +46,17 @@ export function whyNoPti(era: KernelEra, policy: string, geometry: GeometryName)
   if (withoutPti !== undefined) return `${policy} has no page-table isolation: ${withoutPti}`
   if (!geometry.startsWith('x86-64')) return `page-table isolation is modelled for x86-64 only, not for ${geometry}`
   return ''
+}
+
+/** How a kernel keeps mm_cpumask when nothing else is said. */
+export function nativeMaskForm(era: KernelEra): MaskForm {
+  return era === 'linux-4.6' ? 'eager' : 'trimmed'
+}
+
+/** Why a kernel cannot keep mm_cpumask in that form (tlb/mm-cpumask.ts); empty when it can. */
+export function whyNoMaskForm(era: KernelEra, policy: string, form: MaskForm): string {
+  if (form === nativeMaskForm(era)) return ''
+  if (era === 'linux-4.6') return 'linux-4.6 clears a bit of mm_cpumask at every switch'
+  const { withoutMaskForms } = POLICIES[policy]!
+  return withoutMaskForms === undefined ? '' : `${policy} needs mmCpumask trimmed: ${withoutMaskForms}`
 }

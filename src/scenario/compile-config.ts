@@ -4,9 +4,9 @@
 import { UserError } from '../base/errors.js'
 import { formatBytes } from '../base/units.js'
 import { BUGS, type Bug, type BugName } from '../kernel/bugs.js'
-import type { KernelConfig, KernelEra, SimulationConfig } from '../kernel/config.js'
+import type { KernelConfig, KernelEra, MaskForm, SimulationConfig } from '../kernel/config.js'
 import { kernelLayout } from '../kernel/mm/layout.js'
-import { nativePolicy, POLICIES, POLICY_NAMES, whyNoPti } from '../kernel/policies.js'
+import { nativeMaskForm, nativePolicy, POLICIES, POLICY_NAMES, whyNoMaskForm, whyNoPti } from '../kernel/policies.js'
 import type { HostConfig, MachineConfig, TlbConfig, TlbLevelConfig } from '../machine/config.js'
 import { geometryOf, LEVEL_PTE } from '../machine/geometry.js'
 import { MACHINE_PRESETS, TLB_PRESETS } from '../machine/presets.js'
@@ -199,6 +199,7 @@ function compileKernel(
     pcid: options.pcid ?? (policy.usesPcid && hasPcid),
     pti: compilePti(source, options, era, policy.name, machine),
     remoteFlush: options.remoteFlush ?? (era === 'linux-4.6' ? 'serial' : 'concurrent'),
+    mmCpumask: compileMaskForm(source, options, era, policy.name),
     earlyAck: options.earlyAck ?? false,
     ...(options.flushEachUnmap === undefined ? {} : { flushEachUnmap: options.flushEachUnmap }),
     timeSliceCycles,
@@ -221,6 +222,15 @@ function compilePti(
   const reason = whyNoPti(era, policy, machine.geometry)
   if (reason !== '') throw source.error(reason, ['kernel', 'pti'], ['remove the key, or set it to false'])
   return true
+}
+
+function compileMaskForm(
+  source: YamlSource, { mmCpumask: wanted }: RawKernel, era: KernelEra, policy: string,
+): MaskForm {
+  const mmCpumask = wanted ?? nativeMaskForm(era)
+  const reason = whyNoMaskForm(era, policy, mmCpumask)
+  if (reason !== '') throw source.error(reason, ['kernel', 'mmCpumask'], ['remove the key, or use policy linux-6.x'])
+  return mmCpumask
 }
 
 /** At least the header and one page, at most what an entry of 32 bits can name. */

@@ -7,7 +7,7 @@
 
 import { z } from 'zod'
 import { BUG_NAMES } from '../kernel/bugs.js'
-import { KERNEL_ERAS, THP_MODES } from '../kernel/config.js'
+import { KERNEL_ERAS, MASK_FORMS, THP_MODES } from '../kernel/config.js'
 import { COUNTER_NAMES } from '../kernel/counters.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
 import { APIC_MODES, GEOMETRY_NAMES, ICR_MODES } from '../machine/config.js'
@@ -112,6 +112,10 @@ const kernel = keys({
     .describe('Page-table isolation: user mode runs under page tables and PCIDs of its own. Default: false.'),
   remoteFlush: oneOf('order', ['concurrent', 'serial']).optional()
     .describe('Does the initiator flush itself while its targets do, or before? Default: concurrent; 4.6 is serial.'),
+  mmCpumask: oneOf('form of mm_cpumask', MASK_FORMS).optional()
+    .describe('Which CPUs a flush considers. eager: a switch sets and clears bits (Linux until 6.13). lazy: bits are '
+      + 'cleared by the next flush, which interrupts their CPUs. trimmed: by a flush once a second (6.14 and later). '
+      + 'per-cpu: no mask, a flush looks at the loaded mm of every CPU. Default: trimmed; 4.6 is eager.'),
   earlyAck: flag.optional()
     .describe('Responders acknowledge a flush before they do it, unless page tables are freed (proposed by N. Amit, A. '
       + 'Tai and M. Wei, EuroSys 2020). Default: false, as in Linux. 6.x only.'),

@@ -34,6 +34,7 @@ export const SHORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   pcid: ['kernel', 'pcid'],
   pti: ['kernel', 'pti'],
   remoteFlush: ['kernel', 'remoteFlush'],
+  mmCpumask: ['kernel', 'mmCpumask'],
   earlyAck: ['kernel', 'earlyAck'],
   timeSlice: ['kernel', 'timeSlice'],
   idle: ['kernel', 'idle'],

@@ -13,6 +13,7 @@ export interface Mutation {
 }
 
 const FLUSH_6X = 'kernel/tlb/tlb-flush-6x.ts'
+const MASK = 'kernel/tlb/mm-cpumask.ts'
 const FLUSH_46 = 'kernel/tlb/tlb-flush-46.ts'
 const GATHER = 'kernel/mm/mmu-gather.ts'
 
@@ -29,7 +30,7 @@ export const MUTATIONS: readonly Mutation[] = [
     find: '  if (isLazy) return false\n', replace: '  if (isLazy) return true\n' },
   { name: 'spare-lazy-for-tables', file: FLUSH_6X, what: 'lazy CPUs are left out when tables are freed',
     find: 'return reachesLazy || isChangingAsid(k, info)', replace: 'return isChangingAsid(k, info)' },
-  { name: 'no-trim', file: FLUSH_6X, what: 'stale mask bits are never trimmed',
+  { name: 'no-trim', file: MASK, what: 'stale mask bits are never trimmed',
     find: '  if (cpu.now <= mm.nextTrimCycle) return false\n', replace: '  if (cpu.now > 0) return false\n' },
   { name: 'wrong-vector', file: 'kernel/smp/ipi.ts', what: 'one target gets the interrupt of many',
     find: 'send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION\n',
@@ -71,15 +72,15 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'TLB_NR_DYN_ASIDS = 6', replace: 'TLB_NR_DYN_ASIDS = 7' },
   { name: 'generation-jumps', file: FLUSH_6X, what: 'a range is flushed as a range although a request is missing',
     find: 'info.newTlbGen === localGen + 1 && info.newTlbGen === mmGen', replace: 'info.newTlbGen > localGen' },
-  { name: 'mask-not-set', file: FLUSH_6X, what: 'a switch does not set the bit in mm_cpumask',
-    find: '      next.mmCpumask.set(cpu.id)\n', replace: '' },
+  { name: 'mask-not-set', file: MASK, what: 'a switch does not set the bit in mm_cpumask',
+    find: '  next.mmCpumask.set(cpu.id)\n', replace: '' },
   { name: 'mask-not-cleared-46', file: FLUSH_46, what: '4.6 does not clear the bit of the old mm',
     find: '    prev.mmCpumask.clear(cpu.id)\n', replace: '    prev.mmCpumask.set(cpu.id)\n' },
   { name: 'mask-not-cleared-on-leave-46', file: FLUSH_46, what: 'a lazy CPU of 4.6 leaves the mm and keeps its bit',
     find: '  activeMm.mmCpumask.clear(cpu.id)\n', replace: '  activeMm.mmCpumask.set(cpu.id)\n' },
   { name: 'wrong-cpu-keeps-bit', file: FLUSH_6X, what: 'an interrupt that finds another mm loaded leaves the bit',
-    find: '    if (!borrows) info.mm.mmCpumask.clear(cpu.id)\n',
-    replace: '    if (borrows) info.mm.mmCpumask.clear(cpu.id)\n' },
+    find: '    if (!borrows) yield* leaveMask(k, cpu, info.mm)\n',
+    replace: '    if (borrows) yield* leaveMask(k, cpu, info.mm)\n' },
 
   // ---- whose mm it is ----
   { name: 'reference-not-taken', file: 'kernel/sched/context-switch.ts', what: 'a borrower takes no reference',
@@ -116,11 +117,11 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'migration copies a page that may still be written',
     find: '  if (needsFlush && !isLate) yield*', replace: '  if (needsFlush && isLate) yield*' },
   { name: 'batch-never-deferred', file: 'kernel/reclaim/unmap-batch.ts', what: 'reclaim flushes every page at once',
-    find: 'flushEachUnmap !== true && mm.mmCpumask.anyBut(cpu.id)',
-    replace: 'flushEachUnmap !== true && mm.mmCpumask.anyBut(cpu.id) && cpu.id < 0' },
+    find: 'flushEachUnmap !== true && cpumaskOf(k, mm).anyBut(cpu.id)',
+    replace: 'flushEachUnmap !== true && cpumaskOf(k, mm).anyBut(cpu.id) && cpu.id < 0' },
   { name: 'ldt-not-sent', file: 'kernel/mm/ldt.ts', what: 'other CPUs do not hear of a new LDT',
-    find: 'const targets = mm.mmCpumask.toArray().filter(id => id !== cpu.id)',
-    replace: 'const targets = mm.mmCpumask.toArray().filter(id => id < 0)' },
+    find: 'const targets = cpumaskOf(k, mm).toArray().filter(id => id !== cpu.id)',
+    replace: 'const targets = cpumaskOf(k, mm).toArray().filter(id => id < 0)' },
   { name: 'kernel-ceiling-32', file: 'kernel/tlb/kernel-flush.ts',
     what: 'the ceiling of kernel ranges is one page lower',
     find: 'end - start > k.config.kernel.flushCeilingPages',

@@ -44,7 +44,8 @@ export function testConfig(
     machine: testMachine(machine),
     kernel: {
       era, policy: era, flushCeilingPages: 33, pcid: era === 'linux-6.x',
-      pti: false, earlyAck: false, remoteFlush: era === 'linux-4.6' ? 'serial' : 'concurrent',
+      pti: false, earlyAck: false, mmCpumask: era === 'linux-4.6' ? 'eager' : 'trimmed',
+      remoteFlush: era === 'linux-4.6' ? 'serial' : 'concurrent',
       timeSliceCycles: 20_000, idlePoll: false, idleDeep: false, physBase: 0, swapBytes: 0, thp: 'never',
       khugepaged: undefined, bugs: [], speculation: false,
       ...kernel,

@@ -5,8 +5,8 @@
 import fc from 'fast-check'
 import { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from '../../src/kernel/abi.js'
 import type { AccessKind, Program, ProgramImage } from '../../src/kernel/abi.js'
-import type { KernelEra, SimulationConfig } from '../../src/kernel/config.js'
-import { nativePolicy, POLICIES, POLICY_NAMES } from '../../src/kernel/policies.js'
+import type { KernelEra, MaskForm, SimulationConfig } from '../../src/kernel/config.js'
+import { nativeMaskForm, nativePolicy, POLICIES, POLICY_NAMES, whyNoMaskForm } from '../../src/kernel/policies.js'
 import { testConfig } from './machines.js'
 import { randomHost } from './random-host.js'
 import { randomPricing } from './random-pricing.js'
@@ -162,6 +162,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
     remoteFlush: fc.constantFrom<'concurrent' | 'serial'>('concurrent', 'concurrent', 'serial'),
     vmapLazyPages: fc.constantFrom(0, 10, 200),
     earlyAck: fc.constantFrom(false, false, true),
+    mmCpumask: fc.constantFrom<MaskForm>('trimmed', 'trimmed', 'eager', 'lazy', 'per-cpu'),
   }).map(spec => {
     const { eras: [era], usesPcid } = POLICIES[spec.policy]!
     const geometry = era === 'linux-4.6' && spec.geometry === 'x86-64-la57' ? 'x86-64' : spec.geometry
@@ -175,6 +176,7 @@ export function randomRunOf(policies: fc.Arbitrary<string>): fc.Arbitrary<Random
           ...spec.swap,
           vmapLazyPages: spec.vmapLazyPages, thp: spec.thp, khugepaged: spec.khugepaged,
           remoteFlush: era === 'linux-4.6' ? 'serial' : spec.remoteFlush,
+          mmCpumask: whyNoMaskForm(era!, spec.policy, spec.mmCpumask) === '' ? spec.mmCpumask : nativeMaskForm(era!),
           earlyAck: era !== 'linux-4.6' && spec.earlyAck }),
       image: image(
         [...spec.processes, ...[spec.worker, spec.pair].filter(more => more !== undefined)],

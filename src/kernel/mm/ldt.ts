@@ -13,6 +13,7 @@ import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from './mm.js'
 import type { KernelState } from '../state.js'
+import { cpumaskOf } from '../tlb/mm-cpumask.js'
 
 /** struct ldt_struct. */
 export interface Ldt {
@@ -36,7 +37,7 @@ export function* modifyLdt(k: KernelState, cpu: KernelCpu, mm: Mm, entries: numb
   yield k.costs.zeroPage * (1 << k.frames.order[made.pfn])
   const old = mm.ldt
   mm.ldt = made
-  const targets = mm.mmCpumask.toArray().filter(id => id !== cpu.id)
+  const targets = cpumaskOf(k, mm).toArray().filter(id => id !== cpu.id)
   yield* smpCallMany(k, cpu, targets, target => flushLdt(k, target, mm), {
     alwaysSend: k.config.kernel.era === 'linux-4.6', runLocal: () => flushLdt(k, cpu, mm),
   })

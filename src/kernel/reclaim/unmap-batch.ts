@@ -16,6 +16,7 @@ import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import type { KernelState } from '../state.js'
+import { cpumaskOf } from '../tlb/mm-cpumask.js'
 import { FLUSH_ALL } from '../tlb/tlb-policy.js'
 
 /** current->tlb_ubc. */
@@ -40,7 +41,7 @@ export function makeUnmapBatch(k: KernelState): UnmapBatch {
 
 /** should_defer_flush(): only where other CPUs would have to be interrupted. */
 export function shouldDefer(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
-  return k.config.kernel.flushEachUnmap !== true && mm.mmCpumask.anyBut(cpu.id)
+  return k.config.kernel.flushEachUnmap !== true && cpumaskOf(k, mm).anyBut(cpu.id)
 }
 
 /** set_tlb_ubc_flush_pending(): page `vpn` of `mm` was unmapped; `dirty`: its entry had D. */

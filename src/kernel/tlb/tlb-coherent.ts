@@ -29,6 +29,7 @@ export const hardwareCoherent: TlbPolicy = {
   ...linux6x,
   name: 'hardware-coherent',
   source: 'the lower bound of Z. Yan and others, "Hardware Translation Coherence for Virtualized Systems", ISCA 2017',
+  withoutMaskForms: 'hardware knows where translations are cached',
   flushMmRange,
   flushPage: (k, cpu, mm, vpn) =>
     flushMmRange(k, cpu, mm, { start: vpn, end: vpn + 1, stridePages: 1, freedTables: false, hugetlb: false }),

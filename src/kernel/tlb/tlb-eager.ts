@@ -17,6 +17,7 @@ export const eager: TlbPolicy = {
   ...linux6x,
   name: 'eager',
   source: 'Linux 6.18 arch/x86/mm/tlb.c without what Documentation/mm/active_mm.rst describes',
+  withoutMaskForms: 'it leaves the mask of an mm whenever it loads another one',
   enterLazyTlb,
   switchMm: (k, cpu, _prev, next) => switchAndLeave(k, cpu, next),
 }

@@ -21,8 +21,9 @@ import { EVENT, TLB_FLUSH_ON_TASK_SWITCH, TLB_LOCAL_MM_SHOOTDOWN, TLB_LOCAL_SHOO
 import type { CpuMask } from '../cpumask.js'
 import type { KernelCpu } from '../cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../cpu.js'
-import { anonymousRequest, beginFlush, endFlush, invalidatePages, trimPeriodCycles } from './flush-request.js'
+import { anonymousRequest, beginFlush, endFlush, invalidatePages } from './flush-request.js'
 import { kernelFlushes } from './kernel-flush.js'
+import { cpumaskOf, interruptsStale, leaveMask, readMask, switchMask, writeTlbState } from './mm-cpumask.js'
 import { readLine, writeLine } from '../smp/cache-line.js'
 import { smpCallMany } from '../smp/ipi.js'
 import type { KernelOp } from '../kernel-op.js'
@@ -75,6 +76,7 @@ export function* enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<
   const { loadedMm } = cpu.tlb6x
   if (loadedMm !== k.initMm) {
     cpu.tlb6x.isLazy = true
+    yield* writeTlbState(k, cpu)
     emit(k, cpu, EVENT.enterLazyTlb, loadedMm === undefined ? 0 : loadedMm.ctxId)
   }
   return mm
@@ -126,6 +128,7 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   const prev = state.loadedMm
   const wasLazy = state.isLazy
   state.isLazy = false
+  if (wasLazy && prev === next) yield* writeTlbState(k, cpu)
   let asid: number
   let needFlush: boolean
   let tlbGen: number
@@ -143,10 +146,7 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   } else {
     state.loadedMm = undefined
     k.observer?.switchBegun(cpu, next)
-    if (next !== k.initMm) {
-      if (!next.mmCpumask.has(cpu.id)) yield* writeLine(k, cpu, next.cpumaskLine)
-      next.mmCpumask.set(cpu.id)
-    }
+    yield* switchMask(k, cpu, prev, next)
     tlbGen = next.tlbGen
     ;({ asid, needFlush } = chooseNewAsid(k, cpu, next, tlbGen))
   }
@@ -181,22 +181,16 @@ export function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: Flu
   beginFlush(k, cpu, info)
   yield k.costs.flushSetup
   yield* writeLine(k, cpu, mm.tlbGenLine)
-  yield* readLine(k, cpu, mm.cpumaskLine)
+  const mask = yield* readMask(k, cpu, mm)
   let targets = 0
-  if (mm.mmCpumask.anyBut(cpu.id)) {
-    info.trimCpumask = shouldTrim(k, cpu, mm)
-    targets = yield* k.policy.flushTlbMulti(k, cpu, mm.mmCpumask, info)
+  if (mask.anyBut(cpu.id)) {
+    info.trimCpumask = interruptsStale(k, cpu, mm)
+    targets = yield* k.policy.flushTlbMulti(k, cpu, mask, info)
   } else if (cpu.tlb6x.loadedMm === mm) {
     yield* flushHere(k, cpu, info)
   }
   endFlush(k, cpu, info, targets, begin)
   cpu.preemptCount -= 1
-}
-
-function shouldTrim(k: KernelState, cpu: KernelCpu, mm: Mm): boolean {
-  if (cpu.now <= mm.nextTrimCycle) return false
-  mm.nextTrimCycle = cpu.now + trimPeriodCycles(k)
-  return true
 }
 
 /** native_flush_tlb_multi(): how many CPUs were interrupted. */
@@ -276,10 +270,10 @@ function isChangingAsid(k: KernelState, info: FlushTlbInfo): boolean {
 }
 
 /** The mm's generation goes up with every page, so that whoever is left out of the flush knows that it is behind. */
-export function batchAdd(_k: KernelState, _cpu: KernelCpu, mask: CpuMask, mm: Mm): void {
+export function batchAdd(k: KernelState, _cpu: KernelCpu, mask: CpuMask, mm: Mm): void {
   mm.tlbGen += 1
   mm.batchGen = mm.tlbGen
-  mask.or(mm.mmCpumask)
+  mask.or(cpumaskOf(k, mm))
 }
 
 /** arch_tlbbatch_flush(). */
@@ -342,7 +336,7 @@ export function* executeFlush(
   if (info.mm !== undefined && info.mm !== loaded) {
     // An uncounted borrower must be found when the mm goes.
     const borrows = k.policy.lazyReferences === 'uncounted' && cpu.current.activeMm === info.mm
-    if (!borrows) info.mm.mmCpumask.clear(cpu.id)
+    if (!borrows) yield* leaveMask(k, cpu, info.mm)
     k.counters.wrongCpu += 1
     emit(k, cpu, EVENT.tlbFlush, 0, TLB_REMOTE_WRONG_CPU)
     return

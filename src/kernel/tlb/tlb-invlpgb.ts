@@ -16,6 +16,7 @@ import type { KernelCpu } from '../cpu.js'
 import { anonymousRequest, beginFlush, endFlush } from './flush-request.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
+import { cpumaskOf } from './mm-cpumask.js'
 import { pcidHalves } from './pti.js'
 import { writeLine } from '../smp/cache-line.js'
 import { dropKernelPage, remoteMmu } from '../smp/remote-cpu.js'
@@ -75,7 +76,7 @@ export const linux6xInvlpgb: TlbPolicy = {
 function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange): KernelOp {
   const context = contexts.get(mm)
   if (context === undefined) {
-    const isMulti = mm.mmCpumask.anyBut(cpu.id)
+    const isMulti = cpumaskOf(k, mm).anyBut(cpu.id)
     yield* flushMmRange6x(k, cpu, mm, range)
     if (isMulti) considerGlobalAsid(k, cpu, mm)
     return
@@ -114,11 +115,11 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
 function* finishTransition(
   k: KernelState, cpu: KernelCpu, mm: Mm, context: GlobalContext, info: FlushTlbInfo,
 ): KernelOp<number> {
-  for (const id of mm.mmCpumask.toArray()) {
+  for (const id of cpumaskOf(k, mm).toArray()) {
     const { tlb6x } = k.cpus[id]
     while (tlb6x.loadedMm === undefined) yield POLL_CYCLES
     if (tlb6x.loadedMm === mm && tlb6x.loadedMmAsid !== context.asid) {
-      return yield* flushTlbMulti(k, cpu, mm.mmCpumask, info)
+      return yield* flushTlbMulti(k, cpu, cpumaskOf(k, mm), info)
     }
   }
   context.inTransition = false
@@ -129,7 +130,7 @@ function* finishTransition(
 function considerGlobalAsid(k: KernelState, cpu: KernelCpu, mm: Mm): void {
   const tick = Math.floor(cpu.now / (k.costs.frequencyGhz * 1e9 * TICK_SECONDS))
   if (!k.config.kernel.pcid || ((cpu.current.pid ^ tick) & CANDIDATE_MASK) !== 0 || contexts.has(mm)) return
-  const active = mm.mmCpumask.toArray().filter(id => k.cpus[id].tlb6x.loadedMm === mm && !k.cpus[id].tlb6x.isLazy)
+  const active = cpumaskOf(k, mm).toArray().filter(id => k.cpus[id].tlb6x.loadedMm === mm && !k.cpus[id].tlb6x.isLazy)
   if (active.length <= ACTIVE_CPUS) return
   const asid = allocateAsid(k, cpu, mm)
   if (asid > 0) contexts.set(mm, { asid, inTransition: true })

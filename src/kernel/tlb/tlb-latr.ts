@@ -53,6 +53,7 @@ export const latr: TlbPolicy = {
   source: 'M. Kumar and others, "LATR: Lazy Translation Coherence", ASPLOS 2018',
   defersFrees: 'frames, tables and addresses are kept until every CPU has swept',
   deferred: (k, cpu, mm, vpn) => isDueOn(k, cpu, mm, vpn) ? 'it is swept at the next tick or switch of the CPU' : '',
+  withoutMaskForms: 'it leaves its notes to the CPUs of the mask',
   enterLazyTlb,
   switchMm,
   flushMmRange,

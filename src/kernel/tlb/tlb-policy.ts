@@ -78,6 +78,8 @@ export interface TlbPolicy {
   readonly usesPcid: boolean
   /** Set when it knows nothing of page-table isolation: why. */
   readonly withoutPti?: string
+  /** Set when it works with the form `trimmed` of mm_cpumask only (mm-cpumask.ts): why. */
+  readonly withoutMaskForms?: string
   /**
    * Set when taking pages away may return while CPUs that run the mm still have them: why that is safe. Their frames
    * are then kept, and whatever does not give frames back is as synchronous as ever.

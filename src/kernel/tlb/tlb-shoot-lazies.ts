@@ -19,6 +19,7 @@ export const shootLazies: TlbPolicy = {
   name: 'shoot-lazies',
   source: 'Linux 6.18 kernel/fork.c, MMU_LAZY_TLB_SHOOTDOWN (64-bit server PowerPC)',
   lazyReferences: 'uncounted',
+  withoutMaskForms: 'the mask must have every CPU that borrows the mm',
   cleanupLazyTlbs,
 }
 
