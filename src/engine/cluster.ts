@@ -1,7 +1,8 @@
-// The threads of a run: one scheduler and worker_threads for the simulated CPUs, each with a Comlink
-// control channel. A worker is started when the scheduler wants it: a short run has none. A cluster
-// can serve more runs after the first, one at a time, and is taken down whatever happens. The only
-// module that knows where worker files are.
+// The threads of a run: one scheduler and a worker_thread for each simulated CPU (or fewer, with
+// --host-threads), each with a Comlink control channel. The first few start with the run, while the
+// scheduler is at work already; those of larger machines when the scheduler wants them. A cluster can
+// serve more runs after the first, one at a time, and is taken down whatever happens. The only module
+// that knows where worker files are.
 
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { MessagePort, ResourceLimits } from 'node:worker_threads'
@@ -23,6 +24,9 @@ const WORKERS = import.meta.url.endsWith('.ts')
 /** A worker allocates little after its boot: small heaps keep 64 of them affordable. Megabytes. */
 const CPU_LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64, stackSizeMb: 2 }
 
+/** So many workers start with the run: each costs tens of milliseconds of a host's core, beside the run. */
+const WORKERS_AT_ONCE = 8
+
 interface Thread<Control> {
   readonly worker: Worker
   readonly control: Remote<Control>
@@ -30,6 +34,8 @@ interface Thread<Control> {
 
 export class Cluster {
   readonly #workers = new Map<number, Thread<CpuControl>>()
+  /** Workers that serve the run that is under way, or have been told to. */
+  readonly #serving = new Set<number>()
   #scheduler: Thread<SchedulerControl> | undefined
   /** Says which workers the run that is under way wants. */
   #wanted: MessagePort | undefined
@@ -85,20 +91,26 @@ export class Cluster {
   async #drive(setup: RunSetup): Promise<RunResult> {
     this.warmUp()
     const { control } = this.#scheduler!
+    this.#serving.clear()
     // Tests that want every window in a worker want them from the first on.
     if (setup.shortestWorkerWindow === 0) {
       await Promise.all(Array.from({ length: setup.workers }, (_, worker) => this.#serve(setup, worker)))
     }
+    const begin = (worker: number): void => {
+      this.#serve(setup, worker).catch((error: unknown) => this.#fail?.(error as Error))
+    }
+    const first = setup.parallel > 0 ? Math.min(setup.workers, WORKERS_AT_ONCE) : 0
+    for (let worker = 0; worker < first; worker++) begin(worker)
     const { port1, port2 } = new MessageChannel()
     this.#wanted = port1
-    port1.on('message', (worker: number) => {
-      this.#serve(setup, worker).catch((error: unknown) => this.#fail?.(error as Error))
-    })
+    port1.on('message', begin)
     return control.run(setup, transfer(port2, [port2]) as MessagePort)
   }
 
   /** Has a worker serve this run until the scheduler lets it go; it then waits for the next. */
   async #serve(setup: RunSetup, worker: number): Promise<void> {
+    if (this.#serving.has(worker)) return
+    this.#serving.add(worker)
     const thread = this.#workers.get(worker) ?? this.#start<CpuControl>(`cpu${worker}`, 'cpu.js', CPU_LIMITS)
     this.#workers.set(worker, thread)
     // Both at once: the request of another run must not come between them.

@@ -40,7 +40,7 @@ export interface SimulateOptions {
   onProgress?: (cycle: number) => void
   /** Called with the simulation after every slice of steps that is not the last; not with the threads engine. */
   onSlice?: (simulation: Simulation) => void
-  /** Worker threads that the CPUs share. Default: each has one of its own, which is started when it is of use. */
+  /** Worker threads that the CPUs share. Default: each has one of its own (cluster.ts says when it starts). */
   hostThreads?: number
   /** Threads to run on, for many runs in a row; the caller closes them. Without it a run has its own. */
   cluster?: Cluster
