@@ -55,10 +55,14 @@ export function checkKernelHalves(k: KernelState, cycle?: number): void {
   const isSame = (one: number, other: number, slot: number, ignoredHi: number): boolean =>
     k.mem.loadLo(one, slot) === k.mem.loadLo(other, slot)
     && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
+  const kernelRoot = k.initMm.pgdPfn
+  const kernelUser = userRoot(k, k.initMm)
   for (const mm of k.mms.values()) {
+    if (mm === k.initMm && kernelUser === kernelRoot) continue
     const user = userRoot(k, mm)
     for (let slot = first; slot < slots; slot++) {
-      const isShared = isSame(mm.pgdPfn, k.initMm.pgdPfn, slot, 0) && isSame(user, userRoot(k, k.initMm), slot, 0)
+      const isShared = isSame(mm.pgdPfn, kernelRoot, slot, 0)
+        && (user === mm.pgdPfn || isSame(user, kernelUser, slot, 0))
       // A new slot of vmalloc space comes to a root with the first access that misses it.
       const isMissing = isLazy(slot) && k.mem.loadLo(mm.pgdPfn, slot) === 0
       if (isShared || isMissing) continue

@@ -91,11 +91,11 @@ function checkPagingCacheEntry(
   const judgement = judgePagingCacheEntry(k, cpu, entry)
   const { mm } = judgement
   const vpn = vpnOf(k, entry.hi, entry.lo)
-  const what = `paging-cache entry ${describeUpper(k, entry)}`
   if (judgement.verdict === 'STALE') {
-    violated(k, judgement.invariant, { cpu, mm, vpn, cycle }, `stale ${what}: ${judgement.why}`)
+    const what = `stale paging-cache entry ${describeUpper(k, entry)}`
+    violated(k, judgement.invariant, { cpu, mm, vpn, cycle }, `${what}: ${judgement.why}`)
   }
-  checkTableIsLive(k, cpu, entry, mm, what, cycle)
+  checkTableIsLive(k, cpu, entry, mm, 'paging-cache entry', cycle)
 }
 
 /** The same for tables that were just given back, and nothing else. */
@@ -103,7 +103,7 @@ export function checkFreedTables(k: KernelState, cpu: KernelCpu, cycle: number |
   const mmu = k.platform.mmu(cpu.id)
   const check = (what: string) => (entry: PagingCacheEntry): void => {
     const { mm } = rootOwnerOf(k, cpu, entry.pcid)
-    checkTableIsLive(k, cpu, entry, mm, `${what} ${describeUpper(k, entry)}`, cycle)
+    checkTableIsLive(k, cpu, entry, mm, what, cycle)
   }
   mmu.forEachPagingCacheEntry(check('paging-cache entry'))
   mmu.latchedTops().forEach(check('latched top entry'))
@@ -118,7 +118,7 @@ function checkTableIsLive(
   const isLoaded = entry.pcid === k.platform.mmu(cpu.id).pcid && isRootOf(k, cpu, mm) && !cpu.vcpu.flushOnEntry
   if (!isLoaded && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
-  violated(k, 'I2', { cpu, mm, vpn, cycle }, `${what} names a table that was given back`)
+  violated(k, 'I2', { cpu, mm, vpn, cycle }, `${what} ${describeUpper(k, entry)} names a table that was given back`)
 }
 
 /** `pud -> frame 0x00042 (pcid 2)`. */

@@ -151,12 +151,11 @@ export interface RootOwner extends PcidOwner {
 
 /** {@link TlbPolicy.ownerOf} for both halves of a slot: policies know only kernel PCIDs. */
 export function rootOwnerOf(k: KernelState, cpu: KernelCpu, pcid: number): RootOwner {
-  const owner = k.policy.ownerOf(k, cpu, pcid & ~USER_PCID)
-  const { mm } = owner
-  if (mm === undefined) return { ...owner, root: -1, isFlushedOnExit: false }
-  if (!isUserHalf(k, cpu, pcid)) return { ...owner, root: mm.pgdPfn, isFlushedOnExit: false }
+  const { mm, behind } = k.policy.ownerOf(k, cpu, pcid & ~USER_PCID)
+  if (mm === undefined) return { mm, behind, root: -1, isFlushedOnExit: false }
+  if (!isUserHalf(k, cpu, pcid)) return { mm, behind, root: mm.pgdPfn, isFlushedOnExit: false }
   const root = userRoot(k, mm)
-  if (!isUserPcidStale(cpu, pcid & ~USER_PCID)) return { ...owner, root, isFlushedOnExit: false }
+  if (!isUserPcidStale(cpu, pcid & ~USER_PCID)) return { mm, behind, root, isFlushedOnExit: false }
   return { mm, root, behind: 'flushed on the way to user mode', isFlushedOnExit: true }
 }
 
