@@ -63,8 +63,9 @@ export const R3: Target = {
     return {
       rows: [
         within('(b) without PCID / with PCID', 'ratio', 3.44, us(512, 'plain') / us(512, 'pcid'), 25),
+        // With PCID nothing walks here once both are warm: counted as one walk, so the ratio is at least this.
         between('(b) page walks, without / with', 'ratio', 18.8,
-          results.get('512 plain', 'walks') / Math.max(0.001, results.get('512 pcid', 'walks')), 10, Infinity),
+          results.get('512 plain', 'walks') / Math.max(1, results.get('512 pcid', 'walks')), 10, Infinity),
         between('(a) gain', '%', 9, gain, 4, 15),
         shown('(a) with PCID', 'us', 1.22, us(0, 'pcid')),
         shown('(a) without', 'us', 1.34, us(0, 'plain')),
