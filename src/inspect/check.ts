@@ -29,7 +29,7 @@ export { checkFrames } from './check-frames.js'
 export { checkTlbs, checkTlbsOf } from './check-tlb.js'
 
 /** Share of a step's work that each of the dear checks may add: 1 / PACE of its cost units. */
-const PACE = 12
+const PACE = 16
 /** Cost units (about 50 ns each): reading a table, a TLB's arrays, one of their entries. */
 const TABLE_UNITS = 64
 const TLB_UNITS = 256
