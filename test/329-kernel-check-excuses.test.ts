@@ -13,7 +13,8 @@ import type { SimulationConfig } from '../src/kernel/config.js'
 import { eventsOf } from '../src/trace/recorder.js'
 import { steppedRun } from './support/checked-run.js'
 import { testConfig } from './support/machines.js'
-import { area, compute, gupFast, image, mmap, munmap, program, reclaim, signal, sleep, spin, touch, useMm,
+import { area, compute, gupFast, image, migrate, mmap, mprotect, munmap, program, reclaim,
+  signal, sleep, spin, touch, useMm,
 } from './support/programs.js'
 
 /** Runs the program for every pause and checks everything after every step; the sum of one of the counters. */
@@ -89,4 +90,14 @@ test('a responder that has acknowledged early flushes, and records it, after the
   const done = events.findIndex(each => each.name === 'flush_done')
   const flushed = events.findIndex(each => each.name === 'tlb_flush' && each.cpu === 1 && each.fields.reason === 1)
   expect(flushed).toBeGreaterThan(done)
+})
+
+test('mprotect to the rights that are there promises nothing about a page that migrates', () => {
+  const story = (pause: number): ProgramImage => image([{ threads: [
+    { comm: 'owner', cpus: [0], program: program('owner', mmap(0, 4), touch(area(0), 'write'), signal(0),
+      compute(pause), mprotect(area(0), 3), compute(20_000)) },
+    { comm: 'mover', cpus: [1], program: program('mover', spin(0), migrate(area(0)), compute(1000)) },
+  ] }])
+  const moved = sweep(testConfig({}, { policy: 'linux-6.x' }), { to: 3000, by: 40 }, story, 'pgmigrate_success')
+  expect(moved).toBeGreaterThan(0)
 })

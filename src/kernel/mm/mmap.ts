@@ -101,9 +101,11 @@ export function* mprotect(
   k: KernelState, cpu: KernelCpu, mm: Mm, start: number, end: number, prot: number,
 ): KernelOp<number> {
   if (end <= start) return 0
+  const begin = cpu.now
   if (!(yield* mm.mmapLock.acquireKillable(cpu, true))) return -ERRNO.EINTR
   yield k.costs.vmaOperation
   const gather = gatherMmu(mm, false)
+  const changed: Vma[] = []
   let result = 0
   let at = start
   for (const vma of clip(mm, start, end)) {
@@ -116,11 +118,14 @@ export function* mprotect(
       yield* vmaAdjustTransHuge(k, cpu, mm, vma.vmStart, vma.vmEnd)
       mm.vmas.setProt(vma.vmStart, vma.vmEnd, prot)
       yield* changeProtection(k, cpu, gather, vma, prot)
+      changed.push(vma)
     }
     at = vma.vmEnd
   }
   yield* finishMmu(k, cpu, gather)
   mm.mmapLock.release(cpu, true)
+  // Where the rights were as wanted nothing was done, and what others have still to flush there is their business.
+  for (const { vmStart, vmEnd } of changed) k.observer?.callReturned(cpu, mm, 'mprotect', vmStart, vmEnd, begin)
   return result === 0 && at < end ? -ERRNO.ENOMEM : result
 }
 

@@ -45,7 +45,8 @@ export function* systemCall(k: KernelState, task: Task, instruction: Instruction
   const here = k.cpus[task.cpu]
   emit(k, here, EVENT.sysExit, name, result)
   if (result < 0) k.counters.failedSyscalls += 1
-  if (result >= 0 && range !== undefined && task.mm !== undefined) {
+  // mprotect says itself what it has changed.
+  if (result >= 0 && range !== undefined && task.mm !== undefined && instruction.op !== 'mprotect') {
     k.observer?.callReturned(here, task.mm, nameOfCall(instruction), range.start, range.end, begin)
   }
   checkExpectedError(k, here, task, instruction, result)
