@@ -11,7 +11,7 @@ describe('machine presets', () => {
     expect(Object.keys(MACHINE_PRESETS)).toEqual([
       'ivb-laptop', 'hsw-2s', 'skl-2s', '8s-120c', 'milan', 'zen5-vm', 'intel-2015', 'amd-2015', 'skl-guest',
         'kvm-guest',
-      'power8-16s', 'multimax-1989',
+      'power8-16s', 'skl-2s-104', 'genoa-2s', 'multimax-1989',
     ])
   })
 

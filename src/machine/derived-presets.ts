@@ -93,6 +93,25 @@ export const DERIVED_MACHINES: Readonly<Record<string, DerivedMachine>> = {
       lineTransferRemote: [1750, 'derived', 'as lineTransfer: what was measured is a mean over 16 sockets'],
     },
   },
+  'skl-2s-104': {
+    from: 'skl-2s',
+    what: 'two sockets of 26 Skylake cores, 104 threads: forms of mm_cpumask (LKP)',
+    prices: {
+      frequencyGhz: [2.1, 'assumed', 'Platinum 8170; the report names no model'],
+      lineTransfer: [99, 'derived', 'C2C: 47 ns between cores of Cascade Lake, which has the same mesh'],
+      lineTransferRemote: [281, 'derived', 'C2C: 134 ns between sockets of Cascade Lake'],
+    },
+  },
+  'genoa-2s': {
+    from: 'milan',
+    what: 'two sockets of 96 Zen 4 cores (EPYC 9654): no mm_cpumask (DESNOYERS). Calls cost what they do on Milan',
+    tlb: 'zen4',
+    prices: {
+      frequencyGhz: [2.4, 'source', 'specification sheet'],
+      lineTransfer: [226, 'derived', 'C2C: Milan, 7 other cores at 23 ns and 40 at 107 ns; not measured on Genoa'],
+      lineTransferRemote: [473, 'derived', 'C2C: 197 ns between sockets of Milan'],
+    },
+  },
   'multimax-1989': {
     from: '8s-120c',
     what: 'Encore Multimax, NS32332 CPUs on one bus: shootdowns of Mach (BLACK, from memory)',

@@ -85,9 +85,16 @@ export function underNoise<T>(noise: RunNoise, measure: () => Promise<T>): Promi
   return currentNoise.run(noise, measure)
 }
 
+export interface RunOptions {
+  trace?: boolean
+  perturbation?: SimulationConfig['perturbation']
+  /** Some tasks go on for ever, until others kill them. */
+  areKilled?: boolean
+}
+
 /** Runs it inline. Throws when a task did not end well, so that no number comes from a run that went wrong. */
 export async function runScenario(
-  scenario: ScenarioObject, options: { trace?: boolean; perturbation?: SimulationConfig['perturbation'] } = {},
+  scenario: ScenarioObject, options: RunOptions = {},
 ): Promise<SimulatedRun> {
   const parsed = await parseScenario(JSON.stringify(scenario), 'reproduction', {}, () => {
     throw new UserError('a reproduction replays no trace')
@@ -98,7 +105,8 @@ export async function runScenario(
   const config = noise === undefined ? plain
     : { ...plain, seed: noise.seed, machine: { ...plain.machine, noisePercent: noise.percent } }
   const { result } = await simulate(config, parsed.image, { engine: 'inline', trace: options.trace ?? true })
-  const wrong = result.tasks.find(({ outcome }) => outcome !== 'exited')
+  const wrong = result.tasks.find(({ outcome }) => (
+    outcome !== 'exited' && !(options.areKilled === true && outcome === 'SIGKILL')))
   if (result.end !== 'finished' || result.failures.length > 0 || wrong !== undefined) {
     const why = result.failures[0]?.text ?? (wrong === undefined ? result.end : `${wrong.comm}: ${wrong.outcome}`)
     throw new UserError(`a run of a reproduction went wrong: ${why}`)
