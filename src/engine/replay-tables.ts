@@ -89,7 +89,7 @@ class TableBuilder {
   private readonly firstData: number
 
   constructor(g: Geometry, mem: PhysMem, leafLevel: number, firstData: number) {
-    if (!(leafLevel === LEVEL_PTE || leafLevel === LEVEL_PMD)) fail(`replay tables: leaves at level ${leafLevel}`)
+    if (leafLevel !== LEVEL_PTE && leafLevel !== LEVEL_PMD) fail(`replay tables: leaves at level ${leafLevel}`)
     this.g = g
     this.mem = mem
     this.leafLevel = leafLevel

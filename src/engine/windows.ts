@@ -230,7 +230,7 @@ export class WindowedUserSide implements UserSide {
     if (core.lastStart >= limit) this.#putBack(id, limit)
     if (core.clock < limit) {
       const end = core.run(limit, false, false)
-      if (!(end === END_LIMIT || core.clock >= limit)) fail(`cpu${id} met an event before cycle ${limit} when put back`)
+      if (end !== END_LIMIT && core.clock < limit) fail(`cpu${id} met an event before cycle ${limit} when put back`)
     }
     this.#leaveAt(id)
   }

@@ -19,13 +19,9 @@ import { handleInterrupt } from './traps.js'
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
 export function nextKernelCycle(cpu: KernelCpu): number {
-  const frame = cpu.topFrame
-  const { waiting, halted, isStolen } = frame
-  let next = waiting || halted ? Infinity : frame.resumeAt
-  if (cpu.irqsOff === 0 && !isStolen && cpu.nextInterrupt < next) next = cpu.nextInterrupt
-  // The host leaves halted CPUs alone.
-  if (!halted && cpu.vcpu.awayAt < next) next = cpu.vcpu.awayAt
-  return Math.max(next, cpu.now, cpu.heldUntil)
+  const { waiting, halted, resumeAt } = cpu.topFrame
+  const own = waiting || halted ? Infinity : resumeAt
+  return Math.max(Math.min(own, interruptCycle(cpu), hostCycle(cpu)), cpu.now, cpu.heldUntil)
 }
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
@@ -77,16 +73,16 @@ function beforeStep(k: KernelState, cpu: KernelCpu, cycle: number): void {
 }
 
 function interruptCycle(cpu: KernelCpu): number {
-  return cpu.irqsOff > 0 || cpu.topFrame?.isStolen === true ? Infinity : Math.max(cpu.nextInterrupt, cpu.now)
+  return cpu.irqsOff > 0 || cpu.topFrame?.isStolen === true ? Infinity : cpu.nextInterrupt
 }
 
 /** When the host takes the CPU away, interrupts on or off. It leaves halted ones alone. */
 function hostCycle(cpu: KernelCpu): number {
-  return cpu.topFrame?.halted === true ? Infinity : Math.max(cpu.vcpu.awayAt, cpu.now)
+  return cpu.topFrame?.halted === true ? Infinity : cpu.vcpu.awayAt
 }
 
 function leaveUser(cpu: KernelCpu, cycle: number): void {
-  if (!(cpu.inUserMode && cpu.stack.length === 0)) fail(`cpu${cpu.id} is not in user mode`)
+  if (!cpu.inUserMode || cpu.stack.length > 0) fail(`cpu${cpu.id} is not in user mode`)
   cpu.inUserMode = false
   cpu.now = cycle
   cpu.retime()

@@ -57,7 +57,7 @@ export class ReplayLoop {
     this.counters = counters
     this.cls = largePages ? CLASS_LARGE : CLASS_BASE
     const shape = state.classShapes(g)[this.cls]
-    if (!(shape !== undefined && shape.shift < 32)) fail(`replay: ${g.name} has no pages of this size`)
+    if (shape === undefined || shape.shift >= 32) fail(`replay: ${g.name} has no pages of this size`)
     this.pageShift = shape.shift
     const { l1i, l1d, stlb } = machine.tlb
     const dataOffset = state.HEADER_WORDS + state.tlbLevelWords(l1i)

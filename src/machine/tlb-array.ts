@@ -59,7 +59,7 @@ export class TlbArray {
     this.pairs = new Float64Array(words.buffer, words.byteOffset, words.length >> 1)
     this.offset = offset
     this.sets = config.entries / config.ways
-    if (!(Number.isInteger(this.sets) && this.sets > 0)) fail(`TLB of ${config.entries} entries, ${config.ways} ways`)
+    if (!Number.isInteger(this.sets) || this.sets <= 0) fail(`TLB of ${config.entries} entries, ${config.ways} ways`)
     this.ways = config.ways
     this.setWords = config.ways * ENTRY_WORDS
     this.isStamped = stamped && config.ways <= STAMPED_WAYS_MAX

@@ -70,7 +70,7 @@ export class Lock {
 
   /** downgrade_write: the writer becomes a reader without letting another writer in between. */
   downgrade(cpu: KernelCpu): void {
-    if (!(this.#writer)) fail(`${this.#name} downgraded but not held for writing`)
+    if (!this.#writer) fail(`${this.#name} downgraded but not held for writing`)
     this.#writer = false
     this.#readers += 1
     this.#admit(cpu)

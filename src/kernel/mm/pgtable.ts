@@ -120,7 +120,7 @@ export function allocTable(
     const slot = indexAt(g, at, hi, lo)
     const entryLo = k.mem.loadLo(pfn, slot)
     if ((entryLo & PAGE_PRESENT) !== 0) {
-      if (!((entryLo & PAGE_PSE) === 0 || !g.levels[at].leaf)) fail(`table wanted below a large leaf at page ${vpn}`)
+      if ((entryLo & PAGE_PSE) !== 0 && g.levels[at].leaf) fail(`table wanted below a large leaf at page ${vpn}`)
       pfn = entryPfn(entryLo, k.mem.loadHi(pfn, slot), g.pageShift)
       continue
     }

@@ -39,7 +39,7 @@ export function pageAddRmap(k: KernelState, mm: Mm, vpn: number, pfn: number, pa
 export function pageRemoveRmap(k: KernelState, mm: Mm, vpn: number, pfn: number, pages = 1): void {
   const entries = k.rmap.get(pfn)
   const index = entries === undefined ? -1 : entries.findIndex(isThisEntry(mm, vpn, pages))
-  if (!(entries !== undefined && index >= 0)) fail(`frame ${pfn} is not mapped at page ${vpn} of mm ${mm.ctxId}`)
+  if (entries === undefined || index < 0) fail(`frame ${pfn} is not mapped at page ${vpn} of mm ${mm.ctxId}`)
   if (pages > 1) k.frames.entireMapcount[pfn] -= 1
   else k.frames.mapcount[pfn] -= 1
   if (entries.length === 1) k.rmap.delete(pfn)

@@ -113,7 +113,7 @@ export function freeSwapCache(k: KernelState, cpu: KernelCpu, pfn: number): void
 /** swap_duplicate(): one more entry names the slot. */
 export function swapDuplicate(k: KernelState, slot: number): void {
   const { counts } = k.swap
-  if (!(counts[slot] > 0 || k.swap.cache.has(slot))) fail(`swap slot ${slot} duplicated but free`)
+  if (counts[slot] <= 0 && !k.swap.cache.has(slot)) fail(`swap slot ${slot} duplicated but free`)
   counts[slot] += 1
 }
 
