@@ -148,7 +148,8 @@ describe('the story of a violation', () => {
     const { simulation } = openSimulation({
       config, image: twoThreads, state: stateLayout(config.machine, twoThreads).allocate(),
       memory: allocatePhysicalMemory(config.machine.memoryBytes), trace, check: true, untilCycle: Infinity,
-      workers: 1, parallel: 0, shortestWorkerWindow: 0, grainCycles: 1, randomDelayMs: 0, dieAtWindow: 0,
+      workers: 1, workersAtOnce: 0, parallel: 0, shortestWorkerWindow: 0, grainCycles: 1, randomDelayMs: 0,
+      dieAtWindow: 0,
     }, 'inline')
     // CPU 1 takes its interrupts and flushes nothing.
     const mmu = simulation.kernel.platform.mmu(1)

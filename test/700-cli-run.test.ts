@@ -150,7 +150,14 @@ describe('options', () => {
     expect(stderr).toContain('7 expectations not checked: the run was stopped early')
   })
 
-  test('--cpus adds CPUs; 64 of them work, each in its own worker_thread', async () => {
+  test('--host-threads packs the CPUs on fewer threads, and changes nothing else', async () => {
+    const packed = await shootdown(['run', SHOOTDOWN, '--host-threads', '2'])
+    const { stdout } = await shootdown(['run', SHOOTDOWN])
+    expect(packed.stdout).toContain('engine    threads, 4 CPUs in 2 worker_threads; seed 1')
+    expect(packed.stdout.replace('4 CPUs in 2 worker_threads', 'each CPU in its own worker_thread')).toBe(stdout)
+  })
+
+  test('--cpus adds CPUs; 64 of them work with the threads engine', async () => {
     const folder = temporaryFolder({ 'many.yaml': [
       'cpus: 2',
       'processes:',

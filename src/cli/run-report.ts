@@ -12,6 +12,8 @@ import { incidentsOf, type Incidents } from './run-incidents.js'
 export interface RunReport extends Verdict {
   scenario: Scenario
   engine: EngineName
+  /** Worker threads that the CPUs share; undefined: each has its own. */
+  hostThreads: number | undefined
   result: RunResult
   shootdowns: readonly Shootdown[]
   incidents: Incidents
@@ -19,9 +21,11 @@ export interface RunReport extends Verdict {
   command: string
 }
 
-export function reportOf(scenario: Scenario, engine: EngineName, result: RunResult, command: string): RunReport {
+export function reportOf(
+  scenario: Scenario, engine: EngineName, hostThreads: number | undefined, result: RunResult, command: string,
+): RunReport {
   return {
-    scenario, engine, result, command, ...verdictOf(scenario, result),
+    scenario, engine, hostThreads, result, command, ...verdictOf(scenario, result),
     shootdowns: summarizeShootdowns(result.trace),
     incidents: incidentsOf(result.trace, scenario.image),
   }

@@ -50,22 +50,30 @@ export function formatSummary(report: RunReport, style: Style, trace: string | u
   return `${lines.join('\n')}\n`
 }
 
-function headLines({ scenario, engine, result }: RunReport, style: Style): string[] {
+function headLines(report: RunReport, style: Style): string[] {
+  const { scenario, result } = report
   const { machine, kernel, seed } = scenario.config
   const { cpus, sockets, costs: { frequencyGhz } } = machine
   const rival = kernel.policy === nativePolicy(kernel.era) ? '' : `, policy ${kernel.policy}`
-  const threads = engine === 'threads' ? 'threads, each CPU in its own worker_thread' : `${engine}, one host thread`
   return [
     `  scenario  ${scenario.file}`,
     `  machine   ${machine.preset}: ${counted(cpus, 'CPU')}, ${counted(sockets, 'socket')}, ${frequencyGhz} GHz, `
       + `${machine.geometry}, ${formatBytes(machine.memoryBytes)} of memory`,
     `  kernel    ${kernel.era}${rival}${kernel.pcid ? ', PCID' : ''}, `
       + `flush ceiling ${counted(kernel.flushCeilingPages, 'page')}`,
-    `  engine    ${threads}; seed ${seed}`,
+    `  engine    ${threadsText(report)}; seed ${seed}`,
     `  end       ${endText(result.end, style)} at cycle ${grouped(result.cycle)} = `
       + microseconds(result.cycle, frequencyGhz),
     ...result.stall.map((line) => `            ${line}`),
   ]
+}
+
+/** What runs the CPUs. */
+function threadsText({ scenario: { config: { machine, kernel } }, engine, hostThreads }: RunReport): string {
+  if (engine !== 'threads') return `${engine}, one host thread`
+  if (kernel.bugs.length > 0) return 'threads, but all CPUs in one, because the kernel has bugs'
+  if (hostThreads === undefined || hostThreads >= machine.cpus) return 'threads, each CPU in its own worker_thread'
+  return `threads, ${counted(machine.cpus, 'CPU')} in ${counted(hostThreads, 'worker_thread')}`
 }
 
 function endText(end: SimulationEnd, style: Style): string {

@@ -160,7 +160,7 @@ async function runOne(
       onProgress: (cycle) => show(() => `running ${scenario.file}: cycle ${grouped(cycle)}`),
     }).catch((error: unknown) => { throw inFile(scenario.file, error) })
     progress.done()
-    const report = reportOf(scenario, engine, result, command)
+    const report = reportOf(scenario, engine, flags.hostThreads, result, command)
     means.page?.save(report)
     const { trace, samples } = result
     await target?.save({ data: trace, header: traceHeaderOf(scenario.config), samples }, signal)

@@ -24,9 +24,6 @@ const WORKERS = import.meta.url.endsWith('.ts')
 /** A worker allocates little after its boot: small heaps keep 64 of them affordable. Megabytes. */
 const CPU_LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64, stackSizeMb: 2 }
 
-/** So many workers start with the run: each costs tens of milliseconds of a host's core, beside the run. */
-const WORKERS_AT_ONCE = 8
-
 interface Thread<Control> {
   readonly worker: Worker
   readonly control: Remote<Control>
@@ -34,8 +31,6 @@ interface Thread<Control> {
 
 export class Cluster {
   readonly #workers = new Map<number, Thread<CpuControl>>()
-  /** Workers that serve the run that is under way, or have been told to. */
-  readonly #serving = new Set<number>()
   #scheduler: Thread<SchedulerControl> | undefined
   /** Says which workers the run that is under way wants. */
   #wanted: MessagePort | undefined
@@ -91,16 +86,11 @@ export class Cluster {
   async #drive(setup: RunSetup): Promise<RunResult> {
     this.warmUp()
     const { control } = this.#scheduler!
-    this.#serving.clear()
-    // Tests that want every window in a worker want them from the first on.
-    if (setup.shortestWorkerWindow === 0) {
-      await Promise.all(Array.from({ length: setup.workers }, (_, worker) => this.#serve(setup, worker)))
-    }
-    const begin = (worker: number): void => {
-      this.#serve(setup, worker).catch((error: unknown) => this.#fail?.(error as Error))
-    }
-    const first = setup.parallel > 0 ? Math.min(setup.workers, WORKERS_AT_ONCE) : 0
-    for (let worker = 0; worker < first; worker++) begin(worker)
+    const begin = (worker: number): Promise<void> => this.#serve(setup, worker)
+      .catch((error: unknown) => this.#fail?.(error as Error))
+    const first = Array.from({ length: setup.workersAtOnce }, (_, worker) => begin(worker))
+    // Tests that want every window in a worker want them from the first on; others do not wait.
+    if (setup.shortestWorkerWindow === 0) await Promise.all(first)
     const { port1, port2 } = new MessageChannel()
     this.#wanted = port1
     port1.on('message', begin)
@@ -109,8 +99,6 @@ export class Cluster {
 
   /** Has a worker serve this run until the scheduler lets it go; it then waits for the next. */
   async #serve(setup: RunSetup, worker: number): Promise<void> {
-    if (this.#serving.has(worker)) return
-    this.#serving.add(worker)
     const thread = this.#workers.get(worker) ?? this.#start<CpuControl>(`cpu${worker}`, 'cpu.js', CPU_LIMITS)
     this.#workers.set(worker, thread)
     // Both at once: the request of another run must not come between them.

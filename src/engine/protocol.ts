@@ -20,6 +20,8 @@ export interface RunSetup {
   untilCycle: number
   /** Worker threads that there may be; CPU c has its windows run by number c modulo this. */
   workers: number
+  /** Of these so many start with the run; the others when the scheduler wants them. */
+  workersAtOnce: number
   /** Windows that workers may run at once. */
   parallel: number
   shortestWorkerWindow: number

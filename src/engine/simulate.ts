@@ -16,7 +16,7 @@ import { openSimulation } from './scheduler-loop.js'
 import type { EngineName } from './scheduler-loop.js'
 import { openSharedState, stateLayout } from './shared-state.js'
 import type { Simulation } from './simulation.js'
-import { GRAIN_CYCLES, WORKER_WINDOW_CYCLES } from './threads.js'
+import { GRAIN_CYCLES, WORKER_WINDOW_CYCLES, WORKERS_AT_ONCE } from './threads.js'
 
 export interface SimulateOptions {
   engine?: EngineName
@@ -66,7 +66,7 @@ const STEPS_PER_SLICE = 64
 const SLICE_MS = 20
 const PROGRESS_MS = 100
 
-type WorkerCounts = Pick<RunSetup, 'workers' | 'parallel'>
+type WorkerCounts = Pick<RunSetup, 'workers' | 'workersAtOnce' | 'parallel'>
 
 /** A run that did not end within its `stepLimit`. */
 export class StepLimitError extends EngineError {
@@ -120,9 +120,11 @@ function prepareRun(config: SimulationConfig, image: ProgramImage, options: Simu
  */
 function workersFor({ machine, kernel }: SimulationConfig, options: SimulateOptions): WorkerCounts {
   const workers = Math.max(1, Math.min(machine.cpus, options.hostThreads ?? machine.cpus))
-  if (kernel.bugs.length > 0) return { workers, parallel: 0 }
-  const spare = Math.min(workers, availableParallelism() - 1)
-  return { workers, parallel: options.shortestWorkerWindow === 0 ? workers : spare }
+  if (kernel.bugs.length > 0) return { workers, workersAtOnce: 0, parallel: 0 }
+  if (options.shortestWorkerWindow === 0) return { workers, workersAtOnce: workers, parallel: workers }
+  const parallel = Math.min(workers, availableParallelism() - 1)
+  const workersAtOnce = parallel === 0 ? 0 : Math.min(workers, Math.max(parallel, WORKERS_AT_ONCE))
+  return { workers, workersAtOnce, parallel }
 }
 
 async function runHere(setup: RunSetup, engine: 'reference' | 'inline', options: SimulateOptions): Promise<RunResult> {

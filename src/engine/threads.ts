@@ -37,9 +37,11 @@ const AHEAD_GRAINS = MARKS - 2
 const PRIVATE_AHEAD_CYCLES = 2 ** 22
 
 /**
- * More workers than can run at once are started one after the other, with so much host time between them: each costs
- * tens of milliseconds and megabytes, and a short run has no use for them.
+ * So many workers start with the run, or as many as can run at once: each costs tens of milliseconds of a host's core,
+ * beside the run, and megabytes.
  */
+export const WORKERS_AT_ONCE = 8
+/** Further ones start one after the other when they are wanted, with so much host time between them. */
 const WORKER_START_MS = 500
 /** Cycles of a window here between two looks for work for free workers. */
 const FEED_CYCLES = 32_768
@@ -50,7 +52,9 @@ const ANSWER_POLL_MS = 200
 /** Looks at a worker before the scheduler sleeps: about 50 microseconds. */
 const LOOKS_BEFORE_SLEEP = 2000
 
-export type ThreadOptions = Pick<RunSetup, 'workers' | 'parallel' | 'shortestWorkerWindow' | 'grainCycles'> & {
+type WindowOptions = 'workers' | 'workersAtOnce' | 'parallel' | 'shortestWorkerWindow' | 'grainCycles'
+
+export type ThreadOptions = Pick<RunSetup, WindowOptions> & {
   /** A worker would be of use that has not been started yet. */
   startWorker: (worker: number) => void
 }
@@ -60,7 +64,8 @@ export class ThreadedUserSide extends WindowedUserSide {
   readonly #options: ThreadOptions
   readonly #windows: readonly WorkerWindow[]
   readonly #isStarted: boolean[]
-  #startedCount = 0
+  /** Workers that were started after the run had begun. */
+  #startedLate = 0
   readonly #begunMs = performance.now()
   /** Workers that run a window. */
   readonly #running: WorkerWindow[] = []
@@ -77,7 +82,7 @@ export class ThreadedUserSide extends WindowedUserSide {
     this.#state = state
     this.#options = options
     this.#windows = Array.from({ length: options.workers }, (_, worker) => new WorkerWindow(state, worker))
-    this.#isStarted = this.#windows.map(() => false)
+    this.#isStarted = this.#windows.map((_, worker) => worker < options.workersAtOnce)
     this.#since = new Float64Array(cpus)
     this.#stretch = new Float64Array(cpus)
   }
@@ -168,11 +173,10 @@ export class ThreadedUserSide extends WindowedUserSide {
   }
 
   #start(worker: number): void {
-    const extra = this.#startedCount - this.#options.parallel
     if (this.#isStarted[worker]) return
-    if (extra >= 0 && performance.now() - this.#begunMs < (extra + 1) * WORKER_START_MS) return
+    if (performance.now() - this.#begunMs < (this.#startedLate + 1) * WORKER_START_MS) return
     this.#isStarted[worker] = true
-    this.#startedCount += 1
+    this.#startedLate += 1
     this.#options.startWorker(worker)
   }
 
