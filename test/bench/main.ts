@@ -48,7 +48,8 @@ function formatRow(row: BenchRow, width: number): string {
     `+-${(row.spread * 100).toFixed(1)} %`.padStart(9),
     rateText(rate, row.unit).padStart(30),
   ]
-  if (row.ratio !== undefined) cells.push(`  ${row.ratio.toFixed(2)}x of ${row.baseline ?? 'the baseline'}`.padStart(20))
+  const ratio = row.ratio === undefined ? '' : `${row.ratio.toFixed(2)}x of ${row.baseline ?? 'the baseline'}`
+  if (ratio !== '') cells.push(`  ${ratio}`.padStart(20))
   if (row.note !== undefined) cells.push(`  ${row.note}`)
   return `  ${cells.join('')}`
 }
