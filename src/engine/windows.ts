@@ -18,6 +18,8 @@
 //
 // How far windows reach is a matter of speed only. A core does not run past the next step of a CPU
 // in the kernel that could write its tables: such a step is known, and running past it is for nothing.
+// Nor does it run ahead with its first actions after it came from the kernel: programs often go back there at once,
+// and an action that is done in its turn needs no checkpoint, because it is certain.
 
 import { fail } from '../base/assert.js'
 import type { KernelCpu } from '../kernel/cpu.js'
@@ -38,6 +40,8 @@ const SHORTEST_WINDOW_CYCLES = 256
 const WAITED_FOR_CYCLES = 2048
 /** Bounds how long an abort has to wait. */
 const LONGEST_WINDOW_CYCLES = 2 ** 20
+/** So many actions after the kernel are done in their turn: an access and the system call behind it. */
+const ACTIONS_IN_TURN = 2
 
 export class WindowedUserSide implements UserSide {
   protected readonly kernelCpus: () => readonly KernelCpu[]
@@ -46,6 +50,8 @@ export class WindowedUserSide implements UserSide {
   protected readonly ends: Int32Array
   /** 1: the next run starts at a certain place and takes a checkpoint there. */
   readonly #fresh: Uint8Array
+  /** Actions that each CPU is still to do in their turn before it runs ahead. */
+  readonly #inTurn: Uint8Array
   /** No window reaches beyond this: {@link boundOf} when it was prepared. */
   protected readonly bounds: Float64Array
   protected readonly checkpoints: readonly Checkpoint[]
@@ -60,6 +66,7 @@ export class WindowedUserSide implements UserSide {
     this.kernelCpus = kernelCpus
     this.ends = new Int32Array(cpus)
     this.#fresh = new Uint8Array(cpus)
+    this.#inTurn = new Uint8Array(cpus)
     this.bounds = new Float64Array(cpus)
     this.checkpoints = Array.from({ length: cpus }, (_, id) => new Checkpoint(shared, id))
   }
@@ -75,6 +82,7 @@ export class WindowedUserSide implements UserSide {
     for (const cpu of cpus) {
       if (!cpu.inUserMode || this.ends[cpu.id] !== END_NONE) continue
       cpu.retime()
+      if (this.#inTurn[cpu.id] > 0) continue
       this.bounds[cpu.id] = this.boundOf(cpu)
       if (this.cores[cpu.id].clock >= this.bounds[cpu.id]) continue
       if (this.#fresh[cpu.id] === 1) {
@@ -97,11 +105,7 @@ export class WindowedUserSide implements UserSide {
 
   /** At a horizon every core that did not pass it is certain; all of them get the next window together. */
   reached(cpu: KernelCpu): boolean {
-    // It had to wait for a step in the kernel, which has been done.
-    if (this.ends[cpu.id] === END_NONE) {
-      this.#isStale = true
-      return false
-    }
+    if (this.ends[cpu.id] === END_NONE) return this.#doesInTurn(cpu.id)
     if (this.ends[cpu.id] !== END_LIMIT) return true
     const cycle = this.cores[cpu.id].clock
     if (cycle < this.horizon) {
@@ -140,6 +144,7 @@ export class WindowedUserSide implements UserSide {
 
   enterUser(cpu: KernelCpu): void {
     this.committed(cpu)
+    this.#inTurn[cpu.id] = ACTIONS_IN_TURN
     if (this.horizon <= cpu.now) this.horizon = cpu.now + this.#windowCycles
   }
 
@@ -233,6 +238,22 @@ export class WindowedUserSide implements UserSide {
       if (end !== END_LIMIT && core.clock < limit) fail(`cpu${id} met an event before cycle ${limit} when put back`)
     }
     this.#leaveAt(id)
+  }
+
+  /**
+   * A core that did not run ahead is the earliest of all: its next action is certain. True: that is an event, to be
+   * committed; else it is done.
+   */
+  #doesInTurn(id: number): boolean {
+    const core = this.cores[id]
+    this.#leaveAt(id)
+    if (this.#inTurn[id] > 0) this.#inTurn[id] -= 1
+    const { clock } = core
+    const end = core.run(clock + 1, false, false)
+    // What comes after the action comes later.
+    if (end === END_LIMIT || core.clock > clock) return false
+    this.ends[id] = end
+    return true
   }
 
   /** The core stands at a certain place: its next window starts here, from a checkpoint of its own. */
