@@ -8,7 +8,7 @@ import type { KernelCpu } from './cpu.js'
 import { doExit } from './sched/exit.js'
 import { preempted, startTurn } from './smp/host.js'
 import { publishNextInterrupt, takeInterrupt } from './smp/ipi.js'
-import { HALT, newFrame, SWITCH_STACKS, WAIT } from './kernel-op.js'
+import { HALT, newFrame, NOTHING, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import { afterKernelRoot, beforeUserRoot, loadKernelRoot, loadUserRoot } from './tlb/pti.js'
 import { schedule } from './sched/sched.js'
@@ -16,6 +16,12 @@ import { speculate } from './tlb/speculation.js'
 import type { KernelState } from './state.js'
 import { drainDue } from './smp/store-buffer.js'
 import { handleInterrupt } from './traps.js'
+
+/**
+ * Generator.prototype.next, found once: each generator function has a prototype of its own, so that looking for `next`
+ * in the operation of a frame would cost as much as a short step.
+ */
+const resume: (this: KernelOp<unknown>) => IteratorResult<number, unknown> = NOTHING.next
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
 export function nextKernelCycle(cpu: KernelCpu): number {
@@ -112,7 +118,7 @@ function pushInterrupt(k: KernelState, cpu: KernelCpu): void {
 function run(k: KernelState, cpu: KernelCpu): void {
   for (;;) {
     const frame = cpu.topFrame
-    const result = frame.op.next()
+    const result = resume.call(frame.op)
     if (result.done === true) {
       if (finishFrame(k, cpu, frame)) return
       continue

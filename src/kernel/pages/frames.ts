@@ -113,13 +113,15 @@ export class Frames {
     if (pfn === NONE) return NONE
     if (this.refcount[pfn] !== 0) fail(`frame ${pfn} handed out while referenced`)
     this.refcount[pfn] = 1
-    this.mapcount.fill(0, pfn, pfn + (1 << order))
-    this.anonExclusive.fill(0, pfn, pfn + (1 << order))
     this.entireMapcount[pfn] = 0
     this.isThp[pfn] = 0
-    this.order.fill(order, pfn, pfn + (1 << order))
-    this.home.fill(cpu, pfn, pfn + (1 << order))
-    this.use.fill(use, pfn, pfn + (1 << order))
+    for (let part = pfn; part < pfn + (1 << order); part++) {
+      this.mapcount[part] = 0
+      this.anonExclusive[part] = 0
+      this.order[part] = order
+      this.home[part] = cpu
+      this.use[part] = use
+    }
     this.#freeFrames -= 1 << order
     return pfn
   }
@@ -148,8 +150,10 @@ export class Frames {
     this.refcount[pfn] -= 1
     if (this.refcount[pfn] > 0) return false
     const order = this.order[pfn]
-    this.use.fill(FRAME_FREE, pfn, pfn + (1 << order))
-    this.#wasUsed.fill(1, pfn, pfn + (1 << order))
+    for (let part = pfn; part < pfn + (1 << order); part++) {
+      this.use[part] = FRAME_FREE
+      this.#wasUsed[part] = 1
+    }
     this.onRelease?.(pfn)
     this.onFree?.(pfn, order)
     this.#freeFrames += 1 << order
