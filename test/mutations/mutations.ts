@@ -127,6 +127,6 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'end - start > k.config.kernel.flushCeilingPages',
     replace: 'end - start >= k.config.kernel.flushCeilingPages' },
   { name: 'lapse-of-a-cycle', file: FLUSH_6X, what: 'every flush of an mm costs one cycle more',
-    find: '  yield k.costs.flushSetup\n  yield* writeLine',
-    replace: '  yield k.costs.flushSetup + 1\n  yield* writeLine' },
+    find: '  yield k.costs.flushSetup\n  const forGeneration',
+    replace: '  yield k.costs.flushSetup + 1\n  const forGeneration' },
 ]

@@ -22,7 +22,7 @@ import type { KernelCpu } from '../cpu.js'
 import { WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
 import { sleepOn, wakeUp } from '../sched/sched.js'
-import { SharedLine, writeLine } from '../smp/cache-line.js'
+import { SharedLine } from '../smp/cache-line.js'
 import type { KernelState } from '../state.js'
 import type { Task } from '../sched/task.js'
 
@@ -116,7 +116,8 @@ export class RwSem {
 
   *#acquire(cpu: KernelCpu, exclusive: boolean, killable: boolean): KernelOp<boolean> {
     if (this.#cycles > 0) yield this.#cycles
-    yield* writeLine(this.#kernel(), cpu, this.#line)
+    const forLine = this.#line.write(this.#kernel(), cpu)
+    if (forLine > 0) yield forLine
     if (this.#queue.length === 0 && this.#take(cpu.current, exclusive)) return true
     const { counters } = this.#kernel()
     const begin = cpu.now

@@ -13,7 +13,6 @@ import type { KernelOp } from '../kernel-op.js'
 import { SWITCH_STACKS } from '../kernel-op.js'
 import { switchLdt } from '../mm/ldt.js'
 import { mmdropLazy, mmgrabLazy } from '../mm/mm.js'
-import { writeLine } from '../smp/cache-line.js'
 import type { KernelState } from '../state.js'
 import { emit } from '../state.js'
 import type { Task } from './task.js'
@@ -31,7 +30,8 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
   const counts = k.policy.lazyReferences
   // The line of the count that mmgrabLazy is about to write; nothing may wait once tasks have changed owners.
   if (next.mm === undefined && (counts === 'counted' || (counts !== 'uncounted' && prev.mm !== undefined))) {
-    yield* writeLine(k, cpu, prevActive.countLine)
+    const forCount = prevActive.countLine.write(k, cpu)
+    if (forCount > 0) yield forCount
   }
   if (next.mm === undefined) {
     const borrowed = yield* k.policy.enterLazyTlb(k, cpu, prevActive)

@@ -13,8 +13,6 @@
 // frees a lock is not held up by the line, only those behind it are.
 
 import type { KernelCpu } from '../cpu.js'
-import { NOTHING } from '../kernel-op.js'
-import type { KernelOp } from '../kernel-op.js'
 import type { KernelState } from '../state.js'
 
 /** The part of a kernel that prices lines; an mm is made before its kernel is. */
@@ -51,22 +49,6 @@ export class SharedLine {
     this.#freeAt = Math.max(this.#freeAt, cpu.now) + cycles
     return this.#freeAt - cpu.now
   }
-}
-
-/** {@link SharedLine.write}, and the time passes. */
-export function writeLine(k: Prices, cpu: KernelCpu, line: SharedLine): KernelOp {
-  const cycles = line.write(k, cpu)
-  return cycles > 0 ? pass(cycles) : NOTHING
-}
-
-/** {@link SharedLine.read}, and the time passes. */
-export function readLine(k: Prices, cpu: KernelCpu, line: SharedLine): KernelOp {
-  const cycles = line.read(k, cpu)
-  return cycles > 0 ? pass(cycles) : NOTHING
-}
-
-function* pass(cycles: number): KernelOp {
-  yield cycles
 }
 
 /** A line that nobody has comes from memory for free: the prices of calls contain it. */

@@ -50,10 +50,13 @@ export function anonymousRequest(cpu: KernelCpu, start: number, end: number): Fl
   }
 }
 
-/** INVLPG for `count` pages from `vpn` in steps of `stridePages`; with page-table isolation in both halves. */
-export function* invalidatePages(
+/**
+ * INVLPG for `count` pages from `vpn` in steps of `stridePages`; with page-table isolation in both halves. Returns what
+ * that costs: for the caller to yield.
+ */
+export function invalidatePages(
   k: KernelState, cpu: KernelCpu, vpn: number, count: number, stridePages: number,
-): KernelOp {
+): number {
   const isFaulty = k.config.kernel.pcid && k.bugs.has('h14-invlpg-keeps-globals-with-pcid')
   const mmu = k.platform.mmu(cpu.id)
   let userCycles = 0
@@ -64,5 +67,5 @@ export function* invalidatePages(
     else mmu.invlpg(vpnHi(k, at), vpnLo(k, at))
     userCycles += invalidateUserPage(k, cpu, at)
   }
-  if (count > 0) yield count * k.costs.invlpg + userCycles
+  return count * k.costs.invlpg + userCycles
 }

@@ -24,7 +24,6 @@ import { CpuMask } from '../cpumask.js'
 import type { KernelCpu } from '../cpu.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
-import { readLine, writeLine } from '../smp/cache-line.js'
 import type { KernelState } from '../state.js'
 import { trimPeriodCycles } from './flush-request.js'
 
@@ -32,36 +31,38 @@ import { trimPeriodCycles } from './flush-request.js'
 export function* switchMask(k: KernelState, cpu: KernelCpu, prev: Mm | undefined, next: Mm): KernelOp {
   const form = k.config.kernel.mmCpumask
   if (form === 'per-cpu') {
-    yield* writeTlbState(k, cpu)
+    const forState = writeTlbState(k, cpu)
+    if (forState > 0) yield forState
     return
   }
   if (form === 'eager' && prev !== undefined && prev !== k.initMm) {
-    yield* writeLine(k, cpu, prev.cpumaskLine)
+    const forPrev = prev.cpumaskLine.write(k, cpu)
+    if (forPrev > 0) yield forPrev
     prev.mmCpumask.clear(cpu.id)
   }
   if (next === k.initMm) return
-  if (form === 'eager' || !next.mmCpumask.has(cpu.id)) yield* writeLine(k, cpu, next.cpumaskLine)
+  const forNext = form === 'eager' || !next.mmCpumask.has(cpu.id) ? next.cpumaskLine.write(k, cpu) : 0
+  if (forNext > 0) yield forNext
   next.mmCpumask.set(cpu.id)
 }
 
-/** This CPU writes its cpu_tlbstate, of which flushes of the form `per-cpu` have copies. */
-export function* writeTlbState(k: KernelState, cpu: KernelCpu): KernelOp {
-  if (k.config.kernel.mmCpumask === 'per-cpu') yield* writeLine(k, cpu, cpu.tlbStateLine)
+/** This CPU writes its cpu_tlbstate, of which flushes of the form `per-cpu` have copies: cycles until it has the line. */
+export function writeTlbState(k: KernelState, cpu: KernelCpu): number {
+  return k.config.kernel.mmCpumask === 'per-cpu' ? cpu.tlbStateLine.write(k, cpu) : 0
 }
 
-/** mm_cpumask() for a flush on `cpu`, which pays for the lines that it reads. Do not change it. */
-export function* readMask(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<CpuMask> {
-  if (k.config.kernel.mmCpumask !== 'per-cpu') {
-    yield* readLine(k, cpu, mm.cpumaskLine)
-    return mm.mmCpumask
-  }
+/** Cycles until a flush of `mm` on `cpu` has the lines in which {@link cpumaskOf} stands. */
+export function readMaskLines(k: KernelState, cpu: KernelCpu, mm: Mm): number {
+  if (k.config.kernel.mmCpumask !== 'per-cpu') return mm.cpumaskLine.read(k, cpu)
   let cycles = 0
   for (const other of k.cpus) if (other !== cpu) cycles += other.tlbStateLine.read(k, cpu)
-  if (cycles > 0) yield cycles
-  return cpumaskOf(k, mm)
+  return cycles
 }
 
-/** mm_cpumask() at no price: CPUs that may have `mm` loaded, those in the middle of a switch included. */
+/**
+ * mm_cpumask(): CPUs that may have `mm` loaded, those in the middle of a switch included. Do not change it. The price of
+ * reading it is that of {@link readMaskLines}.
+ */
 export function cpumaskOf(k: KernelState, mm: Mm): CpuMask {
   if (k.config.kernel.mmCpumask !== 'per-cpu') return mm.mmCpumask
   const mask = new CpuMask(k.cpus.length)
@@ -86,6 +87,7 @@ export function interruptsStale(k: KernelState, cpu: KernelCpu, mm: Mm): boolean
 export function* leaveMask(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp {
   const form = k.config.kernel.mmCpumask
   if (form !== 'lazy' && form !== 'trimmed') return
-  if (mm.mmCpumask.has(cpu.id)) yield* writeLine(k, cpu, mm.cpumaskLine)
+  const forLine = mm.mmCpumask.has(cpu.id) ? mm.cpumaskLine.write(k, cpu) : 0
+  if (forLine > 0) yield forLine
   mm.mmCpumask.clear(cpu.id)
 }

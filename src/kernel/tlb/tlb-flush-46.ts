@@ -44,7 +44,9 @@ export const linux46: TlbPolicy = {
   ...kernelFlushes({
     alwaysSend: true,
     doAll: doFlushTlbAll,
-    doRange: (k, cpu, start, pages) => invalidatePages(k, cpu, start, pages, 1),
+    *doRange(k, cpu, start, pages) {
+      yield invalidatePages(k, cpu, start, pages, 1)
+    },
   }),
   flushFunc,
   loadedRoot,
@@ -128,7 +130,7 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
       yield k.costs.fullFlush
     } else {
       k.counters.nr_tlb_local_flush_one += pages
-      yield* invalidatePages(k, cpu, range.start, pages, 1)
+      yield invalidatePages(k, cpu, range.start, pages, 1)
     }
     emit(k, cpu, EVENT.tlbFlush, wholeMm ? ALL_PAGES : pages, TLB_LOCAL_MM_SHOOTDOWN)
   }
@@ -154,7 +156,7 @@ function* flushPage(k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number): Kernel
       yield* leaveMm(k, cpu)
     } else {
       k.counters.nr_tlb_local_flush_one += 1
-      yield* invalidatePages(k, cpu, vpn, 1, 1)
+      yield invalidatePages(k, cpu, vpn, 1, 1)
     }
   }
   const targets = yield* flushTlbOthers(k, cpu, mm.mmCpumask, info)
@@ -215,7 +217,7 @@ function* flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelO
       emit(k, cpu, EVENT.tlbFlush, ALL_PAGES, TLB_REMOTE_SHOOTDOWN)
     } else {
       const pages = info.end - info.start
-      yield* invalidatePages(k, cpu, info.start, pages, 1)
+      yield invalidatePages(k, cpu, info.start, pages, 1)
       emit(k, cpu, EVENT.tlbFlush, pages, TLB_REMOTE_SHOOTDOWN)
     }
   } else {

@@ -23,8 +23,7 @@ import type { KernelCpu } from '../cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../cpu.js'
 import { anonymousRequest, beginFlush, endFlush, invalidatePages } from './flush-request.js'
 import { kernelFlushes } from './kernel-flush.js'
-import { cpumaskOf, interruptsStale, leaveMask, readMask, switchMask, writeTlbState } from './mm-cpumask.js'
-import { readLine, writeLine } from '../smp/cache-line.js'
+import { cpumaskOf, interruptsStale, leaveMask, readMaskLines, switchMask, writeTlbState } from './mm-cpumask.js'
 import { smpCallMany } from '../smp/ipi.js'
 import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
@@ -76,7 +75,8 @@ export function* enterLazyTlb(k: KernelState, cpu: KernelCpu, mm: Mm): KernelOp<
   const { loadedMm } = cpu.tlb6x
   if (loadedMm !== k.initMm) {
     cpu.tlb6x.isLazy = true
-    yield* writeTlbState(k, cpu)
+    const forState = writeTlbState(k, cpu)
+    if (forState > 0) yield forState
     emit(k, cpu, EVENT.enterLazyTlb, loadedMm === undefined ? 0 : loadedMm.ctxId)
   }
   return mm
@@ -128,7 +128,8 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   const prev = state.loadedMm
   const wasLazy = state.isLazy
   state.isLazy = false
-  if (wasLazy && prev === next) yield* writeTlbState(k, cpu)
+  const forState = wasLazy && prev === next ? writeTlbState(k, cpu) : 0
+  if (forState > 0) yield forState
   let asid: number
   let needFlush: boolean
   let tlbGen: number
@@ -180,8 +181,11 @@ export function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: Flu
   }
   beginFlush(k, cpu, info)
   yield k.costs.flushSetup
-  yield* writeLine(k, cpu, mm.tlbGenLine)
-  const mask = yield* readMask(k, cpu, mm)
+  const forGeneration = mm.tlbGenLine.write(k, cpu)
+  if (forGeneration > 0) yield forGeneration
+  const forMask = readMaskLines(k, cpu, mm)
+  if (forMask > 0) yield forMask
+  const mask = cpumaskOf(k, mm)
   let targets = 0
   if (mask.anyBut(cpu.id)) {
     info.trimCpumask = interruptsStale(k, cpu, mm)
@@ -305,7 +309,7 @@ function* doFlushTlbAll(k: KernelState, cpu: KernelCpu): KernelOp {
 /** do_kernel_range_flush(). */
 function* doKernelRangeFlush(k: KernelState, cpu: KernelCpu, start: number, pages: number): KernelOp {
   k.counters.nr_tlb_local_flush_one += pages
-  yield* invalidatePages(k, cpu, start, pages, 1)
+  yield invalidatePages(k, cpu, start, pages, 1)
   // The pages are not global then: every other slot may have them, and is flushed before its next use.
   if (k.config.kernel.pti) cpu.tlb6x.invalidateOther = true
 }
@@ -353,7 +357,8 @@ export function* executeFlush(
     yield* leaveToInit(k, cpu)
     return
   }
-  yield* readLine(k, cpu, loaded.tlbGenLine)
+  const forGeneration = loaded.tlbGenLine.read(k, cpu)
+  if (forGeneration > 0) yield forGeneration
   const context = state.ctxs[state.loadedMmAsid]
   const localGen = context.tlbGen
   if (info.newTlbGen !== 0 && info.newTlbGen <= localGen) return
@@ -370,7 +375,7 @@ export function* executeFlush(
     // A freed table without pages is one page of range at a wider stride: one INVLPG, reported as 0 pages.
     const units = (info.end - info.start) / info.stridePages
     pages = Math.floor(units)
-    yield* invalidatePages(k, cpu, info.start, Math.ceil(units), info.stridePages)
+    yield invalidatePages(k, cpu, info.start, Math.ceil(units), info.stridePages)
     if (local) k.counters.nr_tlb_local_flush_one += pages
   } else {
     invalidateUserAsid(k, cpu, state.loadedMmAsid)

@@ -18,7 +18,6 @@ import type { KernelOp } from '../kernel-op.js'
 import type { Mm } from '../mm/mm.js'
 import { cpumaskOf } from './mm-cpumask.js'
 import { pcidHalves } from './pti.js'
-import { writeLine } from '../smp/cache-line.js'
 import { dropKernelPage, remoteMmu } from '../smp/remote-cpu.js'
 import type { KernelState } from '../state.js'
 import { vpnHi, vpnLo } from '../state.js'
@@ -91,7 +90,8 @@ function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: FlushRange
   }
   beginFlush(k, cpu, info)
   yield k.costs.flushSetup
-  yield* writeLine(k, cpu, mm.tlbGenLine)
+  const forGeneration = mm.tlbGenLine.write(k, cpu)
+  if (forGeneration > 0) yield forGeneration
   const pcids = pcidHalves(k, hardwarePcid(k, context.asid))
   const units = info.end === FLUSH_ALL ? 0 : Math.ceil((info.end - info.start) / info.stridePages)
   yield pcids.length * Math.max(1, Math.ceil(units / PAGES_PER_BROADCAST)) * k.costs.invlpgb
