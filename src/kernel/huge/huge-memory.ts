@@ -23,7 +23,7 @@ import { unlockPage } from '../locking/page-lock.js'
 import { $slot, allocTable, allocTableFrame, findTable, hugeLevel, pagesPerHugePage, setEntry } from '../mm/pgtable.js'
 import { pageTableLock } from '../locking/pt-lock.js'
 import { pageAddRmap, pageRemoveRmap } from '../pages/rmap.js'
-import { depositTable, freeTableFrame, hugeOrder, lockPageUnder, splitHugePmd } from './split-huge.js'
+import { depositTable, findHugePmd, freeTableFrame, hugeOrder, lockPageUnder, splitHugePmd } from './split-huge.js'
 import type { KernelState } from '../state.js'
 import { emit, vpnHi, vpnLo } from '../state.js'
 import { NO_FILE } from '../mm/vma.js'
@@ -52,6 +52,11 @@ export function rangeFits(k: KernelState, vma: Vma, vpn: number): boolean {
   const unit = pagesPerHugePage(k.geometry)
   const start = vpn - (vpn % unit)
   return start >= vma.vmStart && start + unit <= vma.vmEnd
+}
+
+/** Is it for {@link handleHugeFault}: may there be a huge page at `vpn`, or is there one? */
+export function isHugeFault(k: KernelState, mm: Mm, vma: Vma, vpn: number): boolean {
+  return !vma.huge && ((mayHaveThp(k, vma) && rangeFits(k, vma, vpn)) || findHugePmd(k, mm, vpn))
 }
 
 /** The part of __handle_mm_fault() above the base-page level. mmap_lock is held for reading. */

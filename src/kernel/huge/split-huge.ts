@@ -125,11 +125,11 @@ function* splitAtBorders(k: KernelState, cpu: KernelCpu, mm: Mm, start: number, 
   if (cutsArea(k, mm, end)) yield* splitHugePmd(k, cpu, mm, end)
 }
 
-/** Is a border at `vpn` inside an area that may have a transparent huge page there? */
+/** Is a border at `vpn` inside an area that has a transparent huge page there? */
 function cutsArea(k: KernelState, mm: Mm, vpn: number): boolean {
   if (vpn % pagesPerHugePage(k.geometry) === 0) return false
   const vma = mm.vmas.find(vpn)
-  return vma !== undefined && vma.vmStart !== vpn && !vma.huge && vma.file === NO_FILE
+  return vma !== undefined && vma.vmStart !== vpn && !vma.huge && vma.file === NO_FILE && findHugePmd(k, mm, vpn)
 }
 
 /** __split_huge_pmd_locked(). */

@@ -142,7 +142,7 @@ export class RwSem {
 
   /** rwsem_down_write_slowpath(). */
   *#downWriteSlow(cpu: KernelCpu, killable: boolean): KernelOp<boolean> {
-    if (yield* this.#spin(cpu)) return true
+    if (this.#maySpin(cpu) && (yield* this.#spin(cpu))) return true
     const waiter = this.#enqueue(cpu, true)
     while (!this.#takeQueued(cpu, waiter)) {
       if (killable && cpu.current.killedBy !== undefined) {
@@ -156,7 +156,6 @@ export class RwSem {
 
   /** rwsem_optimistic_spin(): true when the lock was got. Spinners queue up behind each other (osq). */
   *#spin(cpu: KernelCpu): KernelOp<boolean> {
-    if (!this.#maySpin(cpu)) return false
     if (!this.isHeld && !this.#hasHandoff(cpu) && this.#spinners.length === 0) return this.#take(cpu.current, true)
     const spinner: Spinner = { cpu, frame: cpu.topFrame, granted: false }
     this.#spinners.push(spinner)

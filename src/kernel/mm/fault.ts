@@ -15,13 +15,13 @@ import { settleRange } from '../pages/deferred-free.js'
 import { doFileFault, doSharedWrite } from './fault-file.js'
 import { doSwapPage } from './fault-swap.js'
 import { FRAME_USER } from '../pages/frames.js'
-import { handleHugeFault, transHugeMapcount } from '../huge/huge-memory.js'
+import { handleHugeFault, isHugeFault, transHugeMapcount } from '../huge/huge-memory.js'
 import { hugePteAlloc, levelOf } from '../huge/hugetlb.js'
 import type { KernelOp } from '../kernel-op.js'
 import { leafFlags, SAVED_DIRTY_HI, storeLeaf } from './leaf.js'
 import type { Mm } from './mm.js'
 import { cachePlace } from '../pages/page-cache.js'
-import { makeRoom } from '../pages/page-alloc.js'
+import { hasRoom, makeRoom } from '../pages/page-alloc.js'
 import { isPageLocked } from '../locking/page-lock.js'
 import { $slot, allocTable, findTable, pagesPerEntry, setEntry } from './pgtable.js'
 import { doNumaPage } from './numa.js'
@@ -62,7 +62,7 @@ export function* faultLocked(
   if (access.write && (vma.prot & PROT_WRITE) === 0) return 'SIGSEGV'
   if (access.exec && (vma.prot & PROT_EXEC) === 0) return 'SIGSEGV'
   if (!access.write && !access.exec && (vma.prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return 'SIGSEGV'
-  if (!vma.huge) {
+  if (isHugeFault(k, mm, vma, vpn)) {
     const result = yield* handleHugeFault(k, cpu, mm, vma, vpn, access.write)
     if (result === 'oom') return outOfMemory(k, cpu, 'page table')
     if (result === 'done') return 'done'
@@ -70,7 +70,8 @@ export function* faultLocked(
   const level = vma.huge ? levelOf(k.geometry, vma) : LEVEL_PTE
   const pages = pagesPerEntry(k.geometry, level)
   const pageVpn = Math.floor(vpn / pages) * pages
-  const isReady = findTable(k, mm, pageVpn, level) || (yield* makeRoom(k, cpu, k.geometry.levels.length))
+  const forTables = k.geometry.levels.length
+  const isReady = findTable(k, mm, pageVpn, level) || hasRoom(k, forTables) || (yield* makeRoom(k, cpu, forTables))
   yield* settleRange(k, cpu, mm, pageVpn, pageVpn + pages)
   // While that took time, another thread may have mapped a huge page here: the program looks again.
   if (!vma.huge && findHugePmd(k, mm, vpn)) return 'done'
@@ -121,8 +122,9 @@ function* doAnonymousPage(
     return 'done'
   }
   const pages = pagesPerEntry(k.geometry, level)
-  const isRoom = level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
-  const pfn = isRoom ? yield* allocateUserPage(k, cpu, pages) : -1
+  const isRoom = level !== LEVEL_PTE || hasRoom(k, pages) || (yield* makeRoom(k, cpu, pages))
+  let pfn = isRoom ? allocateUserPage(k, cpu, pages) : -1
+  if (pfn < 0 && isRoom) pfn = yield* splitAndAllocate(k, cpu, pages)
   if (pfn < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'anonymous page') : 'SIGBUS'
   zeroPages(k, pfn, pages)
   yield pages * k.costs.zeroPage
@@ -169,10 +171,11 @@ function* doWpPage(
     return 'done'
   }
   lock.release(cpu, true)
-  const isRoom = level !== LEVEL_PTE || (yield* makeRoom(k, cpu, pages))
+  const isRoom = level !== LEVEL_PTE || hasRoom(k, pages) || (yield* makeRoom(k, cpu, pages))
   // Making room may have taken the page itself.
   if (k.mem.loadLo(table, slot) !== oldLo || k.mem.loadHi(table, slot) !== oldHi) return 'done'
-  const copy = isRoom ? yield* allocateUserPage(k, cpu, pages) : -1
+  let copy = isRoom ? allocateUserPage(k, cpu, pages) : -1
+  if (copy < 0 && isRoom) copy = yield* splitAndAllocate(k, cpu, pages)
   if (copy < 0) return level === LEVEL_PTE ? outOfMemory(k, cpu, 'copy-on-write page') : 'SIGBUS'
   if (old === k.zeroPagePfn) zeroPages(k, copy, pages)
   else k.mem.copyFrame(copy, old, pages)
@@ -235,12 +238,14 @@ function mayReusePart(k: KernelState, mm: Mm, pfn: number): boolean {
   return mappings > 1 && mappings === k.frames.refcount[head] && folioRmapWalk(k, head).every(entry => entry.mm === mm)
 }
 
-/** When memory is short, huge pages of which only a part is mapped are split first. */
-function* allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): KernelOp<number> {
-  let pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
-  if (pfn < 0 && k.deferredSplits.size > 0 && (yield* shrinkDeferredSplits(k, cpu)) > 0) {
-    pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
-  }
+/** The last resort when there was no page: huge pages of which only a part is mapped are split. */
+function* splitAndAllocate(k: KernelState, cpu: KernelCpu, pages: number): KernelOp<number> {
+  if (k.deferredSplits.size === 0 || (yield* shrinkDeferredSplits(k, cpu)) === 0) return -1
+  return allocateUserPage(k, cpu, pages)
+}
+
+function allocateUserPage(k: KernelState, cpu: KernelCpu, pages: number): number {
+  const pfn = k.frames.allocate(cpu.id, Math.log2(pages), FRAME_USER)
   if (pfn >= 0) k.counters.pagesAllocated += pages
   return pfn
 }

@@ -9,6 +9,7 @@ import { entryPfn, PAGE_PRESENT, PAGE_PSE } from '../../machine/entry.js'
 import { LEVEL_PTE } from '../../machine/geometry.js'
 import type { KernelCpu } from '../cpu.js'
 import { isShared, sharedSpan, unsharePmd } from '../huge/hugetlb.js'
+import { NOTHING } from '../kernel-op.js'
 import type { KernelOp } from '../kernel-op.js'
 import { PAGE_SPECIAL } from './leaf.js'
 import type { Mm } from './mm.js'
@@ -70,14 +71,18 @@ export function* zapRange(k: KernelState, cpu: KernelCpu, gather: MmuGather, sta
 }
 
 /** free_pgd_range(): unhooks the tables of [start, end) that lie wholly between `floor` and `ceiling`. */
-export function* freePgtables(
+export function freePgtables(
   k: KernelState, cpu: KernelCpu, gather: MmuGather, start: number, end: number, floor: number, ceiling: number,
 ): KernelOp {
-  const { topLevel } = k.geometry
-  // What was unhooked is gone, so a gather that was full is simply filled again from the start.
-  while (unhookBelow(k, cpu, gather, topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)) {
-    yield* flushMmu(k, cpu, gather)
-  }
+  const unhook = (): boolean =>
+    unhookBelow(k, cpu, gather, k.geometry.topLevel, gather.mm.pgdPfn, start, end, floor, ceiling)
+  return unhook() ? flushAndGoOn(k, cpu, gather, unhook) : NOTHING
+}
+
+/** What was unhooked is gone, so a gather that was full is simply filled again from the start. */
+function* flushAndGoOn(k: KernelState, cpu: KernelCpu, gather: MmuGather, unhook: () => boolean): KernelOp {
+  do yield* flushMmu(k, cpu, gather)
+  while (unhook())
 }
 
 /** How far clearing got: entries looked at, entries cleared, and whether the gather is full. */

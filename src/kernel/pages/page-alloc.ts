@@ -46,6 +46,12 @@ export function canReclaim(k: KernelState): boolean {
   return k.swap.slots > 0 || k.lru.lists[LRU_INACTIVE_FILE].size + k.lru.lists[LRU_ACTIVE_FILE].size > 0
 }
 
+/** Are so many frames there for whoever wants them, without {@link makeRoom}? */
+export function hasRoom(k: KernelState, frames: number): boolean {
+  const free = k.frames.freeFrames - frames
+  return k.unflushed.length === 0 && free >= k.watermarks.min && (free >= k.watermarks.low || !canReclaim(k))
+}
+
 /**
  * __alloc_pages_slowpath() for who wants `frames` now: may take long, with whatever the caller holds; never with the
  * lock of a table. False: there is no memory for it.

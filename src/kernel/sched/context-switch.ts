@@ -22,7 +22,7 @@ import type { Task } from './task.js'
  * resumed, much later.
  */
 export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next: Task): KernelOp<KernelCpu> {
-  emit(k, cpu, EVENT.schedSwitch, k.trace.intern(prev.state), nameOf(k, next), next.pid)
+  if (k.trace.enabled) emit(k, cpu, EVENT.schedSwitch, k.trace.intern(prev.state), nameOf(k, next), next.pid)
   k.counters.contextSwitches += 1
   yield k.costs.contextSwitch
   const prevActive = prev.activeMm

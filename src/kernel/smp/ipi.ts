@@ -185,14 +185,7 @@ function* sendCallFunction(
   if (send.length === 0) return
   if (send.length === 1 && !alwaysSend && wakePoller(k, k.cpus[send[0]], cpu.now + 1)) return
   const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
-  const callback = k.trace.intern(CALLBACK_CALL_FUNCTION)
-  if (send.length === 1) {
-    emit(k, cpu, EVENT.ipiSendCpu, send[0], callback)
-  } else {
-    const mask = new CpuMask(k.cpus.length)
-    for (const id of send) mask.set(id)
-    emit(k, cpu, EVENT.ipiSendCpumask, k.trace.intern(mask.toHex()), callback)
-  }
+  if (k.trace.enabled) traceSend(k, cpu, send)
   for (const reached of interruptCommands(k, send)) {
     k.counters.icrWrites += 1
     yield icrWriteCycles(k)
@@ -202,6 +195,18 @@ function* sendCallFunction(
       postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
     }
   }
+}
+
+/** Masks are texts in a trace. */
+function traceSend(k: KernelState, cpu: KernelCpu, send: readonly number[]): void {
+  const callback = k.trace.intern(CALLBACK_CALL_FUNCTION)
+  if (send.length === 1) {
+    emit(k, cpu, EVENT.ipiSendCpu, send[0], callback)
+    return
+  }
+  const mask = new CpuMask(k.cpus.length)
+  for (const id of send) mask.set(id)
+  emit(k, cpu, EVENT.ipiSendCpumask, k.trace.intern(mask.toHex()), callback)
 }
 
 function postInterrupt(

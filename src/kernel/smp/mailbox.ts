@@ -57,7 +57,6 @@ export class Mailbox {
     // The slot is complete before it counts. Pairs with the load in earliest().
     Atomics.store(counts, MAILBOX_PENDING, pending + 1)
     Atomics.add(counts, MAILBOX_POSTED, 1)
-    Atomics.notify(counts, MAILBOX_POSTED)
   }
 
   /** Arrival of the next interrupt; Infinity when there is none. */
@@ -97,7 +96,6 @@ export class Mailbox {
   /** A handler on this CPU has completed one request. */
   acknowledge(): void {
     Atomics.add(this.#words.counts, MAILBOX_ACKED, 1)
-    Atomics.notify(this.#words.counts, MAILBOX_ACKED)
   }
 
   /** The last slot moves into the gap. */
