@@ -46,7 +46,7 @@ export function* switchMask(k: KernelState, cpu: KernelCpu, prev: Mm | undefined
   next.mmCpumask.set(cpu.id)
 }
 
-/** This CPU writes its cpu_tlbstate, of which flushes of the form `per-cpu` have copies: cycles until it has the line. */
+/** A CPU writes its cpu_tlbstate, of which flushes of the form `per-cpu` have copies. Cycles until it has the line. */
 export function writeTlbState(k: KernelState, cpu: KernelCpu): number {
   return k.config.kernel.mmCpumask === 'per-cpu' ? cpu.tlbStateLine.write(k, cpu) : 0
 }
@@ -60,8 +60,8 @@ export function readMaskLines(k: KernelState, cpu: KernelCpu, mm: Mm): number {
 }
 
 /**
- * mm_cpumask(): CPUs that may have `mm` loaded, those in the middle of a switch included. Do not change it. The price of
- * reading it is that of {@link readMaskLines}.
+ * mm_cpumask(): CPUs that may have `mm` loaded, those in the middle of a switch included. Do not change it. The price
+ * of reading it is that of {@link readMaskLines}.
  */
 export function cpumaskOf(k: KernelState, mm: Mm): CpuMask {
   if (k.config.kernel.mmCpumask !== 'per-cpu') return mm.mmCpumask
