@@ -39,7 +39,7 @@ import type { KernelState, Platform } from './state.js'
 import { vpnOf } from './state.js'
 import type { TlbPolicy } from './tlb/tlb-policy.js'
 import { Task } from './sched/task.js'
-import { anonymousArea } from './mm/vma.js'
+import { anonymousArea, makeVma } from './mm/vma.js'
 import { makeVmalloc, preallocateVmalloc } from './mm/vmalloc.js'
 
 /** Low memory that firmware and legacy devices keep. */
@@ -197,11 +197,9 @@ function startProcess(k: KernelState, process: InitialProcess): void {
     mm.mmUsers = process.threads.length
     for (const trace of process.traceMappings) {
       for (const range of k.image.traces[trace].ranges) {
-        mm.vmas.insert({
-          vmStart: vpnOf(k, range.start.hi, range.start.lo),
-          vmEnd: vpnOf(k, range.end.hi, range.end.lo - 1) + 1,
-          ...anonymousArea(PROT_READ | PROT_WRITE | PROT_EXEC),
-        })
+        const vmStart = vpnOf(k, range.start.hi, range.start.lo)
+        const vmEnd = vpnOf(k, range.end.hi, range.end.lo - 1) + 1
+        mm.vmas.insert(makeVma(vmStart, vmEnd, anonymousArea(PROT_READ | PROT_WRITE | PROT_EXEC)))
       }
     }
   }

@@ -50,7 +50,10 @@ export class CpuMask {
   /** The members, ascending. */
   toArray(): number[] {
     const cpus: number[] = []
-    for (let cpu = 0; cpu < this.#words.length * 32; cpu++) if (this.has(cpu)) cpus.push(cpu)
+    for (let i = 0; i < this.#words.length; i++) {
+      // The lowest bit goes with every turn.
+      for (let bits = this.#words[i]; bits !== 0; bits &= bits - 1) cpus.push(32 * i + 31 - Math.clz32(bits & -bits))
+    }
     return cpus
   }
 

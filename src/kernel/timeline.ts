@@ -25,9 +25,9 @@ const resume: (this: KernelOp<unknown>) => IteratorResult<number, unknown> = NOT
 
 /** When this CPU, which is in the kernel, does its next step; Infinity when it only waits. */
 export function nextKernelCycle(cpu: KernelCpu): number {
-  const { waiting, halted, resumeAt } = cpu.topFrame
-  const own = waiting || halted ? Infinity : resumeAt
-  return Math.max(Math.min(own, interruptCycle(cpu), hostCycle(cpu)), cpu.now, cpu.heldUntil)
+  const frame = cpu.topFrame
+  const own = frame.waiting || frame.halted ? Infinity : frame.resumeAt
+  return Math.max(Math.min(own, interruptCycle(cpu, frame), hostCycle(cpu, frame)), cpu.now, cpu.heldUntil)
 }
 
 /** The step of a CPU in the kernel at `cycle`: takes a due interrupt, or continues its top frame. */
@@ -35,8 +35,9 @@ export function advanceKernel(k: KernelState, cpu: KernelCpu, cycle: number): vo
   beforeStep(k, cpu, cycle)
   if (cycle < cpu.now) fail(`cpu${cpu.id} would go back from cycle ${cpu.now} to ${cycle}`)
   cpu.now = cycle
-  if (hostCycle(cpu) <= cycle) pushStolen(k, cpu)
-  else if (interruptCycle(cpu) <= cycle) pushInterrupt(k, cpu)
+  const frame = cpu.topFrame
+  if (hostCycle(cpu, frame) <= cycle) pushStolen(k, cpu)
+  else if (interruptCycle(cpu, frame) <= cycle) pushInterrupt(k, cpu)
   run(k, cpu)
 }
 
@@ -53,7 +54,7 @@ export function enterKernel(k: KernelState, cpu: KernelCpu, cycle: number, op: K
 export function interruptUser(k: KernelState, cpu: KernelCpu, cycle: number): void {
   beforeStep(k, cpu, cycle)
   leaveUser(cpu, cycle)
-  if (hostCycle(cpu) <= cycle) pushStolen(k, cpu)
+  if (cpu.vcpu.awayAt <= cycle) pushStolen(k, cpu)
   else pushInterrupt(k, cpu)
   run(k, cpu)
 }
@@ -78,13 +79,14 @@ function beforeStep(k: KernelState, cpu: KernelCpu, cycle: number): void {
   if (k.config.kernel.speculation) speculate(k)
 }
 
-function interruptCycle(cpu: KernelCpu): number {
-  return cpu.irqsOff > 0 || cpu.topFrame?.isStolen === true ? Infinity : cpu.nextInterrupt
+/** When the CPU, which is in the kernel with `frame` on top, takes its next interrupt. */
+function interruptCycle(cpu: KernelCpu, frame: KernelFrame): number {
+  return cpu.irqsOff > 0 || frame.isStolen ? Infinity : cpu.nextInterrupt
 }
 
 /** When the host takes the CPU away, interrupts on or off. It leaves halted ones alone. */
-function hostCycle(cpu: KernelCpu): number {
-  return cpu.topFrame?.halted === true ? Infinity : cpu.vcpu.awayAt
+function hostCycle(cpu: KernelCpu, frame: KernelFrame): number {
+  return frame.halted ? Infinity : cpu.vcpu.awayAt
 }
 
 function leaveUser(cpu: KernelCpu, cycle: number): void {

@@ -122,7 +122,9 @@ export class RwSem {
     const { counters } = this.#kernel()
     const begin = cpu.now
     counters.mmapLockContended += 1
-    const isTaken = exclusive ? yield* this.#downWriteSlow(cpu, killable) : yield* this.#downReadSlow(cpu, killable)
+    const isTaken = exclusive
+      ? (this.#maySpin(cpu) && (yield* this.#spin(cpu))) || (yield* this.#downWriteSlow(cpu, killable))
+      : yield* this.#downReadSlow(cpu, killable)
     counters.mmapLockWaitCycles += cpu.now - begin
     return isTaken
   }
@@ -140,9 +142,8 @@ export class RwSem {
     return waiter.granted
   }
 
-  /** rwsem_down_write_slowpath(). */
+  /** rwsem_down_write_slowpath() of who has given up spinning. */
   *#downWriteSlow(cpu: KernelCpu, killable: boolean): KernelOp<boolean> {
-    if (this.#maySpin(cpu) && (yield* this.#spin(cpu))) return true
     const waiter = this.#enqueue(cpu, true)
     while (!this.#takeQueued(cpu, waiter)) {
       if (killable && cpu.current.killedBy !== undefined) {

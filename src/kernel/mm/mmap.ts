@@ -27,7 +27,7 @@ import type { KernelState } from '../state.js'
 import { isSwapPte, isWritableMigrationEntry, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, swapValue,
   withMigrationType } from '../reclaim/swap-entry.js'
 import { settleEntries } from './settle-entries.js'
-import { partOf } from './vma.js'
+import { makeVma, partOf } from './vma.js'
 import type { Vma } from './vma.js'
 import { freePgtables, zapRange } from './zap.js'
 
@@ -65,7 +65,7 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
   if (start >= 0) {
     if (request.fixed) yield* unmapLocked(k, cpu, mm, start, start + pages)
     if (keptAt(k, mm, start, start + pages) !== undefined) yield* settleRange(k, cpu, mm, start, start + pages)
-    const vma = { vmStart: start, vmEnd: start + pages, ...mappedArea(k, request, pages, unit) }
+    const vma = makeVma(start, start + pages, mappedArea(k, request, pages, unit))
     fileMapped(k, vma, pages)
     mm.vmas.insert(vma)
   }
@@ -152,10 +152,11 @@ export function clip(mm: Mm, start: number, end: number): Vma[] {
 
 /** Huge areas can only be changed in whole huge pages. */
 export function splitsHugePage(k: KernelState, mm: Mm, start: number, end: number): boolean {
-  return mm.vmas.overlapping(start, end).some((vma) => {
+  for (const vma of mm.vmas.overlapping(start, end)) {
     const unit = unitOf(k.geometry, vma)
-    return Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0
-  })
+    if (Math.max(start, vma.vmStart) % unit !== 0 || Math.min(end, vma.vmEnd) % unit !== 0) return true
+  }
+  return false
 }
 
 /** What is to be mapped there, for whoever knows: private anonymous memory may go on huge page borders. */
@@ -214,9 +215,9 @@ export function* unmapRegion(
     yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
   }
   yield* unlinkFileAreas(k, cpu, gather, removed)
-  for (const [i, vma] of removed.entries()) {
+  for (let i = 0; i < removed.length; i++) {
     const next = i + 1 < removed.length ? removed[i + 1].vmStart : ceiling
-    yield* freePgtables(k, cpu, gather, vma.vmStart, vma.vmEnd, floor, next)
+    yield* freePgtables(k, cpu, gather, removed[i].vmStart, removed[i].vmEnd, floor, next)
   }
   yield* finishMmu(k, cpu, gather)
   filesUnmapped(k, cpu, removed)

@@ -131,6 +131,12 @@ export function flushMmuTlbonly(k: KernelState, cpu: KernelCpu, gather: MmuGathe
 /** tlb_flush_mmu(): flushes what was cleared so far, then frees it. */
 export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
   yield* flushMmuTlbonly(k, cpu, gather)
+  const cycles = freeGathered(k, cpu, gather)
+  if (cycles > 0) yield cycles
+}
+
+/** tlb_batch_pages_flush() and tlb_table_flush(): gives back what is flushed. Returns what that costs. */
+function freeGathered(k: KernelState, cpu: KernelCpu, gather: MmuGather): number {
   let freed = 0
   const { pages: frames, tables } = gather
   gather.pages = []
@@ -149,7 +155,7 @@ export function* flushMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): Ke
     gather.tableSpans = []
     for (const pfn of tables) freeTable(k, cpu, gather.mm, pfn)
   }
-  if (freed > 0) yield freed * k.costs.freePage
+  return freed * k.costs.freePage
 }
 
 /** tlb_finish_mmu(): the last flush. Another gather of the same mm in parallel forces a full one (6.x). */
@@ -162,7 +168,12 @@ export function* finishMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): K
   const isEmpty = gather.pages.length + gather.tables.length === 0
   const isDeferred = gather.deferrable !== undefined && !nested && !isEmpty && k.policy.deferFree !== undefined
     && (yield* k.policy.deferFree(k, cpu, gather))
-  if (!isDeferred) yield* flushMmu(k, cpu, gather)
+  if (!isDeferred) {
+    // What flushMmu does, without one more level for every step of the flush to go through.
+    yield* flushMmuTlbonly(k, cpu, gather)
+    const cycles = freeGathered(k, cpu, gather)
+    if (cycles > 0) yield cycles
+  }
   gather.mm.gathersPending -= 1
 }
 
@@ -182,5 +193,5 @@ function pointerBytes(g: Geometry): number {
 
 /** Pointers in one page behind a header. */
 function pointersIn(g: Geometry, headerBytes: number): number {
-  return Math.floor((2 ** g.pageShift - headerBytes) / pointerBytes(g))
+  return Math.floor((g.pageBytes - headerBytes) / pointerBytes(g))
 }

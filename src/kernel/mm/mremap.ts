@@ -20,7 +20,7 @@ import { movePageTables } from './move-page-tables.js'
 import { vmaAdjustTransHuge } from '../huge/split-huge.js'
 import type { KernelState } from '../state.js'
 import type { Vma } from './vma.js'
-import { partOf } from './vma.js'
+import { makeVma, partOf } from './vma.js'
 
 export interface MremapRequest {
   /** What is to be changed: first page and length. */
@@ -163,7 +163,7 @@ function* moveVma(k: KernelState, cpu: KernelCpu, mm: Mm, request: MremapRequest
   const { start, pages, newPages } = request
   yield* settleRange(k, cpu, mm, to, to + newPages)
   const vma = partOf(mm.vmas.find(start)!, start, start + pages)
-  yield* linkChildArea(k, cpu, mm, { ...vma, vmStart: to, vmEnd: to + newPages })
+  yield* linkChildArea(k, cpu, mm, makeVma(to, to + newPages, vma))
   const moved = yield* movePageTables(k, cpu, { mm, vma, from: start, to, pages })
   if (moved < pages) {
     // The old tables are still there, so the way back needs no memory.
@@ -178,5 +178,5 @@ function* moveVma(k: KernelState, cpu: KernelCpu, mm: Mm, request: MremapRequest
 
 /** What an area becomes between its old end and a new one. */
 function stretched(vma: Vma, from: number, to: number): Vma {
-  return partOf({ ...vma, vmEnd: to }, from, to)
+  return partOf(makeVma(vma.vmStart, to, vma), from, to)
 }

@@ -34,6 +34,12 @@ export interface Vma extends VmaAttributes {
   vmEnd: number
 }
 
+/** Areas are all made by this one literal: looking at them is fast as long as they have one shape. */
+export function makeVma(vmStart: number, vmEnd: number, attributes: VmaAttributes): Vma {
+  const { prot, huge, giant, shared, file, pgoff, device, thp } = attributes
+  return { vmStart, vmEnd, prot, huge, giant, shared, file, pgoff, device, thp }
+}
+
 export class VmaList {
   readonly #areas: Vma[] = []
 
@@ -80,7 +86,7 @@ export class VmaList {
     const index = this.#firstEndingAfter(vpn)
     const area = this.#areas[index]
     if (area === undefined || area.vmStart >= vpn) return
-    this.#areas.splice(index + 1, 0, { ...area, vmStart: vpn, pgoff: pgoffAt(area, vpn) })
+    this.#areas.splice(index + 1, 0, partOf(area, vpn, area.vmEnd))
     area.vmEnd = vpn
   }
 
@@ -180,8 +186,9 @@ export function pgoffAt(area: Vma, vpn: number): number {
 
 /** The part of an area that lies in [start, end), as an area of its own. */
 export function partOf(area: Vma, start: number, end: number): Vma {
-  const vmStart = Math.max(start, area.vmStart)
-  return { ...area, vmStart, vmEnd: Math.min(end, area.vmEnd), pgoff: pgoffAt(area, vmStart) }
+  const part = makeVma(Math.max(start, area.vmStart), Math.min(end, area.vmEnd), area)
+  part.pgoff = pgoffAt(area, part.vmStart)
+  return part
 }
 
 function isSameKind(a: Vma, b: Vma): boolean {

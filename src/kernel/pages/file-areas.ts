@@ -12,7 +12,7 @@ import { flushMmuTlbonly } from '../mm/mmu-gather.js'
 import { addFile, cachePlace, fileMapped, fileOf } from './page-cache.js'
 import { forEachLeaf } from '../mm/pgtable.js'
 import type { KernelState } from '../state.js'
-import { anonymousArea, NO_FILE } from '../mm/vma.js'
+import { anonymousArea, makeVma, NO_FILE } from '../mm/vma.js'
 import type { Vma, VmaAttributes } from '../mm/vma.js'
 
 /** What of an mmap decides what it maps. */
@@ -56,7 +56,7 @@ export function mappedArea(k: KernelState, request: MappingRequest, pages: numbe
 export function* linkChildArea(k: KernelState, cpu: KernelCpu, to: Mm, vma: Vma): KernelOp {
   const file = fileOf(k, vma)
   if (file !== undefined) yield* file.rmapLock.acquire(cpu, true)
-  to.vmas.insert({ ...vma })
+  to.vmas.insert(makeVma(vma.vmStart, vma.vmEnd, vma))
   fileMapped(k, vma, vma.vmEnd - vma.vmStart)
   file?.rmapLock.release(cpu, true)
 }

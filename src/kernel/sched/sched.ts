@@ -192,7 +192,7 @@ export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
   task.isWakeable = false
   // A sleep that is cut short leaves no timer behind.
   for (const owner of k.cpus) {
-    const index = owner.timers.findIndex(timer => timer.task === task)
+    const index = owner.timers.length === 0 ? -1 : owner.timers.findIndex(timer => timer.task === task)
     if (index >= 0) {
       owner.timers.splice(index, 1)
       publishNextInterrupt(k, owner)

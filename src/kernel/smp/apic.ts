@@ -24,14 +24,15 @@ export function interruptCommands(k: KernelState, targets: readonly number[]): r
   if (ipiShorthand && isEverybody && k.config.kernel.era !== 'linux-4.6') return [targets]
   if (apic === 'xapic-flat' && k.cpus.length <= FLAT_CPUS) return [targets]
   if (apic !== 'x2apic-cluster') return targets.map(id => [id])
-  const clusters = new Map<string, number[]>()
+  const commands: number[][] = []
+  let last = -1
   for (const id of targets) {
-    const key = clusterOf(k, k.cpus[id])
-    const cluster = clusters.get(key)
-    if (cluster === undefined) clusters.set(key, [id])
-    else cluster.push(id)
+    const cluster = clusterOf(k, k.cpus[id])
+    if (cluster === last) commands[commands.length - 1].push(id)
+    else commands.push([id])
+    last = cluster
   }
-  return [...clusters.values()]
+  return commands
 }
 
 /** The price of one write. */
@@ -42,8 +43,9 @@ export function icrWriteCycles({ costs, config: { machine } }: Pick<KernelState,
   return costs.ipiSend
 }
 
-/** APIC ids of a socket start at a power of two, so no cluster spans two sockets. */
-function clusterOf(k: KernelState, cpu: KernelCpu): string {
+/** Counted up from the first CPU. APIC ids of a socket start at a power of two, so no cluster spans two sockets. */
+function clusterOf(k: KernelState, cpu: KernelCpu): number {
   const perSocket = Math.ceil(k.cpus.length / k.config.machine.sockets)
-  return `${cpu.socket}.${Math.floor((cpu.id - cpu.socket * perSocket) / CLUSTER_CPUS)}`
+  const clustersPerSocket = Math.ceil(perSocket / CLUSTER_CPUS)
+  return cpu.socket * clustersPerSocket + Math.floor((cpu.id - cpu.socket * perSocket) / CLUSTER_CPUS)
 }

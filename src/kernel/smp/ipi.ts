@@ -51,24 +51,28 @@ export interface CallOptions {
   /** The sender goes on when all targets are in their handlers. */
   early?: boolean
   /** The sender's own part, run while the targets work. */
-  runLocal?: () => KernelOp
+  runLocal?: (() => KernelOp) | undefined
 }
 
-/** smp_call_function_many(): runs `func` on every target (ascending, without the sender) and waits for all. */
+/**
+ * smp_call_function_many(): runs `func` on every target (ascending, without the sender) and waits for all. Returns how
+ * many they were.
+ */
 export function* smpCallMany(
   k: KernelState, cpu: KernelCpu, targets: readonly number[], func: (cpu: KernelCpu) => KernelOp, options: CallOptions,
-): KernelOp {
+): KernelOp<number> {
   if (cpu.irqsOff !== 0) fail(`cpu${cpu.id} waits for a call with interrupts off`)
   cpu.preemptCount += 1
   const completion: Completion = { remaining: targets.length, frame: undefined }
   if (targets.length > 0) yield k.costs.ipiPrepare
   const send: number[] = []
+  const sync = options.detached !== true
+  const early = options.early === true
   for (const id of targets) {
     const target = k.cpus[id]
     if (target.callQueue.length > 0) yield* csdLock(cpu, target)
     emit(k, cpu, EVENT.csdQueueCpu, id)
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
-    const [sync, early] = [options.detached !== true, options.early === true]
     target.callQueue.push({ sender: cpu, func, completion, sync, early })
   }
   yield* sendCallFunction(k, cpu, send, options.alwaysSend)
@@ -79,7 +83,7 @@ export function* smpCallMany(
   }
   if (options.detached === true) {
     cpu.preemptCount -= 1
-    return
+    return targets.length
   }
   if (completion.remaining > 0) {
     completion.frame = cpu.topFrame
@@ -91,6 +95,7 @@ export function* smpCallMany(
   for (const id of targets) transfer += ackCycles(k, cpu, k.cpus[id])
   if (transfer > 0) yield transfer
   cpu.preemptCount -= 1
+  return targets.length
 }
 
 /** A reschedule interrupt: its handler does nothing, the way out of it looks at needResched and signals. */

@@ -198,19 +198,25 @@ export function* flushMmRange(k: KernelState, cpu: KernelCpu, mm: Mm, range: Flu
 }
 
 /** native_flush_tlb_multi(): how many CPUs were interrupted. */
-export function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number> {
+export function flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: FlushTlbInfo): KernelOp<number> {
   recordSend(k, cpu, info)
   const targets = selectTargets(k, cpu, mask, info)
   const runsHere = needsIt(k, cpu, mask, info)
-  const isSerial = k.config.kernel.remoteFlush === 'serial'
-  if (runsHere && isSerial) yield* flushHere(k, cpu, info)
   const early = acknowledgesEarly(k, info)
   const respond = early ? flushAcknowledged : flushFunc
-  yield* smpCallMany(k, cpu, targets, target => respond(k, target, info), {
-    alwaysSend: false, early,
-    ...(runsHere && !isSerial ? { runLocal: () => flushFunc(k, cpu, info) } : {}),
-  })
-  return targets.length
+  const callTargets = (runLocal?: () => KernelOp): KernelOp<number> =>
+    smpCallMany(k, cpu, targets, target => respond(k, target, info), { alwaysSend: false, early, runLocal })
+  if (!runsHere) return callTargets()
+  if (k.config.kernel.remoteFlush !== 'serial') return callTargets(() => flushFunc(k, cpu, info))
+  return flushHereFirst(k, cpu, info, callTargets)
+}
+
+/** As Linux did before 5.12: the others are only asked when the own part is done. */
+function* flushHereFirst(
+  k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, callTargets: () => KernelOp<number>,
+): KernelOp<number> {
+  yield* flushHere(k, cpu, info)
+  return yield* callTargets()
 }
 
 /**
@@ -325,12 +331,14 @@ export function shouldFlushTlb(k: KernelState, target: KernelCpu, info: FlushTlb
 }
 
 /** flush_tlb_func(): on the initiator and on every responder. */
-export function* flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
-  const state = cpu.tlb6x
-  const local = cpu === info.initiator
-  if (!local) k.counters.nr_tlb_remote_flush_received += 1
-  yield* executeFlush(k, cpu, info, state, local)
-  if (!local) emit(k, cpu, EVENT.flushAck, info.initiator.id)
+export function flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
+  return cpu === info.initiator ? executeFlush(k, cpu, info, cpu.tlb6x, true) : respondToFlush(k, cpu, info)
+}
+
+function* respondToFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
+  k.counters.nr_tlb_remote_flush_received += 1
+  yield* executeFlush(k, cpu, info, cpu.tlb6x, false)
+  emit(k, cpu, EVENT.flushAck, info.initiator.id)
 }
 
 export function* executeFlush(
