@@ -77,7 +77,7 @@ export class KernelBench {
   }
 
   /** The CPU, which is in user mode, enters the kernel now and runs `op`. */
-  enter(id: number, op: (k: KernelState, cpu: KernelCpu) => KernelOp): { done: boolean } {
+  enter(id: number, op: (k: KernelState, cpu: KernelCpu) => KernelOp<unknown>): { done: boolean } {
     const { platform, kernel } = this.simulation
     const cpu = this.cpu(id)
     const status = { done: false }
@@ -91,7 +91,7 @@ export class KernelBench {
   }
 
   /** The same on several CPUs at one time, and waits until all are done. */
-  enterAll(ids: readonly number[], op: (k: KernelState, cpu: KernelCpu) => KernelOp): void {
+  enterAll(ids: readonly number[], op: (k: KernelState, cpu: KernelCpu) => KernelOp<unknown>): void {
     const statuses = ids.map(id => this.enter(id, op))
     this.until(() => statuses.every(status => status.done))
   }
