@@ -37,16 +37,20 @@ export interface KernelLayout {
 }
 
 const MIB = 2 ** 20
+const TEXT_OFFSET = 16 * MIB
+const TEXT_BYTES = 4 * MIB
+const DATA_BYTES = 4 * MIB
 
 /** The layout of `era` on `geometry`, KASLR off. */
 export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
-  const common = { textOffset: 16 * MIB, textBytes: 4 * MIB, dataBytes: 4 * MIB }
   switch (geometry.name) {
     case 'i386':
     case 'i386-pae':
       // 3:1 split; the image lies inside the direct map, so both start at PAGE_OFFSET.
       return {
-        ...common,
+        textOffset: TEXT_OFFSET,
+        textBytes: TEXT_BYTES,
+        dataBytes: DATA_BYTES,
         pageOffset: 0xc000_0000n,
         startMap: 0xc000_0000n,
         // As with 896 MiB of memory, the most that the direct map holds; 8 MiB behind it stay free.
@@ -61,7 +65,9 @@ export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
     case 'granule-16k':
       // 47-bit addresses, halves split at bit 46; no published kernel layout is claimed.
       return {
-        ...common,
+        textOffset: TEXT_OFFSET,
+        textBytes: TEXT_BYTES,
+        dataBytes: DATA_BYTES,
         pageOffset: 0xffff_c000_0000_0000n,
         startMap: 0xffff_ffff_8000_0000n,
         vmallocStart: 0xffff_e000_0000_0000n,
@@ -79,7 +85,9 @@ export function kernelLayout(era: KernelEra, geometry: Geometry): KernelLayout {
         ? 0xff11_0000_0000_0000n
         : era === 'linux-4.6' ? 0xffff_8800_0000_0000n : 0xffff_8880_0000_0000n
       return {
-        ...common,
+        textOffset: TEXT_OFFSET,
+        textBytes: TEXT_BYTES,
+        dataBytes: DATA_BYTES,
         pageOffset,
         startMap: 0xffff_ffff_8000_0000n,
         vmallocStart: la57 ? 0xffa0_0000_0000_0000n : 0xffff_c900_0000_0000n,
