@@ -167,6 +167,11 @@ export class KernelCpu {
     return this.stack[this.stack.length - 1]
   }
 
+  /** The top frame, if there is any. Index -1 of an array is no index: it would be looked for as a name. */
+  get lastFrame(): KernelFrame | undefined {
+    return this.stack.length === 0 ? undefined : this.topFrame
+  }
+
   get isIdle(): boolean {
     return this.current === this.idleTask
   }

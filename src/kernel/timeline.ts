@@ -97,7 +97,7 @@ function leaveUser(cpu: KernelCpu, cycle: number): void {
 }
 
 function pushStolen(k: KernelState, cpu: KernelCpu): void {
-  const below = cpu.stack[cpu.stack.length - 1]
+  const below = cpu.lastFrame
   const frame = newFrame(preempted(k, cpu), cpu.now, cpu.now)
   frame.isStolen = true
   frame.stretchesBelow = below !== undefined && !below.waiting
@@ -105,7 +105,7 @@ function pushStolen(k: KernelState, cpu: KernelCpu): void {
 }
 
 function pushInterrupt(k: KernelState, cpu: KernelCpu): void {
-  const below = cpu.stack[cpu.stack.length - 1]
+  const below = cpu.lastFrame
   if (below?.halted === true && cpu.vcpu.awayAt <= cpu.now) startTurn(k, cpu, cpu.now)
   const wasHalted = below !== undefined && below.halted && !k.config.kernel.idlePoll
   const vector = takeInterrupt(cpu, cpu.now)
@@ -160,7 +160,7 @@ function stepCycles(k: KernelState, cpu: KernelCpu, cycles: number): number {
 /** True when time passes before the next step (or the CPU went to user mode). */
 function finishFrame(k: KernelState, cpu: KernelCpu, frame: KernelFrame): boolean {
   cpu.stack.pop()
-  const below = cpu.stack[cpu.stack.length - 1]
+  const below = cpu.lastFrame
   if (frame.isStolen) publishNextInterrupt(k, cpu)
   if (below === undefined) return frame.isStolen ? enterUserMode(k, cpu) : returnToUser(k, cpu)
   if (frame.interruptedAt < 0) {

@@ -18,6 +18,7 @@
 // 5.10 are left out. Waking waiters costs the releaser nothing.
 
 import { fail } from '../../base/assert.js'
+import { removeAt, removeFrom } from '../../base/lists.js'
 import type { KernelCpu } from '../cpu.js'
 import { WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
@@ -177,7 +178,7 @@ export class RwSem {
     cpu.waitingFor = ''
     cpu.spinsOn = undefined
     cpu.preemptCount -= 1
-    if (!spinner.granted) this.#spinners.splice(this.#spinners.indexOf(spinner), 1)
+    if (!spinner.granted) removeFrom(this.#spinners, spinner)
     return spinner.granted
   }
 
@@ -214,7 +215,7 @@ export class RwSem {
   #takeQueued(cpu: KernelCpu, waiter: Waiter): boolean {
     const isFirst = this.#queue[0] === waiter
     if (this.isHeld || (!isFirst && this.#hasHandoff(cpu))) return false
-    this.#queue.splice(this.#queue.indexOf(waiter), 1)
+    removeFrom(this.#queue, waiter)
     return this.#take(waiter.task, true)
   }
 
@@ -232,7 +233,7 @@ export class RwSem {
   #clearWriter(): void {
     const owner = this.#writer
     this.#writer = undefined
-    owner?.writerOf.splice(owner.writerOf.indexOf(this), 1)
+    if (owner !== undefined) removeFrom(owner.writerOf, this)
   }
 
   /** The first in the queue is a writer who has waited too long. */
@@ -249,7 +250,7 @@ export class RwSem {
     const at = this.#kernel().perturber?.waiter(cpu.id, this.#spinners.length) ?? 0
     const spinner = this.#spinners[at]
     if (spinner !== undefined && !this.#hasHandoff(cpu)) {
-      this.#spinners.splice(at, 1)
+      removeAt(this.#spinners, at)
       this.#take(spinner.cpu.current, true)
       spinner.granted = true
       resume(spinner, cpu.now)
@@ -273,7 +274,7 @@ export class RwSem {
       if (!waiter.exclusive && woken.length < READERS_WOKEN) woken.push(waiter)
     }
     for (const waiter of woken) {
-      this.#queue.splice(this.#queue.indexOf(waiter), 1)
+      removeFrom(this.#queue, waiter)
       this.#readers += 1
       waiter.granted = true
       wakeUp(k, cpu, waiter.task)
@@ -282,7 +283,7 @@ export class RwSem {
 
   /** A waiter that was killed leaves; it may have been the one who was to go on. */
   #giveUp(cpu: KernelCpu, waiter: Waiter): void {
-    this.#queue.splice(this.#queue.indexOf(waiter), 1)
+    removeFrom(this.#queue, waiter)
     if (!this.isHeld) this.#passOn(cpu)
     else if (this.#writer === undefined && this.#queue[0]?.exclusive === false) this.#admitReaders(cpu)
   }

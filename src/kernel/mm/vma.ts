@@ -77,8 +77,16 @@ export class VmaList {
   /** Adds an area into free space and merges it with equal neighbours (vma_merge). */
   insert(area: Vma): void {
     const index = this.#firstEndingAfter(area.vmStart)
-    this.#areas.splice(index, 0, area)
-    this.#mergeAround(index)
+    const right = index < this.#areas.length ? this.#areas[index] : undefined
+    if (right !== undefined && isContinued(area, right)) {
+      area.vmEnd = right.vmEnd
+      this.#areas[index] = area
+      if (index > 0) this.#mergePair(index - 1)
+    } else if (index > 0 && isContinued(this.#areas[index - 1], area)) {
+      this.#areas[index - 1].vmEnd = area.vmEnd
+    } else {
+      this.#areas.splice(index, 0, area)
+    }
   }
 
   /** Splits areas so that `vpn` is not inside one (split_vma). */
@@ -164,16 +172,10 @@ export class VmaList {
     return low
   }
 
-  #mergeAround(index: number): void {
-    if (index + 1 < this.#areas.length) this.#mergePair(index)
-    if (index > 0) this.#mergePair(index - 1)
-  }
-
   #mergePair(index: number): void {
     const left = this.#areas[index]
     const right = this.#areas[index + 1]
-    if (left.vmEnd !== right.vmStart || !isSameKind(left, right)) return
-    if (right.pgoff !== pgoffAt(left, left.vmEnd)) return
+    if (!isContinued(left, right)) return
     left.vmEnd = right.vmEnd
     this.#areas.splice(index + 1, 1)
   }
@@ -189,6 +191,11 @@ export function partOf(area: Vma, start: number, end: number): Vma {
   const part = makeVma(Math.max(start, area.vmStart), Math.min(end, area.vmEnd), area)
   part.pgoff = pgoffAt(area, part.vmStart)
   return part
+}
+
+/** Does `right` go on where `left` ends? */
+function isContinued(left: Vma, right: Vma): boolean {
+  return left.vmEnd === right.vmStart && isSameKind(left, right) && right.pgoff === pgoffAt(left, left.vmEnd)
 }
 
 function isSameKind(a: Vma, b: Vma): boolean {

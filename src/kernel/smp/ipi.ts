@@ -138,7 +138,8 @@ export function* flushCallQueue(k: KernelState, cpu: KernelCpu): KernelOp {
   const records = cpu.callQueue
   cpu.callQueue = []
   if (records.length > 1 && k.config.kernel.era !== 'linux-4.6') records.sort((a, b) => Number(b.sync) - Number(a.sync))
-  for (const record of records) {
+  for (let i = 0; i < records.length; i++) {
+    const record = records[i]
     yield k.costs.handler
     const isLate = record.sync && !record.early
     if (!isLate) complete(cpu, record)
