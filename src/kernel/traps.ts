@@ -3,7 +3,7 @@
 import { EVENT, VECTOR_CALL_FUNCTION, VECTOR_CALL_FUNCTION_SINGLE, VECTOR_LOCAL_TIMER,
   VECTOR_RESCHEDULE } from '../trace/events.js'
 import type { KernelCpu } from './cpu.js'
-import { handleMmFault } from './mm/fault.js'
+import { faultLocked } from './mm/fault.js'
 import { forceSignal } from './sched/exit.js'
 import { flushCallQueue, publishNextInterrupt } from './smp/ipi.js'
 import { coldPathCycles } from './smp/cold-path.js'
@@ -47,10 +47,13 @@ export function* pageFault(
     yield* forceSignal(k, cpu, 'SIGSEGV', hi, lo)
     return
   }
-  const result = yield* handleMmFault(k, cpu, mm, vpnOf(k, hi, lo), {
+  // Who is killed meanwhile goes back to user mode to die.
+  if (!(yield* mm.mmapLock.acquireKillable(cpu, false))) return
+  const result = yield* faultLocked(k, cpu, mm, vpnOf(k, hi, lo), {
     write: (errorCode & ERROR_WRITE) !== 0,
     exec: (errorCode & ERROR_FETCH) !== 0,
-  }, true)
+  })
+  mm.mmapLock.release(cpu, false)
   if (result === 'done') return
   if (result === 'oom') yield* outOfMemory(k, cpu, hi, lo)
   else yield* forceSignal(k, cpu, result, hi, lo)

@@ -6,7 +6,7 @@
 
 import { fail } from '../../base/assert.js'
 import type { KernelCpu } from '../cpu.js'
-import { WAIT, wakeFrame } from '../kernel-op.js'
+import { NOTHING, WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
 
 interface Waiter {
@@ -39,18 +39,16 @@ export class Lock {
 
   /** The exclusive side, if nobody has either. */
   tryAcquire(): boolean {
-    if (this.isHeld || this.#waiters.length > 0) return false
-    this.#writer = true
-    return true
+    return this.#tryTake(true)
   }
 
-  *acquire(cpu: KernelCpu, exclusive: boolean): KernelOp {
+  acquire(cpu: KernelCpu, exclusive: boolean): KernelOp {
+    return this.#cycles === 0 && this.#tryTake(exclusive) ? NOTHING : this.#acquire(cpu, exclusive)
+  }
+
+  *#acquire(cpu: KernelCpu, exclusive: boolean): KernelOp {
     if (this.#cycles > 0) yield this.#cycles
-    const free = exclusive ? !this.isHeld : !this.#writer
-    if (free && this.#waiters.length === 0) {
-      this.#take(exclusive)
-      return
-    }
+    if (this.#tryTake(exclusive)) return
     this.#waiters.push({ cpu, frame: cpu.topFrame, exclusive })
     const begin = cpu.now
     cpu.waitingFor = this.#name
@@ -74,6 +72,13 @@ export class Lock {
     this.#writer = false
     this.#readers += 1
     this.#admit(cpu)
+  }
+
+  #tryTake(exclusive: boolean): boolean {
+    const isFree = exclusive ? !this.isHeld : !this.#writer
+    if (!isFree || this.#waiters.length > 0) return false
+    this.#take(exclusive)
+    return true
   }
 
   #take(exclusive: boolean): void {

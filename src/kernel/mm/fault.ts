@@ -42,18 +42,17 @@ export interface FaultAccess {
   exec: boolean
 }
 
-/** handle_mm_fault() under mmap_lock. A task that comes from user mode goes back there to die when it is killed. */
+/** handle_mm_fault() under mmap_lock, for the kernel itself. */
 export function* handleMmFault(
-  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess, fromUser = false,
+  k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess,
 ): KernelOp<FaultResult> {
-  if (!fromUser) yield* mm.mmapLock.acquire(cpu, false)
-  else if (!(yield* mm.mmapLock.acquireKillable(cpu, false))) return 'done'
+  yield* mm.mmapLock.acquire(cpu, false)
   const result = yield* faultLocked(k, cpu, mm, vpn, access)
   mm.mmapLock.release(cpu, false)
   return result
 }
 
-/** The same with mmap_lock held by the caller (MAP_POPULATE). */
+/** The same with mmap_lock held by the caller. */
 export function* faultLocked(
   k: KernelState, cpu: KernelCpu, mm: Mm, vpn: number, access: FaultAccess,
 ): KernelOp<FaultResult> {

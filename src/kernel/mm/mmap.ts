@@ -39,10 +39,12 @@ export interface MmapRequest extends MappingRequest {
   fixed: boolean
   noReplace: boolean
   populate: boolean
+  /** The area by which programs know the mapping, or -1. */
+  area: number
 }
 
 /**
- * mmap(): the first page number of the mapping, or a negative error number.
+ * mmap(): 0 or a negative error number. Where the mapping is programs know by its area.
  *
  * Simplified: there is no pool of huge pages; a huge mapping needs as many free frames when it is
  * made, and takes them when it is touched.
@@ -70,8 +72,13 @@ export function* mmap(k: KernelState, cpu: KernelCpu, mm: Mm, request: MmapReque
     mm.vmas.insert(vma)
   }
   mm.mmapLock.release(cpu, true)
-  if (start >= 0 && request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request)
-  return start
+  if (start < 0) return start
+  if (request.populate) yield* populate(k, cpu, mm, start, start + pages, unit, request)
+  if (request.area >= 0) {
+    k.platform.beforeSharedWrite(cpu, mm)
+    k.platform.setArea(mm, request.area, start, request.pages)
+  }
+  return 0
 }
 
 /** munmap(): everything in [start, end), whole huge pages only. */

@@ -75,7 +75,16 @@ export function* smpCallMany(
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
     target.callQueue.push({ sender: cpu, func, completion, sync, early })
   }
-  yield* sendCallFunction(k, cpu, send, options.alwaysSend)
+  const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
+  for (const reached of callCommands(k, cpu, send, options.alwaysSend)) {
+    k.counters.icrWrites += 1
+    yield icrWriteCycles(k)
+    for (const id of reached) {
+      k.counters.ipisSent += 1
+      k.counters.callFunctionIpis += 1
+      postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
+    }
+  }
   if (options.runLocal !== undefined) {
     cpu.irqsOff += 1
     yield* options.runLocal()
@@ -185,22 +194,14 @@ export function wakePoller(k: KernelState, target: KernelCpu, cycle: number): bo
   return true
 }
 
-function* sendCallFunction(
+/** The writes that interrupt the CPUs of `send`: none for a single one whose idle loop polls, and has been told. */
+function callCommands(
   k: KernelState, cpu: KernelCpu, send: readonly number[], alwaysSend: boolean,
-): KernelOp {
-  if (send.length === 0) return
-  if (send.length === 1 && !alwaysSend && wakePoller(k, k.cpus[send[0]], cpu.now + 1)) return
-  const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
+): readonly (readonly number[])[] {
+  if (send.length === 0) return []
+  if (send.length === 1 && !alwaysSend && wakePoller(k, k.cpus[send[0]], cpu.now + 1)) return []
   if (k.trace.enabled) traceSend(k, cpu, send)
-  for (const reached of interruptCommands(k, send)) {
-    k.counters.icrWrites += 1
-    yield icrWriteCycles(k)
-    for (const id of reached) {
-      k.counters.ipisSent += 1
-      k.counters.callFunctionIpis += 1
-      postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
-    }
-  }
+  return interruptCommands(k, send)
 }
 
 /** Masks are texts in a trace. */

@@ -17,22 +17,14 @@ import { isPageAligned, mmOf, pagesOf } from './syscall-call.js'
 import { memoryReclaim } from '../reclaim/vmscan.js'
 
 export const MEMORY_CALLS: CallTable = {
-  *mmap(k, { cpu, task, instruction }) {
-    const mm = mmOf(task, 'mmap')
-    const needsAddress = instruction.fixed || instruction.noReplace
-    if (needsAddress && !isPageAligned(k, instruction.at?.lo ?? 0)) return -ERRNO.EINVAL
-    const pages = pagesOf(k, instruction.bytes)
-    const { at, prot, fixed, noReplace, populate, huge, giant, shared, file, fileOffset, device } = instruction
-    const start = yield* mmap(k, cpu, mm, {
+  mmap(k, { cpu, task, instruction }) {
+    const { at, prot, fixed, noReplace, populate, huge, giant, shared, file, fileOffset, device, area } = instruction
+    if ((fixed || noReplace) && !isPageAligned(k, at?.lo ?? 0)) return invalid()
+    return mmap(k, cpu, mmOf(task, 'mmap'), {
       at: at === undefined ? -1 : vpnOf(k, at.hi, at.lo),
-      pages, prot, fixed, noReplace, populate, huge, giant, shared, file, fileOffset, device,
+      pages: pagesOf(k, instruction.bytes),
+      prot, fixed, noReplace, populate, huge, giant, shared, file, fileOffset, device, area,
     })
-    if (start < 0) return start
-    if (instruction.area >= 0) {
-      k.platform.beforeSharedWrite(cpu, mm)
-      k.platform.setArea(mm, instruction.area, start, pages)
-    }
-    return 0
   },
 
   munmap(k, { cpu, task, range }) {

@@ -233,7 +233,7 @@ function* flushAcknowledged(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo):
   k.counters.nr_tlb_remote_flush_received += 1
   cpu.tlb6x.acknowledged += 1
   emit(k, cpu, EVENT.flushAck, info.initiator.id)
-  yield* executeFlush(k, cpu, info, cpu.tlb6x, false)
+  yield* executeFlush(k, cpu, info, cpu.tlb6x, false, false)
   cpu.tlb6x.acknowledged -= 1
 }
 
@@ -332,68 +332,69 @@ export function shouldFlushTlb(k: KernelState, target: KernelCpu, info: FlushTlb
 
 /** flush_tlb_func(): on the initiator and on every responder. */
 export function flushFunc(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
-  return cpu === info.initiator ? executeFlush(k, cpu, info, cpu.tlb6x, true) : respondToFlush(k, cpu, info)
+  const local = cpu === info.initiator
+  if (!local) k.counters.nr_tlb_remote_flush_received += 1
+  return executeFlush(k, cpu, info, cpu.tlb6x, local, !local)
 }
 
-function* respondToFlush(k: KernelState, cpu: KernelCpu, info: FlushTlbInfo): KernelOp {
-  k.counters.nr_tlb_remote_flush_received += 1
-  yield* executeFlush(k, cpu, info, cpu.tlb6x, false)
-  emit(k, cpu, EVENT.flushAck, info.initiator.id)
-}
-
+/** What a request asks for, and the acknowledgement, whatever came of it. */
 export function* executeFlush(
-  k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, state: KernelCpu['tlb6x'], local: boolean,
+  k: KernelState, cpu: KernelCpu, info: FlushTlbInfo, state: KernelCpu['tlb6x'], local: boolean, acknowledges: boolean,
 ): KernelOp {
-  const loaded = state.loadedMm
-  if (info.mm !== undefined && info.mm !== loaded) {
-    // An uncounted borrower must be found when the mm goes.
-    const borrows = k.policy.lazyReferences === 'uncounted' && cpu.current.activeMm === info.mm
-    if (!borrows) yield* leaveMask(k, cpu, info.mm)
-    k.counters.wrongCpu += 1
-    emit(k, cpu, EVENT.tlbFlush, 0, TLB_REMOTE_WRONG_CPU)
-    return
+  try {
+    const loaded = state.loadedMm
+    if (info.mm !== undefined && info.mm !== loaded) {
+      // An uncounted borrower must be found when the mm goes.
+      const borrows = k.policy.lazyReferences === 'uncounted' && cpu.current.activeMm === info.mm
+      if (!borrows) yield* leaveMask(k, cpu, info.mm)
+      k.counters.wrongCpu += 1
+      emit(k, cpu, EVENT.tlbFlush, 0, TLB_REMOTE_WRONG_CPU)
+      return
+    }
+    if (loaded === k.initMm || loaded === undefined) return
+    if (isChangingAsid(k, info) && !isGlobalAsid(state.loadedMmAsid)) {
+      const wasLazy = state.isLazy
+      yield* switchMm(k, cpu, loaded)
+      state.isLazy = wasLazy
+    }
+    // What is cached under a global ASID was flushed by the broadcast.
+    if (isGlobalAsid(state.loadedMmAsid)) return
+    if (state.isLazy) {
+      yield* leaveToInit(k, cpu)
+      return
+    }
+    const forGeneration = loaded.tlbGenLine.read(k, cpu)
+    if (forGeneration > 0) yield forGeneration
+    const context = state.ctxs[state.loadedMmAsid]
+    const localGen = context.tlbGen
+    if (info.newTlbGen !== 0 && info.newTlbGen <= localGen) return
+    const mmGen = loaded.tlbGen
+    const reason = !local ? TLB_REMOTE_SHOOTDOWN : info.mm === undefined ? TLB_LOCAL_SHOOTDOWN : TLB_LOCAL_MM_SHOOTDOWN
+    if (localGen === mmGen) {
+      k.counters.uselessFlushes += 1
+      emit(k, cpu, EVENT.tlbFlush, 0, reason)
+      return
+    }
+    if (Math.max(localGen, info.newTlbGen) > mmGen) fail(`cpu${cpu.id} mm ${loaded.ctxId}: generation went backwards`)
+    let pages = ALL_PAGES
+    if (info.end !== FLUSH_ALL && info.newTlbGen === localGen + 1 && info.newTlbGen === mmGen) {
+      // A freed table without pages is one page of range at a wider stride: one INVLPG, reported as 0 pages.
+      const units = (info.end - info.start) / info.stridePages
+      pages = Math.floor(units)
+      yield invalidatePages(k, cpu, info.start, Math.ceil(units), info.stridePages)
+      if (local) k.counters.nr_tlb_local_flush_one += pages
+    } else {
+      invalidateUserAsid(k, cpu, state.loadedMmAsid)
+      k.platform.mmu(cpu.id).flushNonGlobal()
+      yield k.costs.fullFlush
+      if (local) k.counters.nr_tlb_local_flush_all += 1
+    }
+    k.observer?.slotAdvanced(cpu, loaded, state.loadedMmAsid, info, mmGen, pages === ALL_PAGES)
+    context.tlbGen = mmGen
+    emit(k, cpu, EVENT.tlbFlush, pages, reason)
+  } finally {
+    if (acknowledges) emit(k, cpu, EVENT.flushAck, info.initiator.id)
   }
-  if (loaded === k.initMm || loaded === undefined) return
-  if (isChangingAsid(k, info) && !isGlobalAsid(state.loadedMmAsid)) {
-    const wasLazy = state.isLazy
-    yield* switchMm(k, cpu, loaded)
-    state.isLazy = wasLazy
-  }
-  // What is cached under a global ASID was flushed by the broadcast.
-  if (isGlobalAsid(state.loadedMmAsid)) return
-  if (state.isLazy) {
-    yield* leaveToInit(k, cpu)
-    return
-  }
-  const forGeneration = loaded.tlbGenLine.read(k, cpu)
-  if (forGeneration > 0) yield forGeneration
-  const context = state.ctxs[state.loadedMmAsid]
-  const localGen = context.tlbGen
-  if (info.newTlbGen !== 0 && info.newTlbGen <= localGen) return
-  const mmGen = loaded.tlbGen
-  const reason = !local ? TLB_REMOTE_SHOOTDOWN : info.mm === undefined ? TLB_LOCAL_SHOOTDOWN : TLB_LOCAL_MM_SHOOTDOWN
-  if (localGen === mmGen) {
-    k.counters.uselessFlushes += 1
-    emit(k, cpu, EVENT.tlbFlush, 0, reason)
-    return
-  }
-  if (Math.max(localGen, info.newTlbGen) > mmGen) fail(`cpu${cpu.id} mm ${loaded.ctxId}: generation went backwards`)
-  let pages = ALL_PAGES
-  if (info.end !== FLUSH_ALL && info.newTlbGen === localGen + 1 && info.newTlbGen === mmGen) {
-    // A freed table without pages is one page of range at a wider stride: one INVLPG, reported as 0 pages.
-    const units = (info.end - info.start) / info.stridePages
-    pages = Math.floor(units)
-    yield invalidatePages(k, cpu, info.start, Math.ceil(units), info.stridePages)
-    if (local) k.counters.nr_tlb_local_flush_one += pages
-  } else {
-    invalidateUserAsid(k, cpu, state.loadedMmAsid)
-    k.platform.mmu(cpu.id).flushNonGlobal()
-    yield k.costs.fullFlush
-    if (local) k.counters.nr_tlb_local_flush_all += 1
-  }
-  k.observer?.slotAdvanced(cpu, loaded, state.loadedMmAsid, info, mmGen, pages === ALL_PAGES)
-  context.tlbGen = mmGen
-  emit(k, cpu, EVENT.tlbFlush, pages, reason)
 }
 
 export function loadedRoot(k: KernelState, cpu: KernelCpu): { mm: Mm; pcid: number } {

@@ -174,7 +174,7 @@ function* sweep(k: KernelState, cpu: KernelCpu): KernelOp {
 function* flushState(k: KernelState, cpu: KernelCpu, state: DeferredFree): KernelOp {
   const { tlb6x } = cpu
   if (state.waitFor.has(cpu.id) && tlb6x.loadedMm === state.mm) {
-    if (!tlb6x.isLazy) yield* executeFlush(k, cpu, state.info, tlb6x, true)
+    if (!tlb6x.isLazy) yield* executeFlush(k, cpu, state.info, tlb6x, true, false)
     else if (state.info.freedTables) yield* leaveToInit(k, cpu)
   }
   state.waitFor.delete(cpu.id)

@@ -139,7 +139,7 @@ function* catchUp(k: KernelState, cpu: KernelCpu): KernelOp {
   if (loadedMm === undefined || loadedMm === k.initMm || isLazy) return
   if (ctxs[loadedMmAsid].tlbGen === loadedMm.tlbGen) return
   cpu.irqsOff += 1
-  yield* executeFlush(k, cpu, anonymousRequest(cpu, 0, FLUSH_ALL), cpu.tlb6x, true)
+  yield* executeFlush(k, cpu, anonymousRequest(cpu, 0, FLUSH_ALL), cpu.tlb6x, true, false)
   cpu.irqsOff -= 1
 }
 
