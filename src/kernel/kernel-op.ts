@@ -6,6 +6,10 @@
 //   yield HALT                the idle loop's HLT: until an interrupt arrives
 //   yield SWITCH_STACKS       continue on the kernel stack of `cpu.switchingTo`
 //
+// An operation inside another (`yield* other()`) costs its object, and every step one more level to go through; so what
+// takes no time is a function, and says its price where it has one. Loops around a yield on the way of faults and
+// flushes count an index: the iterator of `for ... of` would be an object that lives across steps.
+//
 // A CPU's kernel stack is an array of frames: the operation at the bottom, interrupt handlers
 // above it. Who resumes frames, and when, is the timeline's business (kernel/timeline.ts).
 

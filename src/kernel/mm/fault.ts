@@ -61,6 +61,7 @@ export function* faultLocked(
   if (access.write && (vma.prot & PROT_WRITE) === 0) return 'SIGSEGV'
   if (access.exec && (vma.prot & PROT_EXEC) === 0) return 'SIGSEGV'
   if (!access.write && !access.exec && (vma.prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return 'SIGSEGV'
+  const begin = cpu.now
   if (isHugeFault(k, mm, vma, vpn)) {
     const result = yield* handleHugeFault(k, cpu, mm, vma, vpn, access.write)
     if (result === 'oom') return outOfMemory(k, cpu, 'page table')
@@ -72,8 +73,8 @@ export function* faultLocked(
   const forTables = k.geometry.levels.length
   const isReady = findTable(k, mm, pageVpn, level) || hasRoom(k, forTables) || (yield* makeRoom(k, cpu, forTables))
   yield* settleRange(k, cpu, mm, pageVpn, pageVpn + pages)
-  // While that took time, another thread may have mapped a huge page here: the program looks again.
-  if (!vma.huge && findHugePmd(k, mm, vpn)) return 'done'
+  // If that took time, another thread may have mapped a huge page here: the program looks again.
+  if (cpu.now > begin && !vma.huge && findHugePmd(k, mm, vpn)) return 'done'
   if (!isReady || !allocFor(k, cpu, mm, vma, pageVpn, level)) return outOfMemory(k, cpu, 'page table')
   const { pfn: table, slot } = $slot
   const lo = k.mem.loadLo(table, slot)

@@ -217,9 +217,9 @@ export function* unmapRegion(
   beginUnlink(mm, removed)
   const floor = mm.vmas.endBelow(removed[0].vmStart)
   const ceiling = mm.vmas.startAbove(removed[removed.length - 1].vmEnd, Infinity)
-  for (const vma of removed) {
-    gather.hugetlb ||= vma.huge
-    yield* zapRange(k, cpu, gather, vma.vmStart, vma.vmEnd)
+  for (let i = 0; i < removed.length; i++) {
+    gather.hugetlb ||= removed[i].huge
+    yield* zapRange(k, cpu, gather, removed[i].vmStart, removed[i].vmEnd)
   }
   yield* unlinkFileAreas(k, cpu, gather, removed)
   for (let i = 0; i < removed.length; i++) {

@@ -68,7 +68,8 @@ export function* smpCallMany(
   const send: number[] = []
   const sync = options.detached !== true
   const early = options.early === true
-  for (const id of targets) {
+  for (let i = 0; i < targets.length; i++) {
+    const id = targets[i]
     const target = k.cpus[id]
     if (target.callQueue.length > 0) yield* csdLock(cpu, target)
     emit(k, cpu, EVENT.csdQueueCpu, id)
@@ -76,10 +77,11 @@ export function* smpCallMany(
     target.callQueue.push({ sender: cpu, func, completion, sync, early })
   }
   const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
-  for (const reached of callCommands(k, cpu, send, options.alwaysSend)) {
+  const commands = callCommands(k, cpu, send, options.alwaysSend)
+  for (let i = 0; i < commands.length; i++) {
     k.counters.icrWrites += 1
     yield icrWriteCycles(k)
-    for (const id of reached) {
+    for (const id of commands[i]) {
       k.counters.ipisSent += 1
       k.counters.callFunctionIpis += 1
       postInterrupt(k, cpu, k.cpus[id], cpu.now + wireCycles(k, cpu, k.cpus[id]), vector)
