@@ -176,7 +176,7 @@ export class Simulation {
       this.cycle = earliest
       this.#commitUser(next, earliest)
       this.#stepDone(next, earliest)
-    } else if (this.#nobodyCanSignal()) {
+    } else if (!this.#user.isRunningAhead(next) && this.#polls(next) && this.#nobodyCanSignal()) {
       this.end = 'stalled'
     }
   }
@@ -269,11 +269,15 @@ export class Simulation {
     const { cpus, tasks } = this.kernel
     if (cpus.some(cpu => this.#user.isRunningAhead(cpu))) return false
     const isQuiet = cpus.every(cpu => cpu.inUserMode || isTakenFromUser(cpu)
-      ? this.platform.cores[cpu.id].instruction.op === 'spin' && nextInterruptCycle(cpu) === Infinity
+      ? this.#polls(cpu) && nextInterruptCycle(cpu) === Infinity
       : nextKernelCycle(cpu) === Infinity)
     if (!isQuiet) return false
     const isRaised = cpus.some(cpu => (cpu.inUserMode || isTakenFromUser(cpu)) && this.#polledFlagIsRaised(cpu))
     return !isRaised && tasks.some(task => task.state !== 'Z')
+  }
+
+  #polls(cpu: KernelCpu): boolean {
+    return this.platform.cores[cpu.id].instruction.op === 'spin'
   }
 
   #polledFlagIsRaised(cpu: KernelCpu): boolean {

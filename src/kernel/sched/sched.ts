@@ -149,17 +149,20 @@ export type SleepMode = 'interruptible' | 'killable' | 'uninterruptible'
  * Sleeps until wakeUp(); `reason` is for describeStall(). Returns the CPU it continues on. A task
  * that a fatal signal waits for does not go to sleep, unless nothing may wake it.
  */
-export function* sleepOn(
+export function sleepOn(
   k: KernelState, cpu: KernelCpu, reason: string, mode: SleepMode = 'interruptible',
 ): KernelOp<KernelCpu> {
   const task = cpu.current
-  if (task.killedBy !== undefined && mode !== 'uninterruptible') return cpu
+  if (task.killedBy !== undefined && mode !== 'uninterruptible') return goOn(cpu)
   task.state = mode === 'interruptible' ? 'S' : 'D'
   task.isKillable = mode === 'killable'
   task.sleepingOn = reason
-  const here = yield* schedule(k, cpu)
-  task.sleepingOn = ''
-  return here
+  return schedule(k, cpu)
+}
+
+/** Without a sleep. */
+function* goOn(cpu: KernelCpu): KernelOp<KernelCpu> {
+  return cpu
 }
 
 /**
@@ -199,6 +202,7 @@ export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
     }
   }
   task.state = 'R'
+  task.sleepingOn = ''
   // p->on_cpu: its stack is still in use there, so nobody else can run it (ttwu_queue_wakelist).
   const isOnCpu = k.cpus[task.cpu].current === task
   const target = k.cpus[isOnCpu ? task.cpu : selectForWakeup(k, task)]
