@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { InvariantViolation } from '../src/base/assert.js'
 import { simulateHere } from '../src/engine/simulate.js'
 import { openSimulation } from '../src/engine/scheduler-loop.js'
-import { stateLayout } from '../src/engine/shared-state.js'
+import { allocateSharedState } from '../src/engine/shared-state.js'
 import type { Simulation } from '../src/engine/simulation.js'
 import type { KernelCpu } from '../src/kernel/cpu.js'
 import type { Mm } from '../src/kernel/mm/mm.js'
@@ -14,7 +14,6 @@ import type { KernelState } from '../src/kernel/state.js'
 import type { FlushTlbInfo } from '../src/kernel/tlb/tlb-policy.js'
 import { makeEntryLo } from '../src/machine/entry.js'
 import { peekWalk } from '../src/machine/mmu.js'
-import { allocatePhysicalMemory } from '../src/machine/phys-mem.js'
 import { pageTableLock } from '../src/kernel/mm/zap.js'
 import { testConfig } from './support/machines.js'
 import { area, compute, dontneed, image, mmap, program, signal, spin, touch } from './support/programs.js'
@@ -146,8 +145,7 @@ describe('the story of a violation', () => {
   const lossyRun = (trace: boolean): InvariantViolation => {
     const config = testConfig({ cpus: 2 })
     const { simulation } = openSimulation({
-      config, image: twoThreads, state: stateLayout(config.machine, twoThreads).allocate(),
-      memory: allocatePhysicalMemory(config.machine.memoryBytes), trace, check: true, untilCycle: Infinity,
+      config, image: twoThreads, memory: allocateSharedState(config.machine, twoThreads), trace, check: true, untilCycle: Infinity,
       workers: 1, workersAtOnce: 0, parallel: 0, shortestWorkerWindow: 0, grainCycles: 1, randomDelayMs: 0,
       dieAtWindow: 0,
     }, 'inline')

@@ -72,8 +72,8 @@ export interface SimulationResult {
   trace: TraceData
   /** What the writers of traces want to know about the run. */
   header: TraceHeader
-  /** Simulated physical memory as the run left it. */
-  memory: SharedArrayBuffer
+  /** Simulated physical memory as the run left it; copied when it is first asked for. */
+  readonly memory: SharedArrayBuffer
 }
 
 /**
@@ -180,11 +180,12 @@ export class Run implements PromiseLike<SimulationResult>, AsyncIterable<TraceEv
   }
 }
 
-function resultOf(scenario: Scenario, result: RunResult, memory: SharedArrayBuffer): SimulationResult {
+function resultOf(scenario: Scenario, result: RunResult, memory: Uint8Array): SimulationResult {
   const { name, config: { kernel, machine, seed } } = scenario
   const { cpus, costs: { frequencyGhz } } = machine
   const { end, cycle, counters, cpus: cores, tasks, stall, trace } = result
   let shootdowns: readonly Shootdown[] | undefined
+  let ownMemory: SharedArrayBuffer | undefined
   return {
     scenario, ...verdictOf(scenario, result), end, cycle, counters, cpus: cores, tasks, stall, trace,
     microseconds: cycle / (frequencyGhz * 1000),
@@ -192,6 +193,8 @@ function resultOf(scenario: Scenario, result: RunResult, memory: SharedArrayBuff
       return shootdowns ??= summarizeShootdowns(trace)
     },
     header: { scenario: name, era: kernel.era, cpus, seed, frequencyGhz },
-    memory,
+    get memory() {
+      return ownMemory ??= (memory.buffer as SharedArrayBuffer).slice(0, memory.length)
+    },
   }
 }

@@ -38,6 +38,7 @@ export interface RegionSpec {
 type View<F extends FieldSpec> = F['kind'] extends 'int32' ? Int32Array : Float64Array
 
 export interface SharedLayout<R extends Readonly<Record<string, RegionSpec>>> {
+  /** Bytes of a buffer that it fits into. */
   readonly byteLength: number
   /** A zeroed buffer of the right size. */
   allocate(): SharedArrayBuffer
@@ -71,10 +72,13 @@ interface PlacedRegion {
 
 const BYTES: Readonly<Record<FieldKind, number>> = { int32: 4, float64: 8 }
 
-/** Places regions and fields in the order of their declaration. */
-export function defineLayout<const R extends Readonly<Record<string, RegionSpec>>>(regions: R): SharedLayout<R> {
+/** Places regions and fields in the order of their declaration, the first one at byte `start` (of a cache line). */
+export function defineLayout<const R extends Readonly<Record<string, RegionSpec>>>(
+  regions: R, start = 0,
+): SharedLayout<R> {
+  assert(start % CACHE_LINE_BYTES === 0, `a layout that starts at byte ${start}`)
   const placed = new Map<string, PlacedRegion>()
-  let end = 0
+  let end = start
   for (const [name, spec] of Object.entries(regions)) {
     const region = placeRegion(name, spec, end)
     placed.set(name, region)
@@ -117,7 +121,7 @@ export function defineLayout<const R extends Readonly<Record<string, RegionSpec>
       const { offset, stride, rows } = regionOf(region)
       return new Int32Array(buffer, offset, (stride * rows) / 4)
     },
-    describe: () => describe(placed, byteLength),
+    describe: () => describe(placed, byteLength - start),
   }
   return layout as unknown as SharedLayout<R>
 }

@@ -13,7 +13,7 @@ import { AssertionError, InvariantViolation } from '../base/assert.js'
 import { EngineError, UserError } from '../base/errors.js'
 import type { CpuControl, RunSetup, SchedulerControl } from './protocol.js'
 import type { RunResult } from './result.js'
-import { openSharedState, stateLayout } from './shared-state.js'
+import { openSharedState } from './shared-state.js'
 import { shutDownWorkers } from './worker-window.js'
 
 /** Workers always run from the build: Node 20 does not start TypeScript files. */
@@ -45,7 +45,7 @@ export class Cluster {
   async run(setup: RunSetup, signal?: AbortSignal): Promise<RunResult> {
     if (this.#fail !== undefined) throw new EngineError('the threads are busy with another run')
     if (this.#failure !== undefined) throw this.#failure
-    const shared = openSharedState(stateLayout(setup.config.machine, setup.image), setup.state)
+    const shared = openSharedState(setup.config.machine, setup.image, setup.memory)
     const interrupt = (): void => this.#fail?.(new EngineError('the run was interrupted'))
     const failure = new Promise<never>((_, reject) => {
       this.#fail = reject

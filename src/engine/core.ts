@@ -7,6 +7,9 @@
 // an action that would write anything others can see (A or D bits, data, a fault, a system call)
 // ends the window before it starts, and the scheduler commits it at its cycle.
 //
+// Runs of accesses go to WebAssembly where there is some (machine/access-runs), up to the first one that it
+// leaves to the MMU. Single steps do not, so that the reference engine holds it against the MMU.
+//
 // Simplified: `touch` accesses are one byte wide and never cross a page; recorded traces do.
 
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE } from '../kernel/abi.js'
@@ -15,11 +18,13 @@ import type {
   SpinInstruction, StoreInstruction, TouchInstruction,
 } from '../kernel/abi.js'
 import { REG_LOOP_DEPTH, REG_LOOPS, REG_PC, REG_PROGRAM } from '../kernel/sched/task.js'
+import { AccessRuns } from '../machine/access-runs/access-runs.js'
 import type { MachineConfig } from '../machine/config.js'
 import { geometryOf } from '../machine/geometry.js'
 import { GENERAL_PROTECTION, Mmu, NEEDS_WRITE, TRANSLATED } from '../machine/mmu.js'
 import type { PhysMem } from '../machine/phys-mem.js'
 import { hash32 } from '../base/prng.js'
+import { RecordsAtHand } from './records-at-hand.js'
 import {
   AREA_DOUBLES, CORE_ACCESSES, CORE_AREA_SLOT, CORE_CLOCK, CORE_FAILED_LOADS, CORE_LAST_START, CORE_POSITION,
 } from './shared-state.js'
@@ -44,10 +49,15 @@ export const END_STEP = 6
 export const END_PAGE_FAULT = 7
 export const END_GENERAL_PROTECTION = 8
 
+/** Fewer accesses than this are not worth the call. */
+const SHORTEST_RUN = 8
+
 /** Cycles of one poll of a flag, and the grain in which `compute` can be interrupted. */
 export const SPIN_CYCLES = 50
 
-const ACCESS_CODE: Readonly<Record<AccessKind, 0 | 1 | 2>> = {
+type AccessCode = typeof ACCESS_READ | typeof ACCESS_WRITE | typeof ACCESS_EXEC
+
+const ACCESS_CODE: Readonly<Record<AccessKind, AccessCode>> = {
   read: ACCESS_READ, write: ACCESS_WRITE, exec: ACCESS_EXEC,
 }
 /** Access kind by the top two bits of a trace record: fetch, load, store. */
@@ -77,6 +87,8 @@ export class Core {
   readonly #words: Int32Array
   readonly #nextInterrupt: Float64Array
   readonly #shared: SharedState
+  readonly #runs: AccessRuns | undefined
+  readonly #records: RecordsAtHand | undefined
   readonly #pageBytes: number
   /** 2^32 / page size: pages per step of the upper address half. */
   readonly #pagesPerHi: number
@@ -96,6 +108,15 @@ export class Core {
     this.mmu = new Mmu(
       machine, mem, layout.view(buffer, 'core', 'mmu', id), layout.view(buffer, 'core', 'counters', id),
       layout.view(buffer, 'undo', 'mmu', id))
+    if (shared.wasm !== undefined) {
+      this.#runs = new AccessRuns(shared.wasm, {
+        plan: layout.view(buffer, 'plan', 'words'),
+        mmu: layout.view(buffer, 'core', 'mmu', id),
+        counters: layout.view(buffer, 'core', 'counters', id),
+        run: this.#doubles,
+      })
+      this.#records = image.traces.length === 0 ? undefined : new RecordsAtHand(shared, id)
+    }
     const { pageShift } = geometryOf(machine.geometry)
     this.#pageBytes = 2 ** pageShift
     this.#pagesPerHi = 2 ** (32 - pageShift)
@@ -189,21 +210,46 @@ export class Core {
   #touch(instruction: TouchInstruction, stop: number, mayWrite: boolean, single: boolean): number {
     this.#resolve(instruction.where)
     const doubles = this.#doubles
-    const mmu = this.mmu
-    const access = ACCESS_CODE[instruction.access]
     const length = this.#length
     const { stride, seed } = instruction
-    const isRandom = instruction.pattern === 'random'
-    const slots = Math.max(1, Math.floor(length / 8))
+    const access = ACCESS_CODE[instruction.access]
     const count = instruction.count > 0 ? instruction.count : Math.ceil(length / stride)
-    let position = doubles[CORE_POSITION]
+    const slots = instruction.pattern === 'random' ? Math.max(1, Math.floor(length / 8)) : 0
+    const runs = single || count - doubles[CORE_POSITION] < SHORTEST_RUN ? undefined : this.#runs
+    let end = END_NONE
+    while (end === END_NONE && doubles[CORE_POSITION] < count && doubles[CORE_CLOCK] < stop) {
+      if (runs === undefined) {
+        end = this.#touchHere(instruction, access, count, slots, stop, mayWrite, single ? 1 : Infinity)
+        if (single && end === END_NONE) end = END_STEP
+        continue
+      }
+      const hi = this.#startHi
+      const lo = this.#startLo | 0
+      if (slots > 0) runs.touchRandom(stop, count, access, hi, lo, slots, seed)
+      else runs.touchStrided(stop, count, access, hi, lo, length, stride, (doubles[CORE_POSITION] * stride) % length)
+      end = this.#touchHere(instruction, access, count, slots, stop, mayWrite, 1)
+    }
+    this.#setPosition(doubles[CORE_POSITION], count)
+    return end
+  }
+
+  /** Up to `most` accesses of a touch, each by the MMU. */
+  #touchHere(
+    { stride, seed }: TouchInstruction, access: AccessCode, count: number, slots: number, stop: number,
+    mayWrite: boolean, most: number,
+  ): number {
+    const doubles = this.#doubles
+    const mmu = this.mmu
+    const length = this.#length
+    const before = doubles[CORE_POSITION]
+    const past = Math.min(count, before + most)
+    let position = before
     let clock = doubles[CORE_CLOCK]
     let lastStart = doubles[CORE_LAST_START]
-    let offset = isRandom ? 0 : (position * stride) % length
+    let offset = slots > 0 ? 0 : (position * stride) % length
     let end = END_NONE
-    const before = position
-    while (position < count && clock < stop) {
-      if (isRandom) offset = (hash32(seed, position) % slots) * 8
+    while (position < past && clock < stop) {
+      if (slots > 0) offset = (hash32(seed, position) % slots) * 8
       const sum = this.#startLo + offset
       const hi = (this.#startHi + sum / 0x1_0000_0000) | 0
       const lo = sum | 0
@@ -217,32 +263,52 @@ export class Core {
       position += 1
       offset += stride
       while (offset >= length) offset -= length
-      if (single) {
-        end = END_STEP
-        break
-      }
     }
     doubles[CORE_CLOCK] = clock
     doubles[CORE_LAST_START] = lastStart
     doubles[CORE_ACCESSES] += position - before
-    this.#setPosition(position, count)
+    doubles[CORE_POSITION] = position
     return end
   }
 
   /** Position 2i is the first page of record i, 2i + 1 the second page of a record that crosses one. */
   #replay(instruction: ReplayInstruction, stop: number, mayWrite: boolean, single: boolean): number {
-    const { words: records } = this.#image.traces[instruction.trace]
+    const { trace, from, count } = instruction
+    const { words } = this.#image.traces[trace]
+    const doubles = this.#doubles
+    const pastEnd = (2 * count) | 0
+    const runs = single || pastEnd - doubles[CORE_POSITION] < 2 * SHORTEST_RUN ? undefined : this.#runs
+    let end = END_NONE
+    while (end === END_NONE && doubles[CORE_POSITION] < pastEnd && doubles[CORE_CLOCK] < stop) {
+      if (runs === undefined) {
+        end = this.#replayHere(words, from, pastEnd, stop, mayWrite, single ? 1 : Infinity)
+        if (single && end === END_NONE) end = END_STEP
+        continue
+      }
+      const records = this.#records!
+      records.fetch(trace, words, from + (doubles[CORE_POSITION] >> 1))
+      const pastHere = Math.min(pastEnd, 2 * (records.past - from))
+      runs.replay(stop, pastHere, records.placeOf(from))
+      if (doubles[CORE_POSITION] < pastHere) end = this.#replayHere(words, from, pastEnd, stop, mayWrite, 1)
+    }
+    this.#setPosition(doubles[CORE_POSITION], pastEnd)
+    return end
+  }
+
+  /** Up to `most` recorded accesses, each by the MMU. */
+  #replayHere(
+    records: Int32Array, from: number, pastEnd: number, stop: number, mayWrite: boolean, most: number,
+  ): number {
     const doubles = this.#doubles
     const mmu = this.mmu
     const pageBytes = this.#pageBytes
-    const pastEnd = (2 * instruction.count) | 0
-    const firstWord = (2 * instruction.from) | 0
+    const firstWord = (2 * from) | 0
     let position = doubles[CORE_POSITION] | 0
     let clock = doubles[CORE_CLOCK]
     let lastStart = doubles[CORE_LAST_START]
     let accesses = 0
     let end = END_NONE
-    while (position < pastEnd && clock < stop) {
+    while (position < pastEnd && clock < stop && accesses < most) {
       const isSecond = (position & 1) === 1
       const word = (firstWord + (position & ~1)) | 0
       const top = records[word + 1]
@@ -262,15 +328,11 @@ export class Core {
       clock += mmu.cycles
       accesses += 1
       position += isSecond || pastPage > pageBytes ? 1 : 2
-      if (single) {
-        end = END_STEP
-        break
-      }
     }
     doubles[CORE_CLOCK] = clock
     doubles[CORE_LAST_START] = lastStart
     doubles[CORE_ACCESSES] += accesses
-    this.#setPosition(position, pastEnd)
+    doubles[CORE_POSITION] = position
     return end
   }
 

@@ -1,4 +1,4 @@
-// What a worker does: attaches to the shared buffers of a run and serves windows of CPUs, in grains,
+// What a worker does: attaches to the shared memory of a run and serves windows of CPUs, in grains,
 // between which it leaves marks, says how far it is, and looks whether it is to stop.
 
 import { geometryOf } from '../machine/geometry.js'
@@ -6,7 +6,7 @@ import { PhysMem } from '../machine/phys-mem.js'
 import { Checkpoint } from './checkpoint.js'
 import { Core, END_LIMIT } from './core.js'
 import type { RunSetup } from './protocol.js'
-import { openSharedState, stateLayout } from './shared-state.js'
+import { openSharedState } from './shared-state.js'
 import { WorkerWindow } from './worker-window.js'
 
 /** Looks at the doorbell before it sleeps: about 300 microseconds, in which an event in the kernel is mostly over. */
@@ -20,8 +20,8 @@ interface AttachedCpu {
 /** Serves the windows of worker `worker` until the run is over. */
 export function attachWorker(setup: RunSetup, worker: number): () => void {
   const { machine } = setup.config
-  const state = openSharedState(stateLayout(machine, setup.image), setup.state)
-  const mem = new PhysMem(new Int32Array(setup.memory), geometryOf(machine.geometry))
+  const state = openSharedState(machine, setup.image, setup.memory)
+  const mem = new PhysMem(state.memory, geometryOf(machine.geometry))
   const cpus = new Map<number, AttachedCpu>()
   const attach = (id: number): AttachedCpu => {
     const cpu = { core: new Core(state, id, machine, mem, setup.image), checkpoint: new Checkpoint(state, id) }

@@ -40,7 +40,7 @@ export class SharedPlatform implements Platform {
   readonly #areas: number
 
   constructor(
-    shared: SharedState, memory: SharedArrayBuffer, config: SimulationConfig, image: ProgramImage, hooks: CoreHooks,
+    shared: SharedState, config: SimulationConfig, image: ProgramImage, hooks: CoreHooks,
     /** Memory that is observed; default: plain memory. */
     recorded?: PhysMem,
   ) {
@@ -48,7 +48,7 @@ export class SharedPlatform implements Platform {
     this.#shared = shared
     this.#hooks = hooks
     this.#areas = image.areaNames.length
-    this.mem = recorded ?? new PhysMem(new Int32Array(memory), geometryOf(machine.geometry))
+    this.mem = recorded ?? new PhysMem(shared.memory, geometryOf(machine.geometry))
     const ids = Array.from({ length: machine.cpus }, (_, id) => id)
     const { layout, buffer } = shared
     this.#doubles = ids.map(id => layout.view(buffer, 'core', 'doubles', id))

@@ -4,14 +4,14 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { ProgramImage } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
+import type { MachineMemory } from '../machine/access-runs/access-runs.js'
 import type { RunResult } from './result.js'
 
-/** Everything a thread needs to attach to a run. Buffers are shared, the rest is copied. */
+/** Everything a thread needs to attach to a run. Memory is shared, the rest is copied. */
 export interface RunSetup {
   config: SimulationConfig
   image: ProgramImage
-  state: SharedArrayBuffer
-  memory: SharedArrayBuffer
+  memory: MachineMemory
   trace: boolean
   samples?: boolean
   check: boolean

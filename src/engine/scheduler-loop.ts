@@ -13,7 +13,7 @@ import type { RunSetup } from './protocol.js'
 import { ReferenceUserSide } from './reference.js'
 import { collectResult } from './result.js'
 import type { RunResult } from './result.js'
-import { openSharedState, stateLayout } from './shared-state.js'
+import { openSharedState } from './shared-state.js'
 import type { SharedState } from './shared-state.js'
 import { Simulation } from './simulation.js'
 import { ThreadedUserSide } from './threads.js'
@@ -36,15 +36,15 @@ const STEPS_PER_SLICE = 100_000
 /** Steps between two checks of all TLBs under --check. */
 const STEPS_PER_TLB_CHECK = 64
 
-/** Boots a simulation on the buffers of `setup`. */
+/** Boots a simulation on the memory of `setup`. */
 export function openSimulation(
   setup: RunSetup, engine: EngineName, order?: ChosenOrder, startWorker: (worker: number) => void = () => undefined,
 ): OpenSimulation {
   const { config, image } = setup
   const { machine } = config
-  const shared = openSharedState(stateLayout(machine, image), setup.state)
+  const shared = openSharedState(machine, image, setup.memory)
   const recorder = setup.record ? { recorder: new RunRecorder(machine.cpus) } : {}
-  const simulation = new Simulation(config, image, shared, setup.memory, kernelCpus => {
+  const simulation = new Simulation(config, image, shared, kernelCpus => {
     switch (engine) {
       case 'reference':
         return order === undefined ? new ReferenceUserSide() : new ObservedUserSide(order, kernelCpus)

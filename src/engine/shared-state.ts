@@ -1,5 +1,6 @@
-// Every word that threads share, besides physical memory: who writes it, who reads it, and under
-// which ordering. One SharedArrayBuffer; threads agree on its map by building the same layout.
+// Every word that threads share: who writes it, who reads it, and under which ordering. One shared
+// memory, which WebAssembly sees as well; threads agree on its map by building the same layout. Physical
+// memory is at its beginning, so that the rest starts at byte `memoryBytes` of the machine.
 //
 //   region    one row per   written by                        read by             ordering
 //   core      CPU           whoever runs the CPU's window     the same            hand-over by doorbell/arrivals
@@ -7,6 +8,8 @@
 //   marks     CPU           whoever runs the CPU's window     scheduler           as core
 //   window    worker        scheduler (request), worker       both                doorbell, answered
 //   areas     address space scheduler                         cores of that mm    cores stand still (windows.ts)
+//   plan      the machine   main, before the run              all                 start of the threads
+//   records   CPU           whoever runs the CPU's window     the same            as core
 //   flags     flag          scheduler                         polling cores       atomic
 //   run       the run       scheduler, main (abort)           main, workers       atomic
 //
@@ -16,6 +19,12 @@
 
 import { defineLayout, float64, int32 } from '../base/shared-layout.js'
 import type { SharedLayout } from '../base/shared-layout.js'
+import { allocateMachineMemory } from '../machine/access-runs/access-runs.js'
+import type { MachineMemory } from '../machine/access-runs/access-runs.js'
+import { writePlan } from '../machine/access-runs/plan.js'
+import {
+  PLAN_WORDS, RUN_ACCESSES, RUN_CLOCK, RUN_LAST_START, RUN_POSITION,
+} from '../machine/access-runs/plan-layout.js'
 import type { MachineConfig } from '../machine/config.js'
 import { mmuCounters, mmuWords } from '../machine/mmu.js'
 import type { ProgramImage } from '../kernel/abi.js'
@@ -23,14 +32,14 @@ import { MM_SLOTS } from '../kernel/config.js'
 import { MAILBOX_COUNTS, mailboxCapacity } from '../kernel/smp/mailbox.js'
 import { REG_WORDS } from '../kernel/sched/task.js'
 
-// Doubles of a core.
+// Doubles of a core. The first ones are those that runs of accesses bring forward.
 /** The CPU's virtual time in user mode, cycles. */
-export const CORE_CLOCK = 0
+export const CORE_CLOCK = RUN_CLOCK
 /** Progress inside the current instruction. */
-export const CORE_POSITION = 1
+export const CORE_POSITION = RUN_POSITION
 /** Cycle at which the last completed action started; -1 when the core has just entered user mode. */
-export const CORE_LAST_START = 2
-export const CORE_ACCESSES = 3
+export const CORE_LAST_START = RUN_LAST_START
+export const CORE_ACCESSES = RUN_ACCESSES
 export const CORE_FAILED_LOADS = 4
 export const CORE_DOUBLES = 5
 
@@ -42,11 +51,19 @@ export const CORE_WORDS = REG_WORDS + 1
 export const MARKS = 64
 export const MMU_VERSIONS = 16
 
+/** Records of a trace that a core has at hand (recorded-accesses.ts), words. */
+export const RECORDS_AT_HAND = 2048
+const RECORD_WORDS = 2
+
 /** Doubles of an area row entry: first page and length in base pages. */
 export const AREA_DOUBLES = 2
 
-function regionsFor(machine: MachineConfig, areas: number, flags: number) {
+function regionsFor(machine: MachineConfig, areas: number, flags: number, traces: number) {
   return {
+    plan: {
+      doc: 'what WebAssembly must know of the machine',
+      fields: { words: int32(PLAN_WORDS) },
+    },
     core: {
       doc: 'private state of a CPU: clock, registers, TLBs, paging caches, counters',
       rows: machine.cpus,
@@ -71,6 +88,11 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number) {
         rows: float64(MARKS * (CORE_DOUBLES + mmuCounters() + Math.ceil(CORE_WORDS / 2))),
         mmus: int32(MMU_VERSIONS * mmuWords(machine)),
       },
+    },
+    records: {
+      doc: 'records of the trace that a CPU replays: which trace, from which record on',
+      rows: traces === 0 ? 0 : machine.cpus,
+      fields: { trace: int32(), from: int32(), words: int32(RECORDS_AT_HAND * RECORD_WORDS) },
     },
     mailbox: {
       doc: 'interrupts on their way to a CPU',
@@ -120,13 +142,18 @@ export type StateLayout = SharedLayout<ReturnType<typeof regionsFor>>
 
 /** The layout for a machine and an image; the same arguments give the same offsets in every thread. */
 export function stateLayout(machine: MachineConfig, image: ProgramImage): StateLayout {
-  return defineLayout(regionsFor(machine, image.areaNames.length, image.flagNames.length))
+  const { areaNames, flagNames, traces } = image
+  return defineLayout(regionsFor(machine, areaNames.length, flagNames.length, traces.length), machine.memoryBytes)
 }
 
 /** Views that a thread needs often. */
 export interface SharedState {
   readonly layout: StateLayout
   readonly buffer: SharedArrayBuffer
+  /** The same memory for WebAssembly, where the host has that. */
+  readonly wasm: WebAssembly.Memory | undefined
+  /** Physical memory. */
+  readonly memory: Int32Array
   readonly areas: readonly Float64Array[]
   readonly flags: Int32Array
   readonly calls: Int32Array
@@ -135,10 +162,24 @@ export interface SharedState {
   readonly progress: Float64Array
 }
 
-export function openSharedState(layout: StateLayout, buffer: SharedArrayBuffer): SharedState {
+/** Memory for a run. */
+export function allocateSharedState(machine: MachineConfig, image: ProgramImage): MachineMemory {
+  const layout = stateLayout(machine, image)
+  const memory = allocateMachineMemory(layout.byteLength)
+  writePlan(layout.view(memory.buffer, 'plan', 'words'), machine, {
+    memoryOffset: 0, memoryBytes: machine.memoryBytes,
+  })
+  return memory
+}
+
+export function openSharedState(machine: MachineConfig, image: ProgramImage, memory: MachineMemory): SharedState {
+  const layout = stateLayout(machine, image)
+  const { buffer, wasm } = memory
   return {
     layout,
     buffer,
+    wasm,
+    memory: new Int32Array(buffer, 0, machine.memoryBytes / Int32Array.BYTES_PER_ELEMENT),
     areas: Array.from({ length: layout.rowsOf('areas') }, (_, row) => layout.view(buffer, 'areas', 'table', row)),
     flags: layout.view(buffer, 'flags', 'raised'),
     calls: layout.view(buffer, 'run', 'calls'),

@@ -6,7 +6,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EngineError } from '../base/errors.js'
 import type { ProgramImage } from '../kernel/abi.js'
 import type { SimulationConfig } from '../kernel/config.js'
-import { allocatePhysicalMemory } from '../machine/phys-mem.js'
 import type { ChosenOrder } from './choices.js'
 import { Cluster } from './cluster.js'
 import type { RunSetup } from './protocol.js'
@@ -14,7 +13,7 @@ import { collectResult } from './result.js'
 import type { RunResult } from './result.js'
 import { openSimulation } from './scheduler-loop.js'
 import type { EngineName } from './scheduler-loop.js'
-import { openSharedState, stateLayout } from './shared-state.js'
+import { allocateSharedState, openSharedState } from './shared-state.js'
 import type { Simulation } from './simulation.js'
 import { GRAIN_CYCLES, WORKER_WINDOW_CYCLES, WORKERS_AT_ONCE } from './threads.js'
 
@@ -58,7 +57,7 @@ export interface SimulateOptions {
 export interface FinishedRun {
   result: RunResult
   /** Simulated physical memory. */
-  memory: SharedArrayBuffer
+  memory: Uint8Array
 }
 
 /** Steps between two looks at the host clock; a step may be a window of many thousand accesses. */
@@ -80,26 +79,29 @@ export async function simulate(
   const setup = prepareRun(config, image, options)
   const engine = options.order === undefined ? options.engine ?? 'threads' : 'reference'
   const result = engine === 'threads' ? await runThreads(setup, options) : await runHere(setup, engine, options)
-  return { result, memory: setup.memory }
+  return { result, memory: physicalMemory(setup) }
 }
 
 /** Runs here and keeps the simulation, for looking into it (dump, explain). */
 export async function simulateHere(
   config: SimulationConfig, image: ProgramImage, options: SimulateOptions = {},
-): Promise<{ simulation: Simulation; memory: SharedArrayBuffer; result: RunResult }> {
+): Promise<FinishedRun & { simulation: Simulation }> {
   const setup = prepareRun(config, image, options)
   const { simulation, shared, recorder } =
     openSimulation(setup, options.engine === 'reference' ? 'reference' : 'inline')
   await runSlices(simulation, options)
-  return { simulation, memory: setup.memory, result: collectResult(simulation, shared, recorder) }
+  return { simulation, memory: physicalMemory(setup), result: collectResult(simulation, shared, recorder) }
+}
+
+function physicalMemory({ memory, config }: RunSetup): Uint8Array {
+  return new Uint8Array(memory.buffer, 0, config.machine.memoryBytes)
 }
 
 function prepareRun(config: SimulationConfig, image: ProgramImage, options: SimulateOptions): RunSetup {
   return {
     config,
     image,
-    state: stateLayout(config.machine, image).allocate(),
-    memory: allocatePhysicalMemory(config.machine.memoryBytes),
+    memory: allocateSharedState(config.machine, image),
     trace: options.trace ?? true,
     samples: options.samples ?? false,
     check: options.check ?? false,
@@ -150,7 +152,7 @@ async function runSlices(simulation: Simulation, options: SimulateOptions): Prom
 
 async function runThreads(setup: RunSetup, options: SimulateOptions): Promise<RunResult> {
   const { onProgress } = options
-  const shared = openSharedState(stateLayout(setup.config.machine, setup.image), setup.state)
+  const shared = openSharedState(setup.config.machine, setup.image, setup.memory)
   const timer = onProgress === undefined ? undefined : setInterval(() => onProgress(shared.progress[0]), PROGRESS_MS)
   const cluster = options.cluster ?? new Cluster()
   try {

@@ -71,7 +71,7 @@ export class Simulation {
   readonly #shared: SharedState
 
   constructor(
-    config: SimulationConfig, image: ProgramImage, shared: SharedState, memory: SharedArrayBuffer,
+    config: SimulationConfig, image: ProgramImage, shared: SharedState,
     makeUserSide: (kernelCpus: () => readonly KernelCpu[]) => UserSide,
     options: SimulationOptions,
   ) {
@@ -84,8 +84,8 @@ export class Simulation {
     this.samples = options.samples === true ? new CounterSampler(shared, config.machine.cpus) : undefined
     let cpus: readonly KernelCpu[] = []
     this.#user = makeUserSide(() => cpus)
-    const recorded = options.recorder?.memoryFor(new Int32Array(memory), config)
-    this.platform = new SharedPlatform(shared, memory, config, image, this.#user, recorded)
+    const recorded = options.recorder?.memoryFor(shared.memory, config)
+    this.platform = new SharedPlatform(shared, config, image, this.#user, recorded)
     this.#user.attach(this.platform.cores)
     this.kernel = bootKernel(config, image, this.platform, this.trace)
     cpus = this.kernel.cpus

@@ -4,9 +4,12 @@
 
 import type { Geometry } from './geometry.js'
 import {
+  ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE,
   CONTROL_AC, CONTROL_NXE, CONTROL_PCIDE, CONTROL_PGE, CONTROL_PSE, CONTROL_SMAP, CONTROL_SMEP, CONTROL_WP,
   RESTRICT_CLEAN, RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, WORD_CONTROLS, WORD_DENY,
-} from './mmu-state.js'
+} from './mmu-layout.js'
+
+export { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE } from './mmu-layout.js'
 
 // Status of an access.
 export const TRANSLATED = 0
@@ -15,10 +18,6 @@ export const NEEDS_WRITE = 1
 export const PAGE_FAULT = 2
 export const GENERAL_PROTECTION = 3
 
-// Kinds of access.
-export const ACCESS_READ = 0
-export const ACCESS_WRITE = 1
-export const ACCESS_EXEC = 2
 export type AccessKind = typeof ACCESS_READ | typeof ACCESS_WRITE | typeof ACCESS_EXEC
 
 // Page-fault error code (SDM vol. 3, 4.7).

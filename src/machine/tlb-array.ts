@@ -18,15 +18,12 @@ import * as state from './mmu-state.js'
 import { fail } from '../base/assert.js'
 
 // Bound to constants of this module: the compiler folds those, and loads imported ones each time.
-const { ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, ENTRY_WORDS, KEY_GLOBAL, KEY_PCID_MASK } = state
+const { ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_PFN, ENTRY_WORDS, KEY_GLOBAL, KEY_PCID_MASK, STAMP_LAST, STAMP_ONE } = state
 
 /** Moving more words than this is left to copyWithin: a call costs as much as a short loop. */
 const LOOP_WORDS_MAX = 16 * ENTRY_WORDS
 const ENTRY_PAIRS = ENTRY_WORDS / 2
 const ENTRY_SHIFT = 2
-/** Stamps are multiples of this, so that the number of a way fits below. */
-const STAMP_ONE = 1 << 11
-const STAMP_LAST = 2 ** 31 - STAMP_ONE
 /** Sets with more ways are always moved. */
 const STAMPED_WAYS_MAX = STAMP_ONE
 
@@ -46,11 +43,11 @@ export class TlbArray {
   /** False: moved. */
   declare readonly isStamped: boolean
   /** Word of the first stamp, and of the clock. */
-  declare private readonly stamps: number
-  declare private readonly clock: number
-  declare private readonly ways: number
+  declare readonly stamps: number
+  declare readonly clock: number
+  declare readonly ways: number
   /** `sets` when it is no power of two, else 0. */
-  declare private readonly divisor: number
+  declare readonly divisor: number
   /** 2^32 modulo `sets`: the weight of the upper half of a page number. */
   declare private readonly upperWeight: number
 

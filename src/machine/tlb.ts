@@ -68,6 +68,11 @@ export class TlbLevel {
     this.$foundArray = none
   }
 
+  /** The array for pages of class `cls`; undefined when the level keeps none. */
+  arrayOf(cls: number): TlbArray | undefined {
+    return this.isCached[cls] ? this.byClass[cls] : undefined
+  }
+
   /** True when no larger page is in this level. */
   onlyBasePages(): boolean {
     return (this.words[this.liveWord]! & LIVE_LARGER) === 0

@@ -37,6 +37,11 @@ interface ReservedBits {
   hi: number
 }
 
+/** A level that has tables, and what it reserves besides NX while EFER.NXE is clear. */
+export interface WalkLevel extends ReservedBits {
+  level: number
+}
+
 /** One row of the table that a walk follows: a level that is not folded. */
 const ROW_WORDS = 8
 const ROW_LEVEL = 0
@@ -123,9 +128,10 @@ export class Walker {
     this.nxExists = g.entryBytes === 8
     this.pageShift = g.pageShift
     this.shift = Int32Array.from(g.levels, (shape) => shape.shift)
-    const real = g.levels.flatMap((shape, level) => (shape.folded ? [] : [level]))
-    this.rows = Int32Array.from(real.flatMap((level) => buildRow(m, g, level)))
-    this.rowBelow = Int32Array.from(g.levels, (_, level) => (real.indexOf(level) + 1) * ROW_WORDS)
+    const levels = walkLevels(m, g)
+    this.rows = Int32Array.from(levels.flatMap((reserved) => buildRow(g, reserved)))
+    const rowOf = (level: number): number => levels.findIndex((row) => row.level === level)
+    this.rowBelow = Int32Array.from(g.levels, (_, level) => (rowOf(level) + 1) * ROW_WORDS)
     this.paeReservedHi = ~(2 ** (m.maxPhysAddrBits - 32) - 1)
   }
 
@@ -295,9 +301,13 @@ export class Walker {
   }
 }
 
-function buildRow(m: MachineConfig, g: Geometry, level: number): readonly number[] {
+/** The levels that have tables, the top first. */
+export function walkLevels(m: MachineConfig, g: Geometry): readonly WalkLevel[] {
+  return g.levels.flatMap((shape, level) => (shape.folded ? [] : [{ level, ...reservedBits(m, g, level) }]))
+}
+
+function buildRow(g: Geometry, { level, ...reserved }: WalkLevel): readonly number[] {
   const shape = g.levels[level]!
-  const reserved = reservedBits(m, g, level)
   const row = new Array<number>(ROW_WORDS).fill(0)
   row[ROW_LEVEL] = level
   row[ROW_SHIFT] = shape.shift

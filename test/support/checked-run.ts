@@ -2,16 +2,15 @@
 // calls back after every step. For tests that look at (or break) the kernel's state on the way.
 
 import { ReferenceUserSide } from '../../src/engine/reference.js'
-import { openSharedState, stateLayout } from '../../src/engine/shared-state.js'
+import { allocateSharedState, openSharedState } from '../../src/engine/shared-state.js'
 import { Simulation } from '../../src/engine/simulation.js'
 import type { SimulationEnd } from '../../src/engine/simulation.js'
 import type { ProgramImage } from '../../src/kernel/abi.js'
 import type { SimulationConfig } from '../../src/kernel/config.js'
-import { allocatePhysicalMemory } from '../../src/machine/phys-mem.js'
 
 export interface SteppedRun {
   simulation: Simulation
-  memory: SharedArrayBuffer
+  memory: Int32Array
   /** Runs to the end. */
   finish: () => SimulationEnd
 }
@@ -20,15 +19,13 @@ export interface SteppedRun {
 export function steppedRun(
   config: SimulationConfig, image: ProgramImage, check?: (simulation: Simulation) => void, untilCycle = Infinity,
 ): SteppedRun {
-  const layout = stateLayout(config.machine, image)
-  const shared = openSharedState(layout, layout.allocate())
-  const memory = allocatePhysicalMemory(config.machine.memoryBytes)
-  const simulation = new Simulation(config, image, shared, memory, () => new ReferenceUserSide(), {
+  const shared = openSharedState(config.machine, image, allocateSharedState(config.machine, image))
+  const simulation = new Simulation(config, image, shared, () => new ReferenceUserSide(), {
     trace: false, untilCycle, ...(check === undefined ? {} : { check }),
   })
   const finish = (): SimulationEnd => {
     while (simulation.run(100_000) === 'running');
     return simulation.end
   }
-  return { simulation, memory, finish }
+  return { simulation, memory: shared.memory, finish }
 }

@@ -5,7 +5,7 @@
 import { ReferenceUserSide } from '../../src/engine/reference.js'
 import { collectResult } from '../../src/engine/result.js'
 import type { RunResult } from '../../src/engine/result.js'
-import { openSharedState, stateLayout } from '../../src/engine/shared-state.js'
+import { allocateSharedState, openSharedState } from '../../src/engine/shared-state.js'
 import type { SharedState } from '../../src/engine/shared-state.js'
 import { Simulation } from '../../src/engine/simulation.js'
 import { checkEverything, checkInvariants } from '../../src/inspect/check.js'
@@ -16,7 +16,6 @@ import type { KernelOp } from '../../src/kernel/kernel-op.js'
 import type { Mm } from '../../src/kernel/mm/mm.js'
 import type { KernelState } from '../../src/kernel/state.js'
 import { enterKernel } from '../../src/kernel/timeline.js'
-import { allocatePhysicalMemory } from '../../src/machine/phys-mem.js'
 import type { TraceEvent } from '../../src/trace/events.js'
 import { eventsOf } from '../../src/trace/recorder.js'
 import { notation } from './sequence.js'
@@ -30,14 +29,12 @@ export class KernelBench {
   #marked = 0
 
   constructor(config: SimulationConfig, image: ProgramImage, options: { check?: boolean } = {}) {
-    const layout = stateLayout(config.machine, image)
-    this.#shared = openSharedState(layout, layout.allocate())
-    const memory = allocatePhysicalMemory(config.machine.memoryBytes)
+    this.#shared = openSharedState(config.machine, image, allocateSharedState(config.machine, image))
     const check = ({ kernel, cycle, events }: Simulation): void => {
       if (events % STEPS_PER_FULL_CHECK === 0) checkEverything(kernel, cycle)
       else checkInvariants(kernel, cycle)
     }
-    this.simulation = new Simulation(config, image, this.#shared, memory, () => new ReferenceUserSide(), {
+    this.simulation = new Simulation(config, image, this.#shared, () => new ReferenceUserSide(), {
       trace: true, untilCycle: Infinity, ...(options.check === false ? {} : { check }),
     })
   }

@@ -1,0 +1,99 @@
+// The words that tell the WebAssembly code (assembly.ts) what an MMU looks like. They are constants of a
+// machine: one plan serves all its CPUs, whose states differ only by where they are. Numbers only, since
+// both languages read this file.
+//
+//   plan  | page numbers | prices | root memory | arrays: three levels by class | rows of a walk | caches |
+//
+// "Bytes" below count from the start of an MMU's words.
+
+// Of the machine.
+/** Which bits of an address are translated: two words, low word first. */
+export const PLAN_ADDRESS_MASK = 0
+/** An address is canonical when its upper word plus the bias has no bit of the mask. */
+export const PLAN_CANONICAL_BIAS = 2
+export const PLAN_CANONICAL_MASK = 3
+/** Class of the pages that are looked for first, in the first way of their set. */
+export const PLAN_FRONT_CLASS = 4
+/** A recorded access that reaches beyond a page of 2^shift bytes touches the next one, too. */
+export const PLAN_RECORD_SHIFT = 5
+/** 1: a recorded access may reach into no more than the second page; longer ones are the caller's. */
+export const PLAN_SHORT_RECORDS = 6
+// Prices, cycles.
+export const PLAN_ACCESS_CYCLES = 7
+export const PLAN_STLB_HIT_CYCLES = 8
+export const PLAN_WALK_STEP_CYCLES = 9
+// Physical memory: where it starts in the WebAssembly memory, and how many frames of 2^shift bytes it has.
+export const PLAN_MEMORY = 10
+export const PLAN_FRAMES = 11
+export const PLAN_FRAME_SHIFT = 12
+/** Row of the table that CR3 names (a word of the plan); 0: walks are the caller's. */
+export const PLAN_TOP_ROW = 13
+/** Paging caches: how many, of the lowest level first. */
+export const PLAN_CACHES = 14
+
+/** Arrays of a level: one for each class, also where classes share one. */
+export const PLAN_L1I = 16
+export const ARRAY_WORDS = 8
+export const CLASSES = 3
+export const LEVEL_WORDS = CLASSES * ARRAY_WORDS
+export const PLAN_L1D = PLAN_L1I + LEVEL_WORDS
+export const PLAN_STLB = PLAN_L1D + LEVEL_WORDS
+
+// An array of entries.
+/** Bytes of its first entry. */
+export const ARRAY_START = 0
+/** Bytes of a set. */
+export const ARRAY_SET_BYTES = 1
+/** 0: no entry of this class is kept here. */
+export const ARRAY_WAYS = 2
+/** Set number = page number & mask; when `sets` is not 0, page number modulo `sets`. */
+export const ARRAY_MASK = 3
+export const ARRAY_SETS = 4
+/** Bytes of its first stamp and of its clock, when it is stamped; else 0 (tlb-array.ts). */
+export const ARRAY_STAMPS = 5
+export const ARRAY_CLOCK = 6
+/** Page number = address >> shift. */
+export const ARRAY_SHIFT = 7
+
+/** Levels of a walk that have tables, the top first. */
+export const PLAN_ROWS = PLAN_STLB + LEVEL_WORDS
+export const ROWS_MAX = 5
+export const ROW_WORDS = 10
+/** Bits that must be 0 in an entry that names a table, and in a leaf: two words each. */
+export const ROW_RESERVED_TABLE = 0
+export const ROW_RESERVED_LEAF = 2
+export const ROW_SHIFT = 4
+export const ROW_INDEX_MASK = 5
+/** LEAF_*. */
+export const ROW_LEAF = 6
+export const ROW_LEVEL = 7
+/** Class of the pages that leaves of this level map. */
+export const ROW_CLASS = 8
+/** Word of the paging cache for entries of this level; 0: they are not cached. */
+export const ROW_CACHE = 9
+
+/** No entry of the level, an entry with PS, or every entry maps a page. */
+export const LEAF_NEVER = 0
+export const LEAF_WITH_PS = 1
+export const LEAF_ALWAYS = 2
+
+/** Paging caches, the lowest level first: an array of one set each, and then */
+export const PLAN_CACHE = PLAN_ROWS + ROWS_MAX * ROW_WORDS
+export const CACHES_MAX = 4
+export const CACHE_WORDS = ARRAY_WORDS + 4
+/** Key = the address from ARRAY_SHIFT up, with these bits of the upper half: two words. */
+export const CACHE_KEY_MASK = ARRAY_WORDS
+/** Row of the level where a walk goes on that has found its entry here. */
+export const CACHE_ROW_BELOW = ARRAY_WORDS + 2
+
+export const PLAN_WORDS = PLAN_CACHE + CACHES_MAX * CACHE_WORDS
+
+// Doubles that a run of accesses starts from and brings forward: the first ones of a core's.
+/** Cycle at which the next access starts. */
+export const RUN_CLOCK = 0
+/** Accesses done of the instruction (records: two for each, the second for a second page). */
+export const RUN_POSITION = 1
+/** Cycle at which the last completed access started. */
+export const RUN_LAST_START = 2
+/** Accesses done at all. */
+export const RUN_ACCESSES = 3

@@ -1,0 +1,107 @@
+// Writes the plan of a machine (plan-layout.ts): where the arrays of its MMUs are, what an access
+// costs, how a walk goes. The objects that know are built over words that nobody uses.
+
+import type { MachineConfig } from '../config.js'
+import { canonicalBias, canonicalMask, geometryOf, LEVEL_PTE } from '../geometry.js'
+import type { Geometry } from '../geometry.js'
+import { classesByLevel, CLASS_BASE, CLASS_LARGE, classShapes, HEADER_WORDS, mmuWords } from '../mmu-state.js'
+import { PagingCache } from '../paging-cache.js'
+import type { TlbArray, TlbLevel } from '../tlb.js'
+import { TlbLevels } from '../tlb-levels.js'
+import { walkLevels } from '../walker.js'
+import * as plan from './plan-layout.js'
+
+const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT
+
+export interface PlanOptions {
+  /** Where physical memory starts in the WebAssembly memory, bytes, and how much there is. */
+  memoryOffset: number
+  memoryBytes: number
+  /** Recorded accesses are split at pages of this class (default: base pages), however long they are. */
+  recordClass?: typeof CLASS_BASE | typeof CLASS_LARGE
+}
+
+/** Fills `words` (PLAN_WORDS of them). */
+export function writePlan(words: Int32Array, m: MachineConfig, options: PlanOptions): void {
+  const g = geometryOf(m.geometry)
+  const front = options.recordClass ?? CLASS_BASE
+  words.fill(0)
+  writePair(words, plan.PLAN_ADDRESS_MASK, g.vaBits < 32 ? 2 ** g.vaBits - 1 : -1, 2 ** Math.max(0, g.vaBits - 32) - 1)
+  words[plan.PLAN_CANONICAL_BIAS] = canonicalBias(g)
+  words[plan.PLAN_CANONICAL_MASK] = canonicalMask(g)
+  words[plan.PLAN_FRONT_CLASS] = front
+  words[plan.PLAN_RECORD_SHIFT] = classShapes(g)[front]!.shift
+  words[plan.PLAN_SHORT_RECORDS] = options.recordClass === undefined ? 0 : 1
+  words[plan.PLAN_ACCESS_CYCLES] = m.costs.access
+  words[plan.PLAN_STLB_HIT_CYCLES] = m.costs.stlbHit
+  words[plan.PLAN_WALK_STEP_CYCLES] = m.costs.walkStep
+  words[plan.PLAN_MEMORY] = options.memoryOffset
+  words[plan.PLAN_FRAMES] = Math.floor(options.memoryBytes / g.pageBytes)
+  words[plan.PLAN_FRAME_SHIFT] = g.pageShift
+
+  const unused = new Int32Array(mmuWords(m))
+  const tlbs = new TlbLevels(unused, HEADER_WORDS, m.tlb, g)
+  writeLevel(words, plan.PLAN_L1I, tlbs.l1i, g)
+  writeLevel(words, plan.PLAN_L1D, tlbs.l1d, g)
+  writeLevel(words, plan.PLAN_STLB, tlbs.stlb, g)
+  // Entries of four bytes, and the four of PAE that are latched with CR3, are left to the MMU.
+  if (g.entryBytes !== 8 || g.name === 'i386-pae') return
+  words[plan.PLAN_TOP_ROW] = plan.PLAN_ROWS
+  writeWalk(words, m, g, new PagingCache(unused, tlbs.end, m, g))
+}
+
+function writeLevel(words: Int32Array, at: number, level: TlbLevel, g: Geometry): void {
+  for (let cls = 0; cls < plan.CLASSES; cls++) {
+    const place = at + cls * plan.ARRAY_WORDS
+    words[place + plan.ARRAY_SHIFT] = classShapes(g)[cls]?.shift ?? 0
+    const array = level.arrayOf(cls)
+    if (array !== undefined) writeArray(words, place, array)
+  }
+}
+
+function writeArray(words: Int32Array, at: number, array: TlbArray): void {
+  words[at + plan.ARRAY_START] = array.offset * WORD_BYTES
+  words[at + plan.ARRAY_SET_BYTES] = array.setWords * WORD_BYTES
+  words[at + plan.ARRAY_WAYS] = array.ways
+  words[at + plan.ARRAY_MASK] = array.mask
+  words[at + plan.ARRAY_SETS] = array.divisor
+  if (!array.isStamped) return
+  words[at + plan.ARRAY_STAMPS] = array.stamps * WORD_BYTES
+  words[at + plan.ARRAY_CLOCK] = array.clock * WORD_BYTES
+}
+
+function writeWalk(words: Int32Array, m: MachineConfig, g: Geometry, cache: PagingCache): void {
+  const classes = classesByLevel(g)
+  const levels = walkLevels(m, g)
+  const rowOf = (index: number): number => plan.PLAN_ROWS + index * plan.ROW_WORDS
+  const cacheOf = (index: number): number => plan.PLAN_CACHE + index * plan.CACHE_WORDS
+  for (const [index, { level, tableLo, leafLo, hi }] of levels.entries()) {
+    const at = rowOf(index)
+    const shape = g.levels[level]!
+    writePair(words, at + plan.ROW_RESERVED_TABLE, tableLo, hi)
+    writePair(words, at + plan.ROW_RESERVED_LEAF, leafLo, hi)
+    words[at + plan.ROW_SHIFT] = shape.shift
+    words[at + plan.ROW_INDEX_MASK] = (1 << shape.bits) - 1
+    if (level === LEVEL_PTE) words[at + plan.ROW_LEAF] = plan.LEAF_ALWAYS
+    else words[at + plan.ROW_LEAF] = shape.leaf ? plan.LEAF_WITH_PS : plan.LEAF_NEVER
+    words[at + plan.ROW_LEVEL] = level
+    words[at + plan.ROW_CLASS] = classes[level]!
+    const cached = cache.levels.indexOf(level)
+    if (cached >= 0) words[at + plan.ROW_CACHE] = cacheOf(cached)
+  }
+  words[plan.PLAN_CACHES] = cache.levels.length
+  for (const [index, level] of cache.levels.entries()) {
+    const at = cacheOf(index)
+    const { array, hiMask } = cache.arrayOf(level)
+    writeArray(words, at, array)
+    words[at + plan.ARRAY_SHIFT] = g.levels[level]!.shift
+    writePair(words, at + plan.CACHE_KEY_MASK, -1, hiMask)
+    words[at + plan.CACHE_ROW_BELOW] = rowOf(levels.findIndex((row) => row.level === level) + 1)
+  }
+}
+
+/** 64 bits, low word first. */
+function writePair(words: Int32Array, at: number, lo: number, hi: number): void {
+  words[at] = lo
+  words[at + 1] = hi
+}
