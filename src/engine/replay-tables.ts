@@ -15,7 +15,8 @@ import {
 import {
   LEVEL_PMD, LEVEL_PTE, entriesAt, indexAt, nextLevel, pagesPerEntry, type Geometry,
 } from '../machine/geometry.js'
-import { PhysMem, allocatePhysicalMemory } from '../machine/phys-mem.js'
+import { allocateMachineMemory, type MachineMemory } from '../machine/access-runs/access-runs.js'
+import { PhysMem } from '../machine/phys-mem.js'
 
 /** Memory comes in units of this many bytes (MachineConfig.memoryBytes). */
 const MEMORY_UNIT_BYTES = 4 << 20
@@ -27,6 +28,8 @@ const DATA_FRAME_END = 2 ** 31
 /** The tables of all address spaces of a replay. */
 export interface ReplayTables {
   mem: PhysMem
+  /** What `mem` is the first `memoryBytes` of. */
+  memory: MachineMemory
   memoryBytes: number
   /** One frame number for each trace: the table that CR3 names. */
   roots: readonly number[]
@@ -34,8 +37,13 @@ export interface ReplayTables {
   tableFrames: number
 }
 
-/** Maps the ranges of each trace in an address space of its own. `leafLevel`: LEVEL_PTE or LEVEL_PMD. */
-export function buildReplayTables(g: Geometry, traces: readonly TraceRecords[], leafLevel: number): ReplayTables {
+/**
+ * Maps the ranges of each trace in an address space of its own. `leafLevel`: LEVEL_PTE or LEVEL_PMD. `bytesBehind`: how
+ * much memory is needed besides that of the machine.
+ */
+export function buildReplayTables(
+  g: Geometry, traces: readonly TraceRecords[], leafLevel: number, bytesBehind = 0,
+): ReplayTables {
   const spaces = traces.map((trace) => leafPages(g, trace, leafLevel))
   // Frame 0 stays unused, as on a real machine: a root of 0 is a mistake that shows.
   const tableFrames = 1 + spaces.reduce((sum, pages) => sum + tablesFor(g, pages, leafLevel), 0)
@@ -44,11 +52,12 @@ export function buildReplayTables(g: Geometry, traces: readonly TraceRecords[], 
     throw new UserError(`the pages of ${traces.map(({ file }) => file).join(' and ')} are too scattered: `
       + 'their page tables would fill more than 8 GiB')
   }
-  const mem = new PhysMem(new Int32Array(allocatePhysicalMemory(memoryBytes)), g)
+  const memory = allocateMachineMemory(memoryBytes + bytesBehind)
+  const mem = new PhysMem(new Int32Array(memory.buffer, 0, memoryBytes / Int32Array.BYTES_PER_ELEMENT), g)
   const builder = new TableBuilder(g, mem, leafLevel, tableFrames)
   const roots = spaces.map((pages) => builder.build(pages))
   if (builder.nextTable !== tableFrames) fail(`replay tables: ${builder.nextTable} frames, expected ${tableFrames}`)
-  return { mem, memoryBytes, roots, tableFrames }
+  return { mem, memory, memoryBytes, roots, tableFrames }
 }
 
 /** Sorted numbers of the leaf pages that the ranges touch. Below 2^35, so exact as doubles. */

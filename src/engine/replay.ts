@@ -11,15 +11,20 @@
 // `seconds` is the time of translating alone.
 
 import { fail } from '../base/assert.js'
+import { defineLayout, float64, int32 } from '../base/shared-layout.js'
 import type { TraceRecords } from '../kernel/abi.js'
 import type { MachineConfig, TlbConfig } from '../machine/config.js'
+import { writePlan } from '../machine/access-runs/plan.js'
+import { PLAN_WORDS, RUN_DOUBLES } from '../machine/access-runs/plan-layout.js'
 import { LEVEL_PMD, LEVEL_PTE, geometryOf } from '../machine/geometry.js'
+import { CLASS_BASE, CLASS_LARGE, classShapes } from '../machine/mmu-state.js'
 import {
   COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS,
   COUNTER_STLB_MISSES, LINUX_CONTROLS, Mmu, mmuCounters, mmuWords,
 } from '../machine/mmu.js'
 import { MACHINE_PRESETS } from '../machine/presets.js'
 import { ReplayLoop } from '../machine/replay-loop.js'
+import { ReplayRuns } from './replay-runs.js'
 import { buildReplayTables } from './replay-tables.js'
 
 /** What happens to the TLBs when the CPU turns to the other address space. */
@@ -40,6 +45,8 @@ export interface ReplayOptions {
   }
   /** Called between stretches of the replay, with the records done and to do. */
   onProgress?: (done: number, total: number) => void
+  /** False: without WebAssembly, as on hosts that have none. */
+  webAssembly?: boolean
 }
 
 export interface TlbCounts {
@@ -63,6 +70,8 @@ export interface ReplayResult {
 const STRETCH_RECORDS = 1 << 22
 /** Prices and the width of physical addresses come from here; no count depends on them. */
 const PRESET = 'skl-2s'
+/** Records that are copied to the CPU at once. */
+const RECORDS_AT_HAND = 2048
 
 /** Replays `trace`, alone or in turns with `options.other`. */
 export function replayTrace(trace: TraceRecords, options: ReplayOptions): ReplayResult {
@@ -94,11 +103,23 @@ function replayInTurns(
   }
 }
 
+/** What the CPU needs beside the memory of its machine. */
+function layoutFor(machine: MachineConfig, start: number) {
+  return defineLayout({
+    plan: { doc: 'what WebAssembly must know of the machine', fields: { words: int32(PLAN_WORDS) } },
+    cpu: {
+      doc: 'state of the CPU',
+      fields: { run: float64(RUN_DOUBLES), counters: float64(mmuCounters()), mmu: int32(mmuWords(machine)) },
+    },
+    records: { doc: 'records at hand', fields: { words: int32(2 * RECORDS_AT_HAND) } },
+  }, start)
+}
+
 /** The CPU, its MMU and the address spaces that are mapped for it. */
 class ReplayCpu {
   private readonly mmu: Mmu
   private readonly counters: Float64Array
-  private readonly loop: ReplayLoop
+  private readonly loop: ReplayLoop | ReplayRuns
   private readonly roots: readonly number[]
   private readonly traces: readonly TraceRecords[]
   private readonly options: ReplayOptions
@@ -113,16 +134,24 @@ class ReplayCpu {
     this.untilFlush = options.flushEvery > 0 ? options.flushEvery : Infinity
     const preset = MACHINE_PRESETS[PRESET]!
     const g = geometryOf(preset.geometry)
-    const tables = buildReplayTables(g, traces, options.largePages ? LEVEL_PMD : LEVEL_PTE)
-    const machine: MachineConfig = {
-      ...preset, preset: PRESET, cpus: 1, sockets: 1, memoryBytes: tables.memoryBytes, tlb: options.tlb,
-    }
-    const words = new Int32Array(mmuWords(machine))
-    this.counters = new Float64Array(mmuCounters())
-    this.mmu = new Mmu(machine, tables.mem, words, this.counters)
+    const blank = { ...preset, preset: PRESET, cpus: 1, sockets: 1, tlb: options.tlb }
+    const tables = buildReplayTables(
+      g, traces, options.largePages ? LEVEL_PMD : LEVEL_PTE, layoutFor(blank, 0).byteLength)
+    const { memoryBytes, memory: { buffer, wasm } } = tables
+    const machine: MachineConfig = { ...blank, memoryBytes }
+    const layout = layoutFor(machine, memoryBytes)
+    const { run, counters, mmu: words } = layout.row(buffer, 'cpu')
+    this.counters = counters
+    this.mmu = new Mmu(machine, tables.mem, words, counters)
     this.roots = tables.roots
     this.mmu.reset({ ...LINUX_CONTROLS, pcide: options.other?.asid === 'tagged' })
-    this.loop = new ReplayLoop(machine, this.mmu, words, this.counters, options.largePages)
+    const loop = new ReplayLoop(machine, this.mmu, words, counters, options.largePages)
+    const plan = layout.view(buffer, 'plan', 'words')
+    const recordClass = options.largePages ? CLASS_LARGE : CLASS_BASE
+    writePlan(plan, machine, { memoryOffset: 0, memoryBytes, recordClass })
+    this.loop = wasm === undefined || options.webAssembly === false ? loop : new ReplayRuns(
+      wasm, { plan, mmu: words, counters, run }, layout.view(buffer, 'records', 'words'), this.mmu, loop,
+      2 ** classShapes(g)[recordClass]!.shift)
   }
 
   /** Loads CR3: with bit 63 set and PCID `space + 1` when tagged, else emptying all TLBs (no page is global). */

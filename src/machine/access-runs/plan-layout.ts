@@ -97,3 +97,4 @@ export const RUN_POSITION = 1
 export const RUN_LAST_START = 2
 /** Accesses done at all. */
 export const RUN_ACCESSES = 3
+export const RUN_DOUBLES = 4
