@@ -4,6 +4,7 @@
 
 import type { AccessKind } from '../controls.js'
 import { ACCESS_RUNS_BASE64 } from './binary.js'
+import { PLAN_FRONT_SHIFT } from './plan-layout.js'
 
 const PAGE_BYTES = 65_536
 /** WebAssembly addresses have 32 bits. */
@@ -41,8 +42,10 @@ interface Functions {
     ...args: [
       ...Pointers, stop: number, end: number, access: number, hi: number, lo: number, slots: number, seed: number,
     ]): void
-  replay(...args: [...Pointers, stop: number, end: number, records: number]): void
+  replay: Replay
+  replay4k: Replay
 }
+type Replay = (...args: [...Pointers, stop: number, end: number, records: number]) => void
 
 /** Compiled once a thread; the host shares the code between threads. */
 let module: WebAssembly.Module | undefined
@@ -74,6 +77,7 @@ export interface RunViews {
  */
 export class AccessRuns {
   readonly #functions: Functions
+  readonly #replay: Replay
   readonly #plan: number
   readonly #mmu: number
   readonly #counters: number
@@ -81,6 +85,8 @@ export class AccessRuns {
 
   constructor(wasm: WebAssembly.Memory, { plan, mmu, counters, run }: RunViews) {
     this.#functions = functionsFor(wasm)
+    const { replay, replay4k } = this.#functions
+    this.#replay = plan[PLAN_FRONT_SHIFT] === 12 ? replay4k : replay
     this.#plan = plan.byteOffset
     this.#mmu = mmu.byteOffset
     this.#counters = counters.byteOffset
@@ -106,6 +112,6 @@ export class AccessRuns {
 
   /** Recorded accesses; `records`: byte in the memory where record 0 is, or would be. Two positions a record. */
   replay(stop: number, end: number, records: number): void {
-    this.#functions.replay(this.#plan, this.#mmu, this.#counters, this.#run, stop, end, records)
+    this.#replay(this.#plan, this.#mmu, this.#counters, this.#run, stop, end, records)
   }
 }

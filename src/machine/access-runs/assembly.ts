@@ -9,10 +9,10 @@
 
 import {
   PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PAT, PAGE_PAT_LARGE, PAGE_PCD, PAGE_PRESENT, PAGE_PSE, PAGE_PWT,
-  PFN_HI_MASK,
+  PAGE_RW, PAGE_USER, PFN_HI_MASK,
 } from '../entry-bits'
 import {
-  ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, CONTROL_NXE, CONTROL_PGE,
+  ACCESS_EXEC, ACCESS_WRITE, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, CONTROL_NXE, CONTROL_PGE,
   COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS,
   COUNTER_STLB_MISSES, COUNTER_WALK_STEPS, ENTRY_ATTR, ENTRY_PFN, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PCID_MASK,
   KEY_VALID, LIVE_GLOBAL, RESTRICT_CLEAN, RESTRICT_NX, RESTRICT_SUPERVISOR, RESTRICT_USER_PAGE, STAMP_LAST,
@@ -20,9 +20,10 @@ import {
 } from '../mmu-layout'
 import {
   ARRAY_CLOCK, ARRAY_MASK, ARRAY_SETS, ARRAY_SET_BYTES, ARRAY_SHIFT, ARRAY_STAMPS, ARRAY_START, ARRAY_WAYS,
-  ARRAY_WORDS, CACHE_KEY_MASK, CACHE_ROW_BELOW, CACHE_WORDS, CLASSES, LEAF_ALWAYS, LEAF_WITH_PS, PLAN_ACCESS_CYCLES,
+  ARRAY_WORDS, CACHE_KEY_MASK, CACHE_ROW_BELOW, CACHE_WORDS, CLASSES, KIND_DENY, KIND_MASK, KIND_SET_BYTES, KIND_START, KIND_WORDS, LEAF_ALWAYS, LEAF_WITH_PS, PLAN_ACCESS_CYCLES,
   PLAN_ADDRESS_MASK, PLAN_CACHE, PLAN_CACHES, PLAN_CANONICAL_BIAS, PLAN_CANONICAL_MASK, PLAN_FRAMES,
-  PLAN_FRAME_SHIFT, PLAN_FRONT_CLASS, PLAN_L1D, PLAN_L1I, PLAN_MEMORY, PLAN_RECORD_SHIFT, PLAN_SHORT_RECORDS,
+  PLAN_FRAME_SHIFT, PLAN_FRONT_CLASS, PLAN_FRONT_PAGES, PLAN_FRONT_STLB, PLAN_KINDS, PLAN_L1D, PLAN_L1I, PLAN_MEMORY, PLAN_NOT_SIMPLE, PLAN_PLAIN_LEAF_MASK, PLAN_PLAIN_MASK, PLAN_PLAIN_SHIFT, PLAN_PLAIN_TABLES,
+  PLAN_FRONT_SHIFT, PLAN_SHORT_RECORDS,
   PLAN_STLB, PLAN_STLB_HIT_CYCLES, PLAN_TOP_ROW, PLAN_WALK_STEP_CYCLES, ROW_CACHE, ROW_CLASS, ROW_INDEX_MASK,
   ROW_LEAF, ROW_LEVEL, ROW_RESERVED_LEAF, ROW_RESERVED_TABLE, ROW_SHIFT, ROW_WORDS, RUN_ACCESSES, RUN_CLOCK,
   RUN_LAST_START, RUN_POSITION,
@@ -30,10 +31,15 @@ import {
 
 const ENTRY_BYTES: usize = 16
 const NX: u64 = 1 << 63
+/** An entry that names a table, restricts nothing and has A set: the bits of it that matter. */
+const PLAIN_TABLE: u64 = PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED
+const LEVEL_PTE: i32 = 4
 const PFN_BITS: u64 = <u64>PFN_HI_MASK << 32 | 0xffff_ffff
 const ARRAY_BYTES: i32 = ARRAY_WORDS * 4
+const KIND_BYTES: i32 = KIND_WORDS * 4
 /** The page number in a key. */
 const KEY_PAGE: u64 = (1 << 45) - 1
+const RECORD_BYTES: usize = 8
 const RECORD_BYTES_SHIFT: usize = 3
 const RECORD_ADDRESS: u64 = (1 << 48) - 1
 const RECORD_SIZE_SHIFT: u64 = 48
@@ -44,194 +50,427 @@ const RUN_MAX: f64 = 0x4000_0000
 /** Instead of cycles: the access is the caller's. */
 const NOT_HERE: i32 = -1
 
-// The run that is under way: plan and CPU, and what it has counted.
-let plan: usize = 0
-let mmu: usize = 0
+// The run that is under way: prices and bounds, and what it has done.
+let hitCycles: i32 = 0
+let budget: i32 = 0
+let left: i32 = 0
+let done: i32 = 0
+let spent: i32 = 0
+/** Of recorded accesses: that are no fetches, in the second page of the record, behind the last record. */
+let dataAccesses: i32 = 0
+let isSecond: bool = false
+let pastRecords: usize = 0
+let isGoingOn: bool = false
+/** Price of the last access. */
+let last: i32 = 0
+/** No copy of the MMU's words is due before their first change. */
+let mayChange: bool = false
+/** And no global page is in a first level. */
+let mayMove: bool = false
 let codeMisses: i32 = 0
 let dataMisses: i32 = 0
 let walks: i32 = 0
 let walkSteps: i32 = 0
 
-// What the addresses of a run are. A constant where it is used, so each pattern has a loop of its own.
-const STRIDED: i32 = 0
-const RANDOM: i32 = 1
-const RECORDED: i32 = 2
-
 /** Accesses `stride` apart from `offset` on, that start over at `length`, up to position `end`. */
 export function touchStrided(
-  planAt: usize, mmuAt: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
   length: f64, stride: f64, offset: f64,
 ): void {
-  begin(planAt, mmuAt)
+  const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
+  const start = mmu + word(kind, KIND_START)
+  const mask = word(kind, KIND_MASK)
+  const setBytes = word(kind, KIND_SET_BYTES)
+  const deny = load<i32>(mmu + word(kind, KIND_DENY))
+  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
+  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
+  const tag = frontTag(plan, mmu)
   const base = <u64>hi << 32 | <u64><u32>lo
-  accessAll(STRIDED, counters, run, stop, end, access, base, <i64>offset, <i64>stride, <i64>length)
+  const past = <u64>length
+  const step = <u64>stride
+  let at = <u64>offset
+  begin(plan, mmu, run, stop, end)
+  for (;;) {
+    const most = hitsToDo()
+    let count: i32 = 0
+    for (; count < most; count++) {
+      const page = (base + at) >> shift
+      const set = start + (<u32>page & mask) * setBytes
+      if (page >= pages || !hits(set, set + setBytes, page | tag, deny)) break
+      at += step
+      while (at >= past) at -= past
+    }
+    if (!passHits(count)) break
+    const page = (base + at) >> shift
+    const set = start + (<u32>page & mask) * setBytes
+    if (!pass(translate(plan, mmu, base + at, access, page | tag, set))) break
+    at += step
+    while (at >= past) at -= past
+  }
+  finish(counters, run, access == ACCESS_EXEC ? done : 0, 0)
 }
 
 /** Accesses of eight bytes each at one of `slots` places, which a hash of `seed` and the position chooses. */
 export function touchRandom(
-  planAt: usize, mmuAt: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
   slots: f64, seed: i32,
 ): void {
-  begin(planAt, mmuAt)
+  const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
+  const start = mmu + word(kind, KIND_START)
+  const mask = word(kind, KIND_MASK)
+  const setBytes = word(kind, KIND_SET_BYTES)
+  const deny = load<i32>(mmu + word(kind, KIND_DENY))
+  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
+  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
+  const tag = frontTag(plan, mmu)
   const base = <u64>hi << 32 | <u64><u32>lo
-  accessAll(RANDOM, counters, run, stop, end, access, base, <i64>load<f64>(run, RUN_POSITION * 8), seed, <i64>slots)
+  // No hash reaches a slot beyond 2^32.
+  const modulus: u32 = slots < 4294967296 ? <u32>slots : 0
+  let position = <u32><u64>load<f64>(run, RUN_POSITION * 8)
+  begin(plan, mmu, run, stop, end)
+  for (;;) {
+    const most = hitsToDo()
+    let count: i32 = 0
+    let address: u64 = 0
+    let set: usize = 0
+    for (; count < most; count++) {
+      const drawn = hash(seed, position)
+      address = base + (<u64>(modulus == 0 ? drawn : drawn % modulus) << 3)
+      const page = address >> shift
+      set = start + (<u32>page & mask) * setBytes
+      if (page >= pages || !hits(set, set + setBytes, page | tag, deny)) break
+      position++
+    }
+    if (!passHits(count)) break
+    if (!pass(translate(plan, mmu, address, access, address >> shift | tag, set))) break
+    position++
+  }
+  finish(counters, run, access == ACCESS_EXEC ? done : 0, 0)
 }
 
-/** Recorded accesses (kernel/abi.ts, TraceRecords), whose record 0 would be at `records`. */
+/** Recorded accesses (kernel/abi.ts, TraceRecords), whose record 0 would be at `records`. `end` is even. */
 export function replay(
-  planAt: usize, mmuAt: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
 ): void {
-  begin(planAt, mmuAt)
-  accessAll(RECORDED, counters, run, stop, end, ACCESS_READ, <u64>records, <i64>load<f64>(run, RUN_POSITION * 8), 0, 0)
+  replayPages(<u64>word(plan, PLAN_FRONT_SHIFT), plan, mmu, counters, run, stop, end, records)
 }
 
-/** Accesses until `end` or `stop` is reached, or one is not for this code. */
+/** {@link replay} with pages of 4 KiB in front. */
+export function replay4k(
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
+): void {
+  replayPages(12, plan, mmu, counters, run, stop, end, records)
+}
+
 // @ts-ignore: decorator
 @inline
-function accessAll(
-  pattern: i32, counters: usize, run: usize, stop: f64, end: f64, given: i32, base: u64, first: i64, step: i64,
-  past: i64,
+function replayPages(
+  shift: u64, plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
 ): void {
-  const addressMask = load<u64>(plan + PLAN_ADDRESS_MASK * 4)
-  const bias = word(plan, PLAN_CANONICAL_BIAS)
-  const nonCanonical = word(plan, PLAN_CANONICAL_MASK)
-  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
-  const tag = frontTag()
-  // Recorded accesses are of all kinds: code and data have each their front.
-  const data = pattern != RECORDED && given == ACCESS_EXEC ? frontOf(PLAN_L1I) : frontOf(PLAN_L1D)
-  const dataStart = mmu + word(data, ARRAY_START)
-  const dataMask = word(data, ARRAY_MASK)
-  const dataSets = word(data, ARRAY_SETS)
-  const dataSetBytes = word(data, ARRAY_SET_BYTES)
-  const shift = <u64>word(data, ARRAY_SHIFT)
-  const code = frontOf(PLAN_L1I)
-  const codeStart = mmu + word(code, ARRAY_START)
-  const codeMask = word(code, ARRAY_MASK)
-  const codeSets = word(code, ARRAY_SETS)
-  const codeSetBytes = word(code, ARRAY_SET_BYTES)
-  const recordBytes: u64 = 1 << <u64>word(plan, PLAN_RECORD_SHIFT)
-  const isShort = word(plan, PLAN_SHORT_RECORDS) != 0
+  const position = <i64>load<f64>(run, RUN_POSITION * 8)
+  const first = records + (<usize>(position >> 1) << RECORD_BYTES_SHIFT)
+  begin(plan, mmu, run, stop, 2 * end)
+  isSecond = (position & 1) != 0
+  dataAccesses = 0
+  pastRecords = records + (<usize>(<i64>end >> 1) << RECORD_BYTES_SHIFT)
 
-  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
-  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
+  const tag = frontTag(plan, mmu)
   let at = first
-  let positions: i32 = 0
-  let accesses: i32 = 0
-  let fetches: i32 = 0
-  let spent: i32 = 0
-  let last: i32 = 0
-  let access = given
-  while (positions < most && spent < budget) {
-    let address: u64
-    let taken = 1
-    if (pattern == RANDOM) {
-      address = base + ((past >> 32 == 0 ? hash(<i32>step, <i32>at) % <u32>past : hash(<i32>step, <i32>at)) << 3)
-    } else if (pattern == STRIDED) {
-      address = base + <u64>at
-    } else {
-      const record = load<u64>(<usize>base + ((<usize>at >> 1) << RECORD_BYTES_SHIFT))
-      const kind = <i32>(record >> RECORD_KIND_SHIFT)
-      access = kind == 0 ? ACCESS_EXEC : kind == 1 ? ACCESS_READ : ACCESS_WRITE
-      address = record & RECORD_ADDRESS
-      if ((at & 1) != 0) {
-        address = (address & (0 - recordBytes)) + recordBytes
-      } else {
-        const pastPage = (address & (recordBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
-        if (pastPage <= recordBytes) taken = 2
-        else if (isShort && pastPage > 2 * recordBytes) break
-      }
+  for (;;) {
+    // Records in one page that is in the first level.
+    const limit = recordsToDo(at)
+    const from = at
+    let data: i32 = 0
+    while (at < limit) {
+      const record = load<u64>(at)
+      const address = record & RECORD_ADDRESS
+      if (reachOf(record, shift) > (<u64>1 << shift)) break
+      const kind = kindAt(plan, record)
+      const page = address >> shift
+      const setBytes = word(kind, KIND_SET_BYTES)
+      const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * setBytes
+      if (page >= pages || !hits(set, set + setBytes, page | tag, load<i32>(mmu + word(kind, KIND_DENY)))) break
+      at += RECORD_BYTES
+      data += <i32>((record >> RECORD_KIND_SHIFT) + 1) >> 1
     }
-
-    const isCode = pattern == RECORDED && access == ACCESS_EXEC
-    const page = (address & addressMask) >> shift
-    const sets = isCode ? codeSets : dataSets
-    const set = sets == 0 ? <u32>page & (isCode ? codeMask : dataMask) : <u32>(page % <u64>sets)
-    const entry = (isCode ? codeStart : dataStart) + set * (isCode ? codeSetBytes : dataSetBytes)
-    let cycles = hitCycles
-    if (load<u64>(entry) != (page | tag) || (attrOf(entry) & denied(access)) != 0
-      || ((<u32>(address >> 32) + bias) & nonCanonical) != 0) {
-      cycles = translate(address, access)
-      if (cycles == NOT_HERE) break
-    }
-    last = cycles
-    spent += cycles
-    accesses++
-    if (pattern == RECORDED) {
-      fetches += isCode ? 1 : 0
-      positions += taken
-      at += taken
-    } else {
-      positions++
-      at += pattern == STRIDED ? step : 1
-      if (pattern == STRIDED) while (at >= past) at -= past
-    }
+    dataAccesses += data
+    at = passRecords(plan, mmu, from, at, shift)
+    if (!isGoingOn) break
   }
+  const positions = <i32>((at - first) >> RECORD_BYTES_SHIFT) * 2 + (isSecond ? 1 : 0) - <i32>(position & 1)
+  finish(counters, run, done - dataAccesses, positions - done)
+}
 
-  if (accesses == 0) return
-  if (pattern != RECORDED && given == ACCESS_EXEC) fetches = accesses
+/** Where the front of a run of records must end. */
+function recordsToDo(at: usize): usize {
+  return isSecond ? at : min(pastRecords, at + <usize>hitsToDo() * RECORD_BYTES)
+}
+
+/** Counts the records [from, at), and does one access of that at `at`. Returns where it is now; see isGoingOn. */
+function passRecords(plan: usize, mmu: usize, from: usize, at: usize, shift: u64): usize {
+  isGoingOn = passHits(<i32>((at - from) >> RECORD_BYTES_SHIFT)) && at < pastRecords
+  if (!isGoingOn) return at
+  const record = load<u64>(at)
+  const reach = reachOf(record, shift)
+  const pageBytes: u64 = 1 << shift
+  const kind = kindAt(plan, record)
+  const number = <i32>(record >> RECORD_KIND_SHIFT)
+  let address = record & RECORD_ADDRESS
+  isGoingOn = isSecond || reach <= 2 * pageBytes || word(plan, PLAN_SHORT_RECORDS) == 0
+  if (!isGoingOn) return at
+  if (isSecond) address = (address & (0 - pageBytes)) + pageBytes
+  const page = address >> shift
+  const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * word(kind, KIND_SET_BYTES)
+  const access = number == 0 ? ACCESS_EXEC : number - 1
+  isGoingOn = pass(translate(plan, mmu, address, access, page | frontTag(plan, mmu), set))
+  if (!isGoingOn) return at
+  dataAccesses += (number + 1) >> 1
+  isSecond = !isSecond && reach > pageBytes
+  return isSecond ? at : at + RECORD_BYTES
+}
+
+/** Bytes from the beginning of its page to the end of an access. */
+// @ts-ignore: decorator
+@inline
+function reachOf(record: u64, shift: u64): u64 {
+  return (record & ((<u64>1 << shift) - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
+}
+
+// @ts-ignore: decorator
+@inline
+function kindAt(plan: usize, record: u64): usize {
+  return plan + PLAN_KINDS * 4 + <i32>(record >> RECORD_KIND_SHIFT) * KIND_BYTES
+}
+
+/** A run begins: what it may do at most. */
+function begin(plan: usize, mmu: usize, run: usize, stop: f64, end: f64): void {
+  hitCycles = word(plan, PLAN_ACCESS_CYCLES)
+  budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
+  left = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  mayChange = word(mmu, WORD_UNDO) != UNDO_ARMED
+  lookForGlobals(mmu)
+  done = 0
+  last = 0
+  spent = 0
+  codeMisses = 0
+  dataMisses = 0
+  walks = 0
+  walkSteps = 0
+}
+
+function lookForGlobals(mmu: usize): void {
+  mayMove = mayChange && ((word(mmu, WORD_LIVE) | word(mmu, WORD_LIVE + 1)) & LIVE_GLOBAL) == 0
+}
+
+/** How many accesses that cost `hitCycles` can be done. */
+function hitsToDo(): i32 {
+  const cycles = budget - spent
+  if (cycles <= 0) return 0
+  return <i64>left * hitCycles <= cycles ? left : (cycles - 1) / hitCycles + 1
+}
+
+/** So many accesses were answered in front. True: there are more to do. */
+function passHits(count: i32): bool {
+  if (count > 0) {
+    done += count
+    left -= count
+    spent += count * hitCycles
+    last = hitCycles
+  }
+  return left > 0 && spent < budget
+}
+
+/** An access was answered for so many cycles, or NOT_HERE. True: it was answered. */
+function pass(cycles: i32): bool {
+  if (cycles == NOT_HERE) return false
+  done++
+  left--
+  spent += cycles
+  last = cycles
+  return true
+}
+
+/** Writes down what a run has done. `fetches` of its accesses; `more` positions than accesses. */
+function finish(counters: usize, run: usize, fetches: i32, more: i32): void {
+  if (done == 0) return
   add(counters, COUNTER_L1I_LOOKUPS, fetches)
   add(counters, COUNTER_L1I_MISSES, codeMisses)
-  add(counters, COUNTER_L1D_LOOKUPS, accesses - fetches)
+  add(counters, COUNTER_L1D_LOOKUPS, done - fetches)
   add(counters, COUNTER_L1D_MISSES, dataMisses)
   add(counters, COUNTER_STLB_LOOKUPS, codeMisses + dataMisses)
   add(counters, COUNTER_STLB_MISSES, walks)
   add(counters, COUNTER_WALK_STEPS, walkSteps)
   add(run, RUN_CLOCK, spent)
-  add(run, RUN_POSITION, positions)
-  add(run, RUN_ACCESSES, accesses)
+  add(run, RUN_POSITION, done + more)
+  add(run, RUN_ACCESSES, done)
   store<f64>(run, load<f64>(run, RUN_CLOCK * 8) - <f64>last, RUN_LAST_START * 8)
 }
 
-/** An access that the front of its set does not answer: its price, or NOT_HERE with nothing changed. */
-function translate(address: u64, access: i32): i32 {
-  const upper = <u32>(address >> 32) + word(plan, PLAN_CANONICAL_BIAS)
+/** Whether a page is in its set of the first level, the class in front, and may be used so: it is the youngest then. */
+// @ts-ignore: decorator
+@inline
+function hits(set: usize, past: usize, key: u64, deny: i32): bool {
+  return load<u64>(set) == key ? (attrOf(set) & deny) == 0 : hitsBehind(set, past, key, deny)
+}
+
+/** The same where it is not the youngest yet. */
+function hitsBehind(set: usize, past: usize, key: u64, deny: i32): bool {
+  if (!mayMove) return false
+  const at = findExact(set + ENTRY_BYTES, past, key)
+  if (at == 0 || (attrOf(at) & deny) != 0) return false
+  moveToFront(set, at)
+  return true
+}
+
+/** Kinds are numbered as in records: fetch, load, store. */
+function kindOf(access: i32): i32 {
+  return access == ACCESS_EXEC ? 0 : access + 1
+}
+
+/**
+ * An access that the front of its set does not answer: its price, or NOT_HERE with nothing changed. `set` is where its
+ * page would be, with `key`, if that is of the class in front.
+ */
+function translate(plan: usize, mmu: usize, address: u64, access: i32, key: u64, set: usize): i32 {
+  const upper = <i32>(address >> 32) + word(plan, PLAN_CANONICAL_BIAS)
   if ((upper & word(plan, PLAN_CANONICAL_MASK)) != 0) return NOT_HERE
+  if (!mayChange) return NOT_HERE
+  const isCode = access == ACCESS_EXEC
+  const liveAt = mmu + (WORD_LIVE + (isCode ? 0 : 1)) * 4
+  if (((load<i32>(liveAt) | word(mmu, WORD_LIVE + 2)) & word(plan, PLAN_NOT_SIMPLE)) != 0
+    || address >> <u64>word(plan, PLAN_FRONT_SHIFT) >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) {
+    return translateAnySize(plan, mmu, address, access, liveAt)
+  }
+
+  const second = plan + PLAN_FRONT_STLB * 4
+  const secondSet = mmu + word(second, ARRAY_START)
+    + (<usize>key & word(second, ARRAY_MASK)) * word(second, ARRAY_SET_BYTES)
+  const at = findExact(secondSet, secondSet + word(second, ARRAY_SET_BYTES), key)
+  const past = set + word(plan, isCode ? PLAN_KINDS + KIND_SET_BYTES : PLAN_KINDS + KIND_WORDS + KIND_SET_BYTES)
+  // What is in the first level was denied there.
+  if (findExact(set, past, key) != 0) return NOT_HERE
+  if (at == 0) {
+    const cycles = walkPlain(plan, mmu, address, access, key, set, past, liveAt)
+    return cycles == NOT_HERE ? walk(plan, mmu, address, access, liveAt) : cycles
+  }
+  if ((attrOf(at) & denied(mmu, access)) != 0 || !hasStamps(mmu, second)) return NOT_HERE
+  age(set, past - ENTRY_BYTES)
+  v128.store(set, v128.load(at))
+  store<i32>(liveAt, load<i32>(liveAt) | 1 << word(plan, PLAN_FRONT_CLASS))
+  stamp(mmu, second, at)
+  countMiss(isCode)
+  return word(plan, PLAN_ACCESS_CYCLES) + word(plan, PLAN_STLB_HIT_CYCLES)
+}
+
+/** The same with pages of several sizes: each class in turn. */
+function translateAnySize(plan: usize, mmu: usize, address: u64, access: i32, liveAt: usize): i32 {
   const isCode = access == ACCESS_EXEC
   const arrays = plan + (isCode ? PLAN_L1I : PLAN_L1D) * 4
-  const liveAt = mmu + (WORD_LIVE + (isCode ? 0 : 1)) * 4
-  const deny = denied(access)
-  const mayChange = word(mmu, WORD_UNDO) != UNDO_ARMED
+  const deny = denied(mmu, access)
   const price = word(plan, PLAN_ACCESS_CYCLES)
-
   const live = load<i32>(liveAt)
   for (let cls = 0; cls < CLASSES; cls++) {
     if ((live & (1 << cls)) == 0) continue
     const array = arrays + cls * ARRAY_BYTES
-    const key = keyOf(array, cls, address, tagWord())
-    const start = startOf(array, key)
-    const at = find(start, start + word(array, ARRAY_SET_BYTES), key)
+    const key = keyOf(plan, array, cls, address, word(mmu, WORD_TAG))
+    const set = startOf(mmu, array, key)
+    const at = find(set, set + word(array, ARRAY_SET_BYTES), key)
     if (at == 0) continue
     if ((attrOf(at) & deny) != 0) return NOT_HERE
-    if (at != start) {
-      if (!mayChange) return NOT_HERE
-      moveToFront(start, at)
-    }
+    moveToFront(set, at)
     return price
   }
-  if (!mayChange) return NOT_HERE
 
   const second = word(mmu, WORD_LIVE + 2)
   for (let cls = 0; cls < CLASSES; cls++) {
     if ((second & (1 << cls)) == 0) continue
     const array = plan + PLAN_STLB * 4 + cls * ARRAY_BYTES
-    const key = keyOf(array, cls, address, tagWord())
-    const start = startOf(array, key)
-    const at = find(start, start + word(array, ARRAY_SET_BYTES), key)
+    const key = keyOf(plan, array, cls, address, word(mmu, WORD_TAG))
+    const set = startOf(mmu, array, key)
+    const at = find(set, set + word(array, ARRAY_SET_BYTES), key)
     if (at == 0) continue
-    if ((attrOf(at) & deny) != 0 || !hasStamps(array)) return NOT_HERE
+    if ((attrOf(at) & deny) != 0 || !hasStamps(mmu, array)) return NOT_HERE
     const found = load<u64>(at)
     const value = load<u64>(at, 8)
-    touch(array, start, at)
-    fill(arrays + cls * ARRAY_BYTES, liveAt, cls, found, value)
+    if (word(array, ARRAY_CLOCK) != 0) stamp(mmu, array, at)
+    else moveToFront(set, at)
+    fill(mmu, arrays + cls * ARRAY_BYTES, liveAt, cls, found, value)
+    lookForGlobals(mmu)
     countMiss(isCode)
     return price + word(plan, PLAN_STLB_HIT_CYCLES)
   }
-  if (word(plan, PLAN_TOP_ROW) == 0) return NOT_HERE
-  return walk(address, access, deny, arrays, liveAt)
+  return walk(plan, mmu, address, access, liveAt)
+}
+
+/**
+ * Both levels missed: the walk of nearly all of them. From the root when there are no paging caches, else from their
+ * lowest level; no level that restricts or maps a page itself, a base page that is not global. NOT_HERE also where
+ * {@link walk} has to look.
+ */
+function walkPlain(
+  plan: usize, mmu: usize, address: u64, access: i32, key: u64, set: usize, past: usize, liveAt: usize,
+): i32 {
+  let tables = word(plan, PLAN_PLAIN_TABLES)
+  if (tables == 0) return NOT_HERE
+  const frames = <u32>word(plan, PLAN_FRAMES)
+  const memory = <usize>word(plan, PLAN_MEMORY)
+  const plainMask = load<u64>(plan + PLAN_PLAIN_MASK * 4)
+  const frameShift = <u64>word(plan, PLAN_FRAME_SHIFT)
+  const slotMask = (1 << (<i32>frameShift - 3)) - 1
+  let shift = <u64>word(plan, PLAN_PLAIN_SHIFT)
+  let table = <u32>word(mmu, WORD_ROOT_PFN)
+  const cache = plan + PLAN_CACHE * 4
+  let cached: usize = 0
+  if (word(plan, PLAN_CACHES) != 0) {
+    const start = mmu + word(cache, ARRAY_START)
+    cached = findFirst(start, start + word(cache, ARRAY_SET_BYTES), cacheKey(mmu, cache, address))
+    if (cached == 0 || attrOf(cached) != 0 || !hasStamps(mmu, cache)) return NOT_HERE
+    table = load<u32>(cached, ENTRY_PFN * 4)
+    tables = 0
+    shift = frameShift
+  }
+  for (let i = 0; i < tables; i++) {
+    if (table >= frames) return NOT_HERE
+    const slot = <u32>(address >> shift) & slotMask
+    const entry = load<u64>(memory + (table << <u32>frameShift) + (slot << 3))
+    if ((entry & plainMask) != PLAIN_TABLE) return NOT_HERE
+    table = <u32>(entry >> frameShift)
+    shift -= frameShift - 3
+  }
+  if (table >= frames) return NOT_HERE
+  const slot = <u32>(address >> shift) & slotMask
+  const entry = load<u64>(memory + (table << <u32>frameShift) + (slot << 3))
+  if ((entry & (load<u64>(plan + PLAN_PLAIN_LEAF_MASK * 4))) != (PAGE_PRESENT | PAGE_ACCESSED)) return NOT_HERE
+  const isDirty = (entry & PAGE_DIRTY) != 0
+  if (access == ACCESS_WRITE && !isDirty) return NOT_HERE
+  const hasNx = (word(mmu, WORD_CONTROLS) & CONTROL_NXE) != 0
+  if (!hasNx && <i64>entry < 0) return NOT_HERE
+  const restrictions = restrictionsOf(entry, hasNx)
+  const attr = restrictions | memoryType(entry, true) << ATTR_CACHE_INDEX_SHIFT | LEVEL_PTE << ATTR_LEVEL_SHIFT
+    | ((restrictions & RESTRICT_SUPERVISOR) == 0 ? RESTRICT_USER_PAGE : 0) | (isDirty ? 0 : RESTRICT_CLEAN)
+  const second = plan + PLAN_FRONT_STLB * 4
+  if ((attr & denied(mmu, access)) != 0 || !hasStamps(mmu, second)) return NOT_HERE
+
+  const value = <u64><u32>((entry & PFN_BITS) >> frameShift) | <u64>attr << 32
+  if (cached != 0) stamp(mmu, cache, cached)
+  insert(mmu, second, key, value)
+  age(set, past - ENTRY_BYTES)
+  store<u64>(set, key)
+  store<u64>(set, value, 8)
+  const live = 1 << word(plan, PLAN_FRONT_CLASS)
+  store<i32>(liveAt, load<i32>(liveAt) | live)
+  store<i32>(mmu, word(mmu, WORD_LIVE + 2) | live, (WORD_LIVE + 2) * 4)
+  countMiss(access == ACCESS_EXEC)
+  walks++
+  walkSteps += tables + 1
+  return word(plan, PLAN_ACCESS_CYCLES) + (tables + 1) * word(plan, PLAN_WALK_STEP_CYCLES)
 }
 
 /** Both levels missed. Only a walk that has nothing to write and that permits the access. */
-function walk(address: u64, access: i32, deny: i32, arrays: usize, liveAt: usize): i32 {
+function walk(plan: usize, mmu: usize, address: u64, access: i32, liveAt: usize): i32 {
+  if (word(plan, PLAN_TOP_ROW) == 0) return NOT_HERE
+  const deny = denied(mmu, access)
   const controls = word(mmu, WORD_CONTROLS)
   const frames = <u32>word(plan, PLAN_FRAMES)
   const memory = <usize>word(plan, PLAN_MEMORY)
@@ -239,6 +478,7 @@ function walk(address: u64, access: i32, deny: i32, arrays: usize, liveAt: usize
   const hasNx = (controls & CONTROL_NXE) != 0
   const reservedNx: u64 = hasNx ? 0 : NX
   const isWrite = access == ACCESS_WRITE
+  const isCode = access == ACCESS_EXEC
 
   // From the root, or from the longest prefix that is cached.
   let row = plan + word(plan, PLAN_TOP_ROW) * 4
@@ -249,7 +489,7 @@ function walk(address: u64, access: i32, deny: i32, arrays: usize, liveAt: usize
   let cached: usize = 0
   for (let i = 0; i < caches; i++) {
     const start = mmu + word(cache, ARRAY_START)
-    cached = find(start, start + word(cache, ARRAY_SET_BYTES), cacheKey(cache, address))
+    cached = findFirst(start, start + word(cache, ARRAY_SET_BYTES), cacheKey(mmu, cache, address))
     if (cached != 0) {
       table = load<u32>(cached, ENTRY_PFN * 4)
       restrictions = attrOf(cached)
@@ -289,21 +529,22 @@ function walk(address: u64, access: i32, deny: i32, arrays: usize, liveAt: usize
   if ((attr & deny) != 0) return NOT_HERE
   if (accessed == 0 || (isWrite && (entry & PAGE_DIRTY) == 0)) return NOT_HERE
   const second = plan + PLAN_STLB * 4 + cls * ARRAY_BYTES
-  if (!hasStamps(second)) return NOT_HERE
+  if (!hasStamps(mmu, second)) return NOT_HERE
 
   if (caches != 0) {
-    if (!haveCachesStamps(caches)) return NOT_HERE
-    if (cached != 0) stamp(cache, cached)
-    keepUpperEntries(memory, frameShift, firstRow, row, firstTable, firstRestrictions, address, hasNx)
+    if (!haveCachesStamps(plan, mmu, caches)) return NOT_HERE
+    if (cached != 0) stamp(mmu, cache, cached)
+    keepUpperEntries(plan, mmu, firstRow, row, firstTable, firstRestrictions, address, hasNx)
   }
-  const tag = (entry & PAGE_GLOBAL) != 0 && (controls & CONTROL_PGE) != 0 ? KEY_VALID | KEY_GLOBAL : tagWord()
-  const key = keyOf(second, cls, address, tag)
+  const tag = (entry & PAGE_GLOBAL) != 0 && (controls & CONTROL_PGE) != 0 ? KEY_VALID | KEY_GLOBAL : word(mmu, WORD_TAG)
+  const key = keyOf(plan, second, cls, address, tag)
   const pages: u32 = 1 << (word(row, ROW_SHIFT) - <i32>frameShift)
   const pfn = <u32>((entry & PFN_BITS) >> frameShift) & (0 - pages)
   const value = <u64>pfn | <u64>attr << 32
-  fill(second, mmu + (WORD_LIVE + 2) * 4, cls, key, value)
-  fill(arrays + cls * ARRAY_BYTES, liveAt, cls, key, value)
-  countMiss(access == ACCESS_EXEC)
+  fill(mmu, second, mmu + (WORD_LIVE + 2) * 4, cls, key, value)
+  fill(mmu, plan + (isCode ? PLAN_L1I : PLAN_L1D) * 4 + cls * ARRAY_BYTES, liveAt, cls, key, value)
+  countMiss(isCode)
+  lookForGlobals(mmu)
   walks++
   walkSteps += steps
   return word(plan, PLAN_ACCESS_CYCLES) + steps * word(plan, PLAN_WALK_STEP_CYCLES)
@@ -311,9 +552,10 @@ function walk(address: u64, access: i32, deny: i32, arrays: usize, liveAt: usize
 
 /** The entries that a walk read above its leaf go to the paging caches. They are read again: nothing writes them. */
 function keepUpperEntries(
-  memory: usize, frameShift: u64, firstRow: usize, leafRow: usize, firstTable: u32, upper: i32, address: u64,
-  hasNx: bool,
+  plan: usize, mmu: usize, firstRow: usize, leafRow: usize, firstTable: u32, upper: i32, address: u64, hasNx: bool,
 ): void {
+  const memory = <usize>word(plan, PLAN_MEMORY)
+  const frameShift = <u64>word(plan, PLAN_FRAME_SHIFT)
   let table = firstTable
   let restrictions = upper
   for (let row = firstRow; row != leafRow; row += ROW_WORDS * 4) {
@@ -322,18 +564,9 @@ function keepUpperEntries(
     restrictions |= restrictionsOf(entry, hasNx)
     const cache = word(row, ROW_CACHE)
     if (cache != 0) {
-      insert(plan + cache * 4, cacheKey(plan + cache * 4, address), <u64>table | <u64>restrictions << 32)
+      insert(mmu, plan + cache * 4, cacheKey(mmu, plan + cache * 4, address), <u64>table | <u64>restrictions << 32)
     }
   }
-}
-
-function begin(planAt: usize, mmuAt: usize): void {
-  plan = planAt
-  mmu = mmuAt
-  codeMisses = 0
-  dataMisses = 0
-  walks = 0
-  walkSteps = 0
 }
 
 function countMiss(isCode: bool): void {
@@ -366,38 +599,36 @@ function attrOf(entry: usize): i32 {
 /** What an entry must not have for a user access of this kind. */
 // @ts-ignore: decorator
 @inline
-function denied(access: i32): i32 {
+function denied(mmu: usize, access: i32): i32 {
   return word(mmu, WORD_DENY + access * 2 + 1)
 }
 
+/** The upper half of a key in front. */
 // @ts-ignore: decorator
 @inline
-function tagWord(): i32 {
-  return word(mmu, WORD_TAG)
-}
-
-/** The upper half of a key in front. */
-function frontTag(): u64 {
-  return <u64><u32>(word(plan, PLAN_FRONT_CLASS) << KEY_CLASS_SHIFT | tagWord()) << 32
+function frontTag(plan: usize, mmu: usize): u64 {
+  return <u64><u32>(word(plan, PLAN_FRONT_CLASS) << KEY_CLASS_SHIFT | word(mmu, WORD_TAG)) << 32
 }
 
 /** The array of a level in which the page of an access is looked for first. */
-function frontOf(level: usize): usize {
+// @ts-ignore: decorator
+@inline
+function frontOf(plan: usize, level: usize): usize {
   return plan + level * 4 + word(plan, PLAN_FRONT_CLASS) * ARRAY_BYTES
 }
 
 // @ts-ignore: decorator
 @inline
-function keyOf(array: usize, cls: i32, address: u64, tag: i32): u64 {
+function keyOf(plan: usize, array: usize, cls: i32, address: u64, tag: i32): u64 {
   const page = (address & load<u64>(plan + PLAN_ADDRESS_MASK * 4)) >> <u64>word(array, ARRAY_SHIFT)
   return page | <u64><u32>(cls << KEY_CLASS_SHIFT | tag) << 32
 }
 
 // @ts-ignore: decorator
 @inline
-function cacheKey(cache: usize, address: u64): u64 {
+function cacheKey(mmu: usize, cache: usize, address: u64): u64 {
   const bits = address >> <u64>word(cache, ARRAY_SHIFT) & load<u64>(cache + CACHE_KEY_MASK * 4)
-  return bits | <u64><u32>tagWord() << 32
+  return bits | <u64><u32>word(mmu, WORD_TAG) << 32
 }
 
 // @ts-ignore: decorator
@@ -410,8 +641,25 @@ function setOf(array: usize, key: u64): usize {
 
 // @ts-ignore: decorator
 @inline
-function startOf(array: usize, key: u64): usize {
+function startOf(mmu: usize, array: usize, key: u64): usize {
   return mmu + word(array, ARRAY_START) + setOf(array, key) * word(array, ARRAY_SET_BYTES)
+}
+
+/** The entry with this key; 0: there is none. Without a branch for each, since none of them could be predicted. */
+// @ts-ignore: decorator
+@inline
+function findExact(start: usize, past: usize, key: u64): usize {
+  let found: usize = 0
+  for (let at = start; at < past; at += ENTRY_BYTES) found = load<u64>(at) == key ? at : found
+  return found
+}
+
+/** The entry with this key, in an array where it is likely to be in front; 0: there is none. */
+// @ts-ignore: decorator
+@inline
+function findFirst(start: usize, past: usize, key: u64): usize {
+  for (let at = start; at < past; at += ENTRY_BYTES) if (load<u64>(at) == key) return at
+  return 0
 }
 
 /** The entry with this key, or its global twin; 0: there is none. */
@@ -440,12 +688,12 @@ function moveToFront(start: usize, at: usize): void {
 }
 
 /** Room for the next stamp: the MMU itself numbers an array anew. */
-function hasStamps(array: usize): bool {
+function hasStamps(mmu: usize, array: usize): bool {
   const clock = word(array, ARRAY_CLOCK)
   return clock == 0 || load<i32>(mmu + clock) != STAMP_LAST
 }
 
-function haveCachesStamps(caches: i32): bool {
+function haveCachesStamps(plan: usize, mmu: usize, caches: i32): bool {
   let cache = plan + PLAN_CACHE * 4
   for (let i = 0; i < caches; i++) {
     // A walk stamps an entry that it finds, and one that it adds at every other level.
@@ -457,31 +705,23 @@ function haveCachesStamps(caches: i32): bool {
 
 // @ts-ignore: decorator
 @inline
-function stamp(array: usize, at: usize): void {
+function stamp(mmu: usize, array: usize, at: usize): void {
   const clock = mmu + word(array, ARRAY_CLOCK)
   const now = load<i32>(clock) + STAMP_ONE
   store<i32>(clock, now)
   store<i32>(mmu + word(array, ARRAY_STAMPS) + (at - mmu - word(array, ARRAY_START)) / 4, now)
 }
 
-/** Makes an entry the youngest of its set. */
-// @ts-ignore: decorator
-@inline
-function touch(array: usize, start: usize, at: usize): void {
-  if (word(array, ARRAY_CLOCK) != 0) stamp(array, at)
-  else moveToFront(start, at)
-}
-
 /** Adds an entry that is known to be absent to its set, as the youngest; the oldest falls out. */
 // @ts-ignore: decorator
 @inline
-function insert(array: usize, key: u64, value: u64): void {
+function insert(mmu: usize, array: usize, key: u64, value: u64): void {
   const set = setOf(array, key)
   const setBytes = word(array, ARRAY_SET_BYTES)
   let at = mmu + word(array, ARRAY_START) + set * setBytes
   if (word(array, ARRAY_CLOCK) != 0) {
     at += oldest(mmu + word(array, ARRAY_STAMPS) + set * setBytes / 4, word(array, ARRAY_WAYS)) * ENTRY_BYTES
-    stamp(array, at)
+    stamp(mmu, array, at)
   } else {
     age(at, at + setBytes - ENTRY_BYTES)
   }
@@ -492,19 +732,36 @@ function insert(array: usize, key: u64, value: u64): void {
 /** {@link insert} where the level keeps such pages, and says so. */
 // @ts-ignore: decorator
 @inline
-function fill(array: usize, liveAt: usize, cls: i32, key: u64, value: u64): void {
+function fill(mmu: usize, array: usize, liveAt: usize, cls: i32, key: u64, value: u64): void {
   if (word(array, ARRAY_WAYS) == 0) return
-  insert(array, key, value)
-  const isGlobal = (<i32>(key >> 32) & KEY_GLOBAL) != 0
-  store<i32>(liveAt, load<i32>(liveAt) | 1 << cls | (isGlobal ? LIVE_GLOBAL : 0))
+  insert(mmu, array, key, value)
+  store<i32>(liveAt, load<i32>(liveAt) | liveBits(cls, key))
 }
 
-/** The way that is empty, or was used longest ago: of the least stamp (tlb-array.ts). */
+/** What a level has in its live word with such an entry. */
+// @ts-ignore: decorator
+@inline
+function liveBits(cls: i32, key: u64): i32 {
+  return 1 << cls | ((<i32>(key >> 32) & KEY_GLOBAL) != 0 ? LIVE_GLOBAL : 0)
+}
+
+/** The way that is empty, or was used longest ago: of the least stamp (tlb-array.ts). Four at once. */
 // @ts-ignore: decorator
 @inline
 function oldest(stamps: usize, ways: i32): usize {
-  let least = load<u32>(stamps)
-  for (let way = 1; way < ways; way++) {
+  let least: u32 = u32.MAX_VALUE
+  let way: i32 = 0
+  if (ways >= 4) {
+    let numbers = i32x4(0, 1, 2, 3)
+    let leasts = v128.or(v128.load(stamps), numbers)
+    for (way = 4; way + 4 <= ways; way += 4) {
+      numbers = i32x4.add(numbers, i32x4.splat(4))
+      leasts = i32x4.min_u(leasts, v128.or(v128.load(stamps + way * 4), numbers))
+    }
+    leasts = i32x4.min_u(leasts, v128.shuffle<i32>(leasts, leasts, 2, 3, 0, 1))
+    least = min(<u32>i32x4.extract_lane(leasts, 0), <u32>i32x4.extract_lane(leasts, 1))
+  }
+  for (; way < ways; way++) {
     const other = load<u32>(stamps + way * 4) | way
     least = other < least ? other : least
   }

@@ -14,8 +14,8 @@ export const PLAN_CANONICAL_BIAS = 2
 export const PLAN_CANONICAL_MASK = 3
 /** Class of the pages that are looked for first, in the first way of their set. */
 export const PLAN_FRONT_CLASS = 4
-/** A recorded access that reaches beyond a page of 2^shift bytes touches the next one, too. */
-export const PLAN_RECORD_SHIFT = 5
+/** Their size: 2^shift bytes. A recorded access that reaches beyond such a page touches the next one, too. */
+export const PLAN_FRONT_SHIFT = 5
 /** 1: a recorded access may reach into no more than the second page; longer ones are the caller's. */
 export const PLAN_SHORT_RECORDS = 6
 // Prices, cycles.
@@ -31,8 +31,38 @@ export const PLAN_TOP_ROW = 13
 /** Paging caches: how many, of the lowest level first. */
 export const PLAN_CACHES = 14
 
+/** Class-front pages of the lower half of the address space: two words. Others are never in front. */
+export const PLAN_FRONT_PAGES = 16
+/**
+ * What must not be in the live words of two levels for the short way, on which only pages of the class in front are
+ * looked for: others, and global ones. All bits where the arrays are not fit for it: a first level without such pages,
+ * sets that are no power of two, a second level that is not stamped.
+ */
+export const PLAN_NOT_SIMPLE = 18
+
+/** By kind of access, numbered as in records (fetch, load, store): the array in front and what a user is denied. */
+export const PLAN_KINDS = 20
+export const KIND_WORDS = 4
+/** Bytes of the first entry, mask of set numbers, bytes of a set: as of an array. */
+export const KIND_START = 0
+export const KIND_MASK = 1
+export const KIND_SET_BYTES = 2
+/** Bytes of the word with the restrictions that stop such an access. */
+export const KIND_DENY = 3
+
+/** The second level's array for the class in front, once more. */
+export const PLAN_FRONT_STLB = 32
+
+/** Tables on the way to a base page's entry, for walks without anything special; 0: all walks go by rows. */
+export const PLAN_PLAIN_TABLES = 40
+/** Lowest bit of an address that the first of them looks at. */
+export const PLAN_PLAIN_SHIFT = 41
+/** Bits of an entry on that way, and of the one of the page, that must be as always: two words each. */
+export const PLAN_PLAIN_MASK = 42
+export const PLAN_PLAIN_LEAF_MASK = 44
+
 /** Arrays of a level: one for each class, also where classes share one. */
-export const PLAN_L1I = 16
+export const PLAN_L1I = 48
 export const ARRAY_WORDS = 8
 export const CLASSES = 3
 export const LEVEL_WORDS = CLASSES * ARRAY_WORDS

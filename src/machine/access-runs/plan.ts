@@ -2,9 +2,13 @@
 // costs, how a walk goes. The objects that know are built over words that nobody uses.
 
 import type { MachineConfig } from '../config.js'
-import { canonicalBias, canonicalMask, geometryOf, LEVEL_PTE } from '../geometry.js'
+import { PAGE_ACCESSED, PAGE_GLOBAL, PAGE_NX_HI, PAGE_PRESENT, PAGE_PSE, PAGE_RW, PAGE_USER } from '../entry.js'
+import { canonicalBias, canonicalMask, geometryOf, LEVEL_PMD, LEVEL_PTE } from '../geometry.js'
 import type { Geometry } from '../geometry.js'
-import { classesByLevel, CLASS_BASE, CLASS_LARGE, classShapes, HEADER_WORDS, mmuWords } from '../mmu-state.js'
+import {
+  ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, classesByLevel, CLASS_BASE, CLASS_LARGE, classShapes, HEADER_WORDS, mmuWords,
+  WORD_DENY, WORD_EMPTY_SET,
+} from '../mmu-state.js'
 import { PagingCache } from '../paging-cache.js'
 import type { TlbArray, TlbLevel } from '../tlb.js'
 import { TlbLevels } from '../tlb-levels.js'
@@ -30,7 +34,7 @@ export function writePlan(words: Int32Array, m: MachineConfig, options: PlanOpti
   words[plan.PLAN_CANONICAL_BIAS] = canonicalBias(g)
   words[plan.PLAN_CANONICAL_MASK] = canonicalMask(g)
   words[plan.PLAN_FRONT_CLASS] = front
-  words[plan.PLAN_RECORD_SHIFT] = classShapes(g)[front]!.shift
+  words[plan.PLAN_FRONT_SHIFT] = classShapes(g)[front]!.shift
   words[plan.PLAN_SHORT_RECORDS] = options.recordClass === undefined ? 0 : 1
   words[plan.PLAN_ACCESS_CYCLES] = m.costs.access
   words[plan.PLAN_STLB_HIT_CYCLES] = m.costs.stlbHit
@@ -44,16 +48,50 @@ export function writePlan(words: Int32Array, m: MachineConfig, options: PlanOpti
   writeLevel(words, plan.PLAN_L1I, tlbs.l1i, g)
   writeLevel(words, plan.PLAN_L1D, tlbs.l1d, g)
   writeLevel(words, plan.PLAN_STLB, tlbs.stlb, g)
+  writeFront(words, tlbs, g, front)
   // Entries of four bytes, and the four of PAE that are latched with CR3, are left to the MMU.
   if (g.entryBytes !== 8 || g.name === 'i386-pae') return
   words[plan.PLAN_TOP_ROW] = plan.PLAN_ROWS
-  writeWalk(words, m, g, new PagingCache(unused, tlbs.end, m, g))
+  const cache = new PagingCache(unused, tlbs.end, m, g)
+  writeWalk(words, m, g, cache)
+  if (front === CLASS_BASE && (cache.levels[0] ?? LEVEL_PMD) === LEVEL_PMD) writePlainWalk(words, m, g)
+}
+
+/** Reserved bits, and what restricts or maps a page above the last level, or is global: others go by rows. */
+function writePlainWalk(words: Int32Array, m: MachineConfig, g: Geometry): void {
+  const levels = walkLevels(m, g)
+  const { leafLo, hi } = levels.at(-1)!
+  const tableLo = levels[0]!.tableLo | PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED | PAGE_PSE | PAGE_GLOBAL
+  words[plan.PLAN_PLAIN_TABLES] = levels.length - 1
+  words[plan.PLAN_PLAIN_SHIFT] = g.levels[levels[0]!.level]!.shift
+  writePair(words, plan.PLAN_PLAIN_MASK, tableLo, hi | PAGE_NX_HI)
+  writePair(words, plan.PLAN_PLAIN_LEAF_MASK, leafLo | PAGE_PRESENT | PAGE_ACCESSED | PAGE_GLOBAL, hi)
+}
+
+/** The class in front. */
+function writeFront(words: Int32Array, { l1i, l1d, stlb }: TlbLevels, g: Geometry, cls: number): void {
+  const pages = 2 ** (g.vaBits - (g.canonical ? 1 : 0) - classShapes(g)[cls]!.shift)
+  writePair(words, plan.PLAN_FRONT_PAGES, pages | 0, Math.floor(pages / 2 ** 32))
+  const arrays = [l1i, l1d, stlb].map((level) => level.arrayOf(cls))
+  const isFit = arrays.every((array) => array !== undefined && array.divisor === 0) && arrays[2]!.isStamped
+  words[plan.PLAN_NOT_SIMPLE] = isFit ? ~(1 << cls) : -1
+  const second = plan.PLAN_STLB + cls * plan.ARRAY_WORDS
+  words.copyWithin(plan.PLAN_FRONT_STLB, second, second + plan.ARRAY_WORDS)
+  for (const [kind, access] of [ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE].entries()) {
+    const at = plan.PLAN_KINDS + kind * plan.KIND_WORDS
+    const array = (kind === 0 ? plan.PLAN_L1I : plan.PLAN_L1D) + cls * plan.ARRAY_WORDS
+    words[at + plan.KIND_START] = words[array + plan.ARRAY_START]!
+    words[at + plan.KIND_MASK] = words[array + plan.ARRAY_MASK]!
+    words[at + plan.KIND_SET_BYTES] = words[array + plan.ARRAY_SET_BYTES]!
+    words[at + plan.KIND_DENY] = (WORD_DENY + access * 2 + 1) * WORD_BYTES
+  }
 }
 
 function writeLevel(words: Int32Array, at: number, level: TlbLevel, g: Geometry): void {
   for (let cls = 0; cls < plan.CLASSES; cls++) {
     const place = at + cls * plan.ARRAY_WORDS
     words[place + plan.ARRAY_SHIFT] = classShapes(g)[cls]?.shift ?? 0
+    words[place + plan.ARRAY_START] = WORD_EMPTY_SET * WORD_BYTES
     const array = level.arrayOf(cls)
     if (array !== undefined) writeArray(words, place, array)
   }
