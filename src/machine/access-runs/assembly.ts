@@ -22,7 +22,7 @@ import {
   ARRAY_CLOCK, ARRAY_MASK, ARRAY_SETS, ARRAY_SET_BYTES, ARRAY_SHIFT, ARRAY_STAMPS, ARRAY_START, ARRAY_WAYS,
   ARRAY_WORDS, CACHE_KEY_MASK, CACHE_ROW_BELOW, CACHE_WORDS, CLASSES, KIND_DENY, KIND_MASK, KIND_SET_BYTES, KIND_START, KIND_WORDS, LEAF_ALWAYS, LEAF_WITH_PS, PLAN_ACCESS_CYCLES,
   PLAN_ADDRESS_MASK, PLAN_CACHE, PLAN_CACHES, PLAN_CANONICAL_BIAS, PLAN_CANONICAL_MASK, PLAN_FRAMES,
-  PLAN_FRAME_SHIFT, PLAN_FRONT_CLASS, PLAN_FRONT_PAGES, PLAN_FRONT_STLB, PLAN_KINDS, PLAN_L1D, PLAN_L1I, PLAN_MEMORY, PLAN_NOT_SIMPLE, PLAN_PLAIN_LEAF_MASK, PLAN_PLAIN_MASK, PLAN_PLAIN_SHIFT, PLAN_PLAIN_TABLES,
+  PLAN_FRAME_SHIFT, PLAN_FRONT_CLASS, PLAN_FRONT_PAGES, PLAN_FRONT_STLB, PLAN_KINDS, PLAN_L1D, PLAN_L1I, PLAN_MEMORY, PLAN_IS_FIT, PLAN_PLAIN_LEAF_MASK, PLAN_PLAIN_MASK, PLAN_PLAIN_TABLES,
   PLAN_FRONT_SHIFT, PLAN_SHORT_RECORDS,
   PLAN_STLB, PLAN_STLB_HIT_CYCLES, PLAN_TOP_ROW, PLAN_WALK_STEP_CYCLES, ROW_CACHE, ROW_CLASS, ROW_INDEX_MASK,
   ROW_LEAF, ROW_LEVEL, ROW_RESERVED_LEAF, ROW_RESERVED_TABLE, ROW_SHIFT, ROW_WORDS, RUN_ACCESSES, RUN_CLOCK,
@@ -34,6 +34,7 @@ const NX: u64 = 1 << 63
 /** An entry that names a table, restricts nothing and has A set: the bits of it that matter. */
 const PLAIN_TABLE: u64 = PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED
 const LEVEL_PTE: i32 = 4
+const NO_TABLE: u64 = u64.MAX_VALUE
 const PFN_BITS: u64 = <u64>PFN_HI_MASK << 32 | 0xffff_ffff
 const ARRAY_BYTES: i32 = ARRAY_WORDS * 4
 const KIND_BYTES: i32 = KIND_WORDS * 4
@@ -50,27 +51,15 @@ const RUN_MAX: f64 = 0x4000_0000
 /** Instead of cycles: the access is the caller's. */
 const NOT_HERE: i32 = -1
 
-// The run that is under way: prices and bounds, and what it has done.
-let hitCycles: i32 = 0
-let budget: i32 = 0
-let left: i32 = 0
-let done: i32 = 0
-let spent: i32 = 0
-/** Of recorded accesses: that are no fetches, in the second page of the record, behind the last record. */
-let dataAccesses: i32 = 0
-let isSecond: bool = false
-let pastRecords: usize = 0
-let isGoingOn: bool = false
-/** Price of the last access. */
-let last: i32 = 0
-/** No copy of the MMU's words is due before their first change. */
-let mayChange: bool = false
-/** And no global page is in a first level. */
-let mayMove: bool = false
+// What the run that is under way has counted.
 let codeMisses: i32 = 0
 let dataMisses: i32 = 0
 let walks: i32 = 0
 let walkSteps: i32 = 0
+/** No copy of the MMU's words is due before their first change. */
+let mayChange: bool = false
+/** And every page that any TLB holds is of the class in front and not global. */
+let isSimple: bool = false
 
 /** Accesses `stride` apart from `offset` on, that start over at `length`, up to position `end`. */
 export function touchStrided(
@@ -78,36 +67,27 @@ export function touchStrided(
   length: f64, stride: f64, offset: f64,
 ): void {
   const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
-  const start = mmu + word(kind, KIND_START)
-  const mask = word(kind, KIND_MASK)
-  const setBytes = word(kind, KIND_SET_BYTES)
-  const deny = load<i32>(mmu + word(kind, KIND_DENY))
-  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
-  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
-  const tag = frontTag(plan, mmu)
+  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
   const base = <u64>hi << 32 | <u64><u32>lo
   const past = <u64>length
   const step = <u64>stride
+  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
   let at = <u64>offset
-  begin(plan, mmu, run, stop, end)
-  for (;;) {
-    const most = hitsToDo()
-    let count: i32 = 0
-    for (; count < most; count++) {
-      const page = (base + at) >> shift
-      const set = start + (<u32>page & mask) * setBytes
-      if (page >= pages || !hits(set, set + setBytes, page | tag, deny)) break
-      at += step
-      while (at >= past) at -= past
-    }
-    if (!passHits(count)) break
-    const page = (base + at) >> shift
-    const set = start + (<u32>page & mask) * setBytes
-    if (!pass(translate(plan, mmu, base + at, access, page | tag, set))) break
+  let done: i32 = 0
+  let spent: i32 = 0
+  let last: i32 = 0
+  begin(plan, mmu)
+  while (done < most && spent < budget) {
+    const cycles = translate(plan, mmu, base + at, access, kind, shift)
+    if (cycles == NOT_HERE) break
+    spent += cycles
+    last = cycles
+    done++
     at += step
     while (at >= past) at -= past
   }
-  finish(counters, run, access == ACCESS_EXEC ? done : 0, 0)
+  finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
 }
 
 /** Accesses of eight bytes each at one of `slots` places, which a hash of `seed` and the position chooses. */
@@ -116,36 +96,27 @@ export function touchRandom(
   slots: f64, seed: i32,
 ): void {
   const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
-  const start = mmu + word(kind, KIND_START)
-  const mask = word(kind, KIND_MASK)
-  const setBytes = word(kind, KIND_SET_BYTES)
-  const deny = load<i32>(mmu + word(kind, KIND_DENY))
-  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
-  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
-  const tag = frontTag(plan, mmu)
+  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
   const base = <u64>hi << 32 | <u64><u32>lo
   // No hash reaches a slot beyond 2^32.
   const modulus: u32 = slots < 4294967296 ? <u32>slots : 0
-  let position = <u32><u64>load<f64>(run, RUN_POSITION * 8)
-  begin(plan, mmu, run, stop, end)
-  for (;;) {
-    const most = hitsToDo()
-    let count: i32 = 0
-    let address: u64 = 0
-    let set: usize = 0
-    for (; count < most; count++) {
-      const drawn = hash(seed, position)
-      address = base + (<u64>(modulus == 0 ? drawn : drawn % modulus) << 3)
-      const page = address >> shift
-      set = start + (<u32>page & mask) * setBytes
-      if (page >= pages || !hits(set, set + setBytes, page | tag, deny)) break
-      position++
-    }
-    if (!passHits(count)) break
-    if (!pass(translate(plan, mmu, address, access, address >> shift | tag, set))) break
-    position++
+  const first = <u32><u64>load<f64>(run, RUN_POSITION * 8)
+  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
+  let done: i32 = 0
+  let spent: i32 = 0
+  let last: i32 = 0
+  begin(plan, mmu)
+  while (done < most && spent < budget) {
+    const drawn = hash(seed, first + done)
+    const slot = modulus == 0 ? drawn : drawn % modulus
+    const cycles = translate(plan, mmu, base + (<u64>slot << 3), access, kind, shift)
+    if (cycles == NOT_HERE) break
+    spent += cycles
+    last = cycles
+    done++
   }
-  finish(counters, run, access == ACCESS_EXEC ? done : 0, 0)
+  finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
 }
 
 /** Recorded accesses (kernel/abi.ts, TraceRecords), whose record 0 would be at `records`. `end` is even. */
@@ -169,158 +140,45 @@ function replayPages(
 ): void {
   const position = <i64>load<f64>(run, RUN_POSITION * 8)
   const first = records + (<usize>(position >> 1) << RECORD_BYTES_SHIFT)
-  begin(plan, mmu, run, stop, 2 * end)
-  isSecond = (position & 1) != 0
-  dataAccesses = 0
-  pastRecords = records + (<usize>(<i64>end >> 1) << RECORD_BYTES_SHIFT)
-
-  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
-  const tag = frontTag(plan, mmu)
+  const past = records + (<usize>(<i64>end >> 1) << RECORD_BYTES_SHIFT)
+  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
+  const pageBytes = <u64>1 << shift
+  const longest = word(plan, PLAN_SHORT_RECORDS) == 0 ? u64.MAX_VALUE : 2 * pageBytes
   let at = first
-  for (;;) {
-    // Records in one page that is in the first level.
-    const limit = recordsToDo(at)
-    const from = at
-    let data: i32 = 0
-    while (at < limit) {
-      const record = load<u64>(at)
-      const address = record & RECORD_ADDRESS
-      if (reachOf(record, shift) > (<u64>1 << shift)) break
-      const kind = kindAt(plan, record)
-      const page = address >> shift
-      const setBytes = word(kind, KIND_SET_BYTES)
-      const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * setBytes
-      if (page >= pages || !hits(set, set + setBytes, page | tag, load<i32>(mmu + word(kind, KIND_DENY)))) break
-      at += RECORD_BYTES
-      data += <i32>((record >> RECORD_KIND_SHIFT) + 1) >> 1
+  // In the record at `at`, which crosses a page: its first page is done.
+  let isSecond = (position & 1) != 0
+  let extra: i32 = isSecond ? -1 : 0
+  let fetches: i32 = 0
+  let spent: i32 = 0
+  let last: i32 = 0
+  begin(plan, mmu)
+  while (at < past && spent < budget) {
+    const record = load<u64>(at)
+    const number = <i32>(record >> RECORD_KIND_SHIFT)
+    const reach = (record & (pageBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
+    let address = record & RECORD_ADDRESS
+    if (reach > pageBytes) {
+      if (reach > longest) break
+      if (isSecond) address = (address & (0 - pageBytes)) + pageBytes
     }
-    dataAccesses += data
-    at = passRecords(plan, mmu, from, at, shift)
-    if (!isGoingOn) break
+    const kind = plan + PLAN_KINDS * 4 + number * KIND_BYTES
+    const cycles = translate(plan, mmu, address, number == 0 ? ACCESS_EXEC : number - 1, kind, shift)
+    if (cycles == NOT_HERE) break
+    spent += cycles
+    last = cycles
+    fetches += number == 0 ? 1 : 0
+    at += RECORD_BYTES
+    if (reach > pageBytes) {
+      isSecond = !isSecond
+      if (isSecond) {
+        at -= RECORD_BYTES
+        extra++
+      }
+    }
   }
-  const positions = <i32>((at - first) >> RECORD_BYTES_SHIFT) * 2 + (isSecond ? 1 : 0) - <i32>(position & 1)
-  finish(counters, run, done - dataAccesses, positions - done)
-}
-
-/** Where the front of a run of records must end. */
-function recordsToDo(at: usize): usize {
-  return isSecond ? at : min(pastRecords, at + <usize>hitsToDo() * RECORD_BYTES)
-}
-
-/** Counts the records [from, at), and does one access of that at `at`. Returns where it is now; see isGoingOn. */
-function passRecords(plan: usize, mmu: usize, from: usize, at: usize, shift: u64): usize {
-  isGoingOn = passHits(<i32>((at - from) >> RECORD_BYTES_SHIFT)) && at < pastRecords
-  if (!isGoingOn) return at
-  const record = load<u64>(at)
-  const reach = reachOf(record, shift)
-  const pageBytes: u64 = 1 << shift
-  const kind = kindAt(plan, record)
-  const number = <i32>(record >> RECORD_KIND_SHIFT)
-  let address = record & RECORD_ADDRESS
-  isGoingOn = isSecond || reach <= 2 * pageBytes || word(plan, PLAN_SHORT_RECORDS) == 0
-  if (!isGoingOn) return at
-  if (isSecond) address = (address & (0 - pageBytes)) + pageBytes
-  const page = address >> shift
-  const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * word(kind, KIND_SET_BYTES)
-  const access = number == 0 ? ACCESS_EXEC : number - 1
-  isGoingOn = pass(translate(plan, mmu, address, access, page | frontTag(plan, mmu), set))
-  if (!isGoingOn) return at
-  dataAccesses += (number + 1) >> 1
-  isSecond = !isSecond && reach > pageBytes
-  return isSecond ? at : at + RECORD_BYTES
-}
-
-/** Bytes from the beginning of its page to the end of an access. */
-// @ts-ignore: decorator
-@inline
-function reachOf(record: u64, shift: u64): u64 {
-  return (record & ((<u64>1 << shift) - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
-}
-
-// @ts-ignore: decorator
-@inline
-function kindAt(plan: usize, record: u64): usize {
-  return plan + PLAN_KINDS * 4 + <i32>(record >> RECORD_KIND_SHIFT) * KIND_BYTES
-}
-
-/** A run begins: what it may do at most. */
-function begin(plan: usize, mmu: usize, run: usize, stop: f64, end: f64): void {
-  hitCycles = word(plan, PLAN_ACCESS_CYCLES)
-  budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
-  left = toRun(end - load<f64>(run, RUN_POSITION * 8))
-  mayChange = word(mmu, WORD_UNDO) != UNDO_ARMED
-  lookForGlobals(mmu)
-  done = 0
-  last = 0
-  spent = 0
-  codeMisses = 0
-  dataMisses = 0
-  walks = 0
-  walkSteps = 0
-}
-
-function lookForGlobals(mmu: usize): void {
-  mayMove = mayChange && ((word(mmu, WORD_LIVE) | word(mmu, WORD_LIVE + 1)) & LIVE_GLOBAL) == 0
-}
-
-/** How many accesses that cost `hitCycles` can be done. */
-function hitsToDo(): i32 {
-  const cycles = budget - spent
-  if (cycles <= 0) return 0
-  return <i64>left * hitCycles <= cycles ? left : (cycles - 1) / hitCycles + 1
-}
-
-/** So many accesses were answered in front. True: there are more to do. */
-function passHits(count: i32): bool {
-  if (count > 0) {
-    done += count
-    left -= count
-    spent += count * hitCycles
-    last = hitCycles
-  }
-  return left > 0 && spent < budget
-}
-
-/** An access was answered for so many cycles, or NOT_HERE. True: it was answered. */
-function pass(cycles: i32): bool {
-  if (cycles == NOT_HERE) return false
-  done++
-  left--
-  spent += cycles
-  last = cycles
-  return true
-}
-
-/** Writes down what a run has done. `fetches` of its accesses; `more` positions than accesses. */
-function finish(counters: usize, run: usize, fetches: i32, more: i32): void {
-  if (done == 0) return
-  add(counters, COUNTER_L1I_LOOKUPS, fetches)
-  add(counters, COUNTER_L1I_MISSES, codeMisses)
-  add(counters, COUNTER_L1D_LOOKUPS, done - fetches)
-  add(counters, COUNTER_L1D_MISSES, dataMisses)
-  add(counters, COUNTER_STLB_LOOKUPS, codeMisses + dataMisses)
-  add(counters, COUNTER_STLB_MISSES, walks)
-  add(counters, COUNTER_WALK_STEPS, walkSteps)
-  add(run, RUN_CLOCK, spent)
-  add(run, RUN_POSITION, done + more)
-  add(run, RUN_ACCESSES, done)
-  store<f64>(run, load<f64>(run, RUN_CLOCK * 8) - <f64>last, RUN_LAST_START * 8)
-}
-
-/** Whether a page is in its set of the first level, the class in front, and may be used so: it is the youngest then. */
-// @ts-ignore: decorator
-@inline
-function hits(set: usize, past: usize, key: u64, deny: i32): bool {
-  return load<u64>(set) == key ? (attrOf(set) & deny) == 0 : hitsBehind(set, past, key, deny)
-}
-
-/** The same where it is not the youngest yet. */
-function hitsBehind(set: usize, past: usize, key: u64, deny: i32): bool {
-  if (!mayMove) return false
-  const at = findExact(set + ENTRY_BYTES, past, key)
-  if (at == 0 || (attrOf(at) & deny) != 0) return false
-  moveToFront(set, at)
-  return true
+  const done = <i32>((at - first) >> RECORD_BYTES_SHIFT)
+  const positions = 2 * done + (isSecond ? 1 : 0) - <i32>(position & 1)
+  finish(counters, run, done + extra, fetches, positions, spent, last)
 }
 
 /** Kinds are numbered as in records: fetch, load, store. */
@@ -328,44 +186,84 @@ function kindOf(access: i32): i32 {
   return access == ACCESS_EXEC ? 0 : access + 1
 }
 
-/**
- * An access that the front of its set does not answer: its price, or NOT_HERE with nothing changed. `set` is where its
- * page would be, with `key`, if that is of the class in front.
- */
-function translate(plan: usize, mmu: usize, address: u64, access: i32, key: u64, set: usize): i32 {
-  const upper = <i32>(address >> 32) + word(plan, PLAN_CANONICAL_BIAS)
-  if ((upper & word(plan, PLAN_CANONICAL_MASK)) != 0) return NOT_HERE
-  if (!mayChange) return NOT_HERE
-  const isCode = access == ACCESS_EXEC
-  const liveAt = mmu + (WORD_LIVE + (isCode ? 0 : 1)) * 4
-  if (((load<i32>(liveAt) | word(mmu, WORD_LIVE + 2)) & word(plan, PLAN_NOT_SIMPLE)) != 0
-    || address >> <u64>word(plan, PLAN_FRONT_SHIFT) >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) {
-    return translateAnySize(plan, mmu, address, access, liveAt)
-  }
+function begin(plan: usize, mmu: usize): void {
+  mayChange = word(mmu, WORD_UNDO) != UNDO_ARMED
+  noteLive(plan, mmu)
+  codeMisses = 0
+  dataMisses = 0
+  walks = 0
+  walkSteps = 0
+}
 
+/** The live words may have changed. */
+function noteLive(plan: usize, mmu: usize): void {
+  const live = word(mmu, WORD_LIVE) | word(mmu, WORD_LIVE + 1) | word(mmu, WORD_LIVE + 2)
+  isSimple = mayChange && word(plan, PLAN_IS_FIT) != 0 && (live & ~(1 << word(plan, PLAN_FRONT_CLASS))) == 0
+}
+
+/** Writes down what a run has done. */
+function finish(
+  counters: usize, run: usize, accesses: i32, fetches: i32, positions: i32, spent: i32, last: i32,
+): void {
+  if (accesses == 0) return
+  add(counters, COUNTER_L1I_LOOKUPS, fetches)
+  add(counters, COUNTER_L1I_MISSES, codeMisses)
+  add(counters, COUNTER_L1D_LOOKUPS, accesses - fetches)
+  add(counters, COUNTER_L1D_MISSES, dataMisses)
+  add(counters, COUNTER_STLB_LOOKUPS, codeMisses + dataMisses)
+  add(counters, COUNTER_STLB_MISSES, walks)
+  add(counters, COUNTER_WALK_STEPS, walkSteps)
+  add(run, RUN_CLOCK, spent)
+  add(run, RUN_POSITION, positions)
+  add(run, RUN_ACCESSES, accesses)
+  store<f64>(run, load<f64>(run, RUN_CLOCK * 8) - <f64>last, RUN_LAST_START * 8)
+}
+
+/** One access: its price, or NOT_HERE with nothing changed. `kind`: the row of the plan for it. */
+// @ts-ignore: decorator
+@inline
+function translate(plan: usize, mmu: usize, address: u64, access: i32, kind: usize, shift: u64): i32 {
+  const page = address >> shift
+  if (page >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) return translateAnySize(plan, mmu, address, access)
+  const key = page | frontTag(plan, mmu)
+  const setBytes = word(kind, KIND_SET_BYTES)
+  const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * setBytes
+  const deny = load<i32>(mmu + word(kind, KIND_DENY))
+  const isYoungest = load<u64>(set) == key
+  if (isYoungest && (attrOf(set) & deny) == 0) return word(plan, PLAN_ACCESS_CYCLES)
+  if (isYoungest) return NOT_HERE
+  if (!isSimple) return translateAnySize(plan, mmu, address, access)
+
+  const past = set + setBytes
+  const inFirst = findExact(set + ENTRY_BYTES, past, key)
+  if (inFirst != 0) {
+    if ((attrOf(inFirst) & deny) != 0) return NOT_HERE
+    moveToFront(set, inFirst)
+    return word(plan, PLAN_ACCESS_CYCLES)
+  }
   const second = plan + PLAN_FRONT_STLB * 4
   const secondSet = mmu + word(second, ARRAY_START)
-    + (<usize>key & word(second, ARRAY_MASK)) * word(second, ARRAY_SET_BYTES)
-  const at = findExact(secondSet, secondSet + word(second, ARRAY_SET_BYTES), key)
-  const past = set + word(plan, isCode ? PLAN_KINDS + KIND_SET_BYTES : PLAN_KINDS + KIND_WORDS + KIND_SET_BYTES)
-  // What is in the first level was denied there.
-  if (findExact(set, past, key) != 0) return NOT_HERE
-  if (at == 0) {
-    const cycles = walkPlain(plan, mmu, address, access, key, set, past, liveAt)
-    return cycles == NOT_HERE ? walk(plan, mmu, address, access, liveAt) : cycles
+    + (<usize>page & word(second, ARRAY_MASK)) * word(second, ARRAY_SET_BYTES)
+  const inSecond = findExact(secondSet, secondSet + word(second, ARRAY_SET_BYTES), key)
+  if (inSecond == 0) {
+    const cycles = walkPlain(plan, mmu, address, access, key, set, past)
+    return cycles == NOT_HERE ? translateAnySize(plan, mmu, address, access) : cycles
   }
-  if ((attrOf(at) & denied(mmu, access)) != 0 || !hasStamps(mmu, second)) return NOT_HERE
+  if ((attrOf(inSecond) & deny) != 0 || !hasStamps(mmu, second)) return NOT_HERE
   age(set, past - ENTRY_BYTES)
-  v128.store(set, v128.load(at))
-  store<i32>(liveAt, load<i32>(liveAt) | 1 << word(plan, PLAN_FRONT_CLASS))
-  stamp(mmu, second, at)
-  countMiss(isCode)
+  v128.store(set, v128.load(inSecond))
+  addLive(mmu, access == ACCESS_EXEC ? WORD_LIVE : WORD_LIVE + 1, 1 << word(plan, PLAN_FRONT_CLASS))
+  stamp(mmu, second, inSecond)
+  countMiss(access == ACCESS_EXEC)
   return word(plan, PLAN_ACCESS_CYCLES) + word(plan, PLAN_STLB_HIT_CYCLES)
 }
 
-/** The same with pages of several sizes: each class in turn. */
-function translateAnySize(plan: usize, mmu: usize, address: u64, access: i32, liveAt: usize): i32 {
+/** The same with pages of several sizes, each class in turn, and with global ones. */
+function translateAnySize(plan: usize, mmu: usize, address: u64, access: i32): i32 {
+  const upper = <i32>(address >> 32) + word(plan, PLAN_CANONICAL_BIAS)
+  if ((upper & word(plan, PLAN_CANONICAL_MASK)) != 0 || !mayChange) return NOT_HERE
   const isCode = access == ACCESS_EXEC
+  const liveAt = mmu + (isCode ? WORD_LIVE : WORD_LIVE + 1) * 4
   const arrays = plan + (isCode ? PLAN_L1I : PLAN_L1D) * 4
   const deny = denied(mmu, access)
   const price = word(plan, PLAN_ACCESS_CYCLES)
@@ -396,7 +294,7 @@ function translateAnySize(plan: usize, mmu: usize, address: u64, access: i32, li
     if (word(array, ARRAY_CLOCK) != 0) stamp(mmu, array, at)
     else moveToFront(set, at)
     fill(mmu, arrays + cls * ARRAY_BYTES, liveAt, cls, found, value)
-    lookForGlobals(mmu)
+    noteLive(plan, mmu)
     countMiss(isCode)
     return price + word(plan, PLAN_STLB_HIT_CYCLES)
   }
@@ -404,44 +302,38 @@ function translateAnySize(plan: usize, mmu: usize, address: u64, access: i32, li
 }
 
 /**
- * Both levels missed: the walk of nearly all of them. From the root when there are no paging caches, else from their
+ * Both levels missed: the walk of nearly all of them, through tables of 4 KiB. From the root when there are no paging caches, else from their
  * lowest level; no level that restricts or maps a page itself, a base page that is not global. NOT_HERE also where
  * {@link walk} has to look.
  */
 function walkPlain(
-  plan: usize, mmu: usize, address: u64, access: i32, key: u64, set: usize, past: usize, liveAt: usize,
+  plan: usize, mmu: usize, address: u64, access: i32, key: u64, set: usize, past: usize,
 ): i32 {
-  let tables = word(plan, PLAN_PLAIN_TABLES)
+  const tables = word(plan, PLAN_PLAIN_TABLES)
   if (tables == 0) return NOT_HERE
-  const frames = <u32>word(plan, PLAN_FRAMES)
   const memory = <usize>word(plan, PLAN_MEMORY)
-  const plainMask = load<u64>(plan + PLAN_PLAIN_MASK * 4)
-  const frameShift = <u64>word(plan, PLAN_FRAME_SHIFT)
-  const slotMask = (1 << (<i32>frameShift - 3)) - 1
-  let shift = <u64>word(plan, PLAN_PLAIN_SHIFT)
-  let table = <u32>word(mmu, WORD_ROOT_PFN)
+  const bytes = <u64><u32>word(plan, PLAN_FRAMES) << 12
+  const mask = load<u64>(plan + PLAN_PLAIN_MASK * 4)
   const cache = plan + PLAN_CACHE * 4
   let cached: usize = 0
-  if (word(plan, PLAN_CACHES) != 0) {
+  let steps = 1
+  let table: u64
+  if (word(plan, PLAN_CACHES) == 0) {
+    steps += tables
+    table = <u64><u32>word(mmu, WORD_ROOT_PFN) << 12
+    if (tables == 4) table = plainTable(memory, bytes, mask, table, address >> 48)
+    table = plainTable(memory, bytes, mask, table, address >> 39)
+    table = plainTable(memory, bytes, mask, table, address >> 30)
+    table = plainTable(memory, bytes, mask, table, address >> 21)
+  } else {
     const start = mmu + word(cache, ARRAY_START)
     cached = findFirst(start, start + word(cache, ARRAY_SET_BYTES), cacheKey(mmu, cache, address))
     if (cached == 0 || attrOf(cached) != 0 || !hasStamps(mmu, cache)) return NOT_HERE
-    table = load<u32>(cached, ENTRY_PFN * 4)
-    tables = 0
-    shift = frameShift
+    table = <u64>load<u32>(cached, ENTRY_PFN * 4) << 12
   }
-  for (let i = 0; i < tables; i++) {
-    if (table >= frames) return NOT_HERE
-    const slot = <u32>(address >> shift) & slotMask
-    const entry = load<u64>(memory + (table << <u32>frameShift) + (slot << 3))
-    if ((entry & plainMask) != PLAIN_TABLE) return NOT_HERE
-    table = <u32>(entry >> frameShift)
-    shift -= frameShift - 3
-  }
-  if (table >= frames) return NOT_HERE
-  const slot = <u32>(address >> shift) & slotMask
-  const entry = load<u64>(memory + (table << <u32>frameShift) + (slot << 3))
-  if ((entry & (load<u64>(plan + PLAN_PLAIN_LEAF_MASK * 4))) != (PAGE_PRESENT | PAGE_ACCESSED)) return NOT_HERE
+  if (table >= bytes) return NOT_HERE
+  const entry = load<u64>(memory + <usize>table + ((<usize>(address >> 12) & 511) << 3))
+  if ((entry & load<u64>(plan + PLAN_PLAIN_LEAF_MASK * 4)) != (PAGE_PRESENT | PAGE_ACCESSED)) return NOT_HERE
   const isDirty = (entry & PAGE_DIRTY) != 0
   if (access == ACCESS_WRITE && !isDirty) return NOT_HERE
   const hasNx = (word(mmu, WORD_CONTROLS) & CONTROL_NXE) != 0
@@ -452,19 +344,28 @@ function walkPlain(
   const second = plan + PLAN_FRONT_STLB * 4
   if ((attr & denied(mmu, access)) != 0 || !hasStamps(mmu, second)) return NOT_HERE
 
-  const value = <u64><u32>((entry & PFN_BITS) >> frameShift) | <u64>attr << 32
+  const value = <u64><u32>((entry & PFN_BITS) >> 12) | <u64>attr << 32
   if (cached != 0) stamp(mmu, cache, cached)
   insert(mmu, second, key, value)
   age(set, past - ENTRY_BYTES)
   store<u64>(set, key)
   store<u64>(set, value, 8)
   const live = 1 << word(plan, PLAN_FRONT_CLASS)
-  store<i32>(liveAt, load<i32>(liveAt) | live)
-  store<i32>(mmu, word(mmu, WORD_LIVE + 2) | live, (WORD_LIVE + 2) * 4)
+  addLive(mmu, access == ACCESS_EXEC ? WORD_LIVE : WORD_LIVE + 1, live)
+  addLive(mmu, WORD_LIVE + 2, live)
   countMiss(access == ACCESS_EXEC)
   walks++
-  walkSteps += tables + 1
-  return word(plan, PLAN_ACCESS_CYCLES) + (tables + 1) * word(plan, PLAN_WALK_STEP_CYCLES)
+  walkSteps += steps
+  return word(plan, PLAN_ACCESS_CYCLES) + steps * word(plan, PLAN_WALK_STEP_CYCLES)
+}
+
+/** Byte of the table that the entry at `slot` names in the table at byte `table`; NO_TABLE: it is not plain. */
+// @ts-ignore: decorator
+@inline
+function plainTable(memory: usize, bytes: u64, mask: u64, table: u64, slot: u64): u64 {
+  if (table >= bytes) return NO_TABLE
+  const entry = load<u64>(memory + <usize>table + ((<usize>slot & 511) << 3))
+  return (entry & mask) == PLAIN_TABLE ? entry & PFN_BITS & ~0xfff : NO_TABLE
 }
 
 /** Both levels missed. Only a walk that has nothing to write and that permits the access. */
@@ -544,7 +445,7 @@ function walk(plan: usize, mmu: usize, address: u64, access: i32, liveAt: usize)
   fill(mmu, second, mmu + (WORD_LIVE + 2) * 4, cls, key, value)
   fill(mmu, plan + (isCode ? PLAN_L1I : PLAN_L1D) * 4 + cls * ARRAY_BYTES, liveAt, cls, key, value)
   countMiss(isCode)
-  lookForGlobals(mmu)
+  noteLive(plan, mmu)
   walks++
   walkSteps += steps
   return word(plan, PLAN_ACCESS_CYCLES) + steps * word(plan, PLAN_WALK_STEP_CYCLES)
@@ -736,6 +637,12 @@ function fill(mmu: usize, array: usize, liveAt: usize, cls: i32, key: u64, value
   if (word(array, ARRAY_WAYS) == 0) return
   insert(mmu, array, key, value)
   store<i32>(liveAt, load<i32>(liveAt) | liveBits(cls, key))
+}
+
+// @ts-ignore: decorator
+@inline
+function addLive(mmu: usize, index: usize, bits: i32): void {
+  store<i32>(mmu + index * 4, word(mmu, index) | bits)
 }
 
 /** What a level has in its live word with such an entry. */

@@ -34,11 +34,10 @@ export const PLAN_CACHES = 14
 /** Class-front pages of the lower half of the address space: two words. Others are never in front. */
 export const PLAN_FRONT_PAGES = 16
 /**
- * What must not be in the live words of two levels for the short way, on which only pages of the class in front are
- * looked for: others, and global ones. All bits where the arrays are not fit for it: a first level without such pages,
- * sets that are no power of two, a second level that is not stamped.
+ * 1: the arrays for the class in front are fit for the short way, on which only such pages are looked for: first levels
+ * with sets that are a power of two, a second level that is stamped.
  */
-export const PLAN_NOT_SIMPLE = 18
+export const PLAN_IS_FIT = 18
 
 /** By kind of access, numbered as in records (fetch, load, store): the array in front and what a user is denied. */
 export const PLAN_KINDS = 20
@@ -53,10 +52,8 @@ export const KIND_DENY = 3
 /** The second level's array for the class in front, once more. */
 export const PLAN_FRONT_STLB = 32
 
-/** Tables on the way to a base page's entry, for walks without anything special; 0: all walks go by rows. */
+/** Tables of 4 KiB above that of a base page: 3 or 4; 0: all walks go by rows. */
 export const PLAN_PLAIN_TABLES = 40
-/** Lowest bit of an address that the first of them looks at. */
-export const PLAN_PLAIN_SHIFT = 41
 /** Bits of an entry on that way, and of the one of the page, that must be as always: two words each. */
 export const PLAN_PLAIN_MASK = 42
 export const PLAN_PLAIN_LEAF_MASK = 44

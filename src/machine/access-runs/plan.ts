@@ -54,7 +54,7 @@ export function writePlan(words: Int32Array, m: MachineConfig, options: PlanOpti
   words[plan.PLAN_TOP_ROW] = plan.PLAN_ROWS
   const cache = new PagingCache(unused, tlbs.end, m, g)
   writeWalk(words, m, g, cache)
-  if (front === CLASS_BASE && (cache.levels[0] ?? LEVEL_PMD) === LEVEL_PMD) writePlainWalk(words, m, g)
+  if (front === CLASS_BASE && g.pageShift === 12 && (cache.levels[0] ?? LEVEL_PMD) === LEVEL_PMD) writePlainWalk(words, m, g)
 }
 
 /** Reserved bits, and what restricts or maps a page above the last level, or is global: others go by rows. */
@@ -63,7 +63,6 @@ function writePlainWalk(words: Int32Array, m: MachineConfig, g: Geometry): void 
   const { leafLo, hi } = levels.at(-1)!
   const tableLo = levels[0]!.tableLo | PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED | PAGE_PSE | PAGE_GLOBAL
   words[plan.PLAN_PLAIN_TABLES] = levels.length - 1
-  words[plan.PLAN_PLAIN_SHIFT] = g.levels[levels[0]!.level]!.shift
   writePair(words, plan.PLAN_PLAIN_MASK, tableLo, hi | PAGE_NX_HI)
   writePair(words, plan.PLAN_PLAIN_LEAF_MASK, leafLo | PAGE_PRESENT | PAGE_ACCESSED | PAGE_GLOBAL, hi)
 }
@@ -74,7 +73,7 @@ function writeFront(words: Int32Array, { l1i, l1d, stlb }: TlbLevels, g: Geometr
   writePair(words, plan.PLAN_FRONT_PAGES, pages | 0, Math.floor(pages / 2 ** 32))
   const arrays = [l1i, l1d, stlb].map((level) => level.arrayOf(cls))
   const isFit = arrays.every((array) => array !== undefined && array.divisor === 0) && arrays[2]!.isStamped
-  words[plan.PLAN_NOT_SIMPLE] = isFit ? ~(1 << cls) : -1
+  words[plan.PLAN_IS_FIT] = isFit ? 1 : 0
   const second = plan.PLAN_STLB + cls * plan.ARRAY_WORDS
   words.copyWithin(plan.PLAN_FRONT_STLB, second, second + plan.ARRAY_WORDS)
   for (const [kind, access] of [ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE].entries()) {
