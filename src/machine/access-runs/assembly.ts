@@ -56,6 +56,8 @@ let codeMisses: i32 = 0
 let dataMisses: i32 = 0
 let walks: i32 = 0
 let walkSteps: i32 = 0
+/** An access that was looked for behind the front of its set is there, and may not be done. */
+let isDenied: bool = false
 /** No copy of the MMU's words is due before their first change. */
 let mayChange: bool = false
 /** And every page that any TLB holds is of the class in front and not global. */
@@ -74,12 +76,25 @@ export function touchStrided(
   const step = <u64>stride
   const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
   let at = <u64>offset
+  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
   let done: i32 = 0
   let spent: i32 = 0
   let last: i32 = 0
   begin(plan, mmu)
+  const tag = frontTag(plan, mmu)
   while (done < most && spent < budget) {
-    const cycles = translate(plan, mmu, base + at, access, kind, shift)
+    const limit = limitOf(done, most, budget - spent, hitCycles)
+    const from = done
+    for (; done < limit && isHit(plan, mmu, base + at, kind, shift, tag); done++) {
+      at += step
+      while (at >= past) at -= past
+    }
+    if (done > from) {
+      spent += (done - from) * hitCycles
+      last = hitCycles
+    }
+    if (done == limit) continue
+    const cycles = translateMiss(plan, mmu, base + at, access, kind, shift)
     if (cycles == NOT_HERE) break
     spent += cycles
     last = cycles
@@ -103,14 +118,27 @@ export function touchRandom(
   const modulus: u32 = slots < 4294967296 ? <u32>slots : 0
   const first = <u32><u64>load<f64>(run, RUN_POSITION * 8)
   const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
+  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
   let done: i32 = 0
   let spent: i32 = 0
   let last: i32 = 0
   begin(plan, mmu)
+  const tag = frontTag(plan, mmu)
   while (done < most && spent < budget) {
-    const drawn = hash(seed, first + done)
-    const slot = modulus == 0 ? drawn : drawn % modulus
-    const cycles = translate(plan, mmu, base + (<u64>slot << 3), access, kind, shift)
+    const limit = limitOf(done, most, budget - spent, hitCycles)
+    const from = done
+    let address: u64 = 0
+    for (; done < limit; done++) {
+      const drawn = hash(seed, first + done)
+      address = base + (<u64>(modulus == 0 ? drawn : drawn % modulus) << 3)
+      if (!isHit(plan, mmu, address, kind, shift, tag)) break
+    }
+    if (done > from) {
+      spent += (done - from) * hitCycles
+      last = hitCycles
+    }
+    if (done == limit) continue
+    const cycles = translateMiss(plan, mmu, address, access, kind, shift)
     if (cycles == NOT_HERE) break
     spent += cycles
     last = cycles
@@ -148,37 +176,81 @@ function replayPages(
   // In the record at `at`, which crosses a page: its first page is done.
   let isSecond = (position & 1) != 0
   let extra: i32 = isSecond ? -1 : 0
+  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
   let fetches: i32 = 0
   let spent: i32 = 0
   let last: i32 = 0
   begin(plan, mmu)
+  const tag = frontTag(plan, mmu)
   while (at < past && spent < budget) {
+    // Records in one page that is in the first level.
+    const from = at
+    let data: i32 = 0
+    if (!isSecond) {
+      const records = limitOf(0, <i32>((past - at) >> RECORD_BYTES_SHIFT), budget - spent, hitCycles)
+      const limit = at + <usize>records * RECORD_BYTES
+      while (at < limit) {
+        const record = load<u64>(at)
+        const address = record & RECORD_ADDRESS
+        if (reachOf(record, pageBytes) > pageBytes) break
+        if (!isHit(plan, mmu, address, kindAt(plan, record), shift, tag)) break
+        data += <i32>((record >> RECORD_KIND_SHIFT) + 1) >> 1
+        at += RECORD_BYTES
+      }
+      const hits = <i32>((at - from) >> RECORD_BYTES_SHIFT)
+      if (hits > 0) {
+        fetches += hits - data
+        spent += hits * hitCycles
+        last = hitCycles
+      }
+      if (at == limit) continue
+    }
+
+    // Any other access.
     const record = load<u64>(at)
     const number = <i32>(record >> RECORD_KIND_SHIFT)
-    const reach = (record & (pageBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
-    let address = record & RECORD_ADDRESS
+    const access = number == 0 ? ACCESS_EXEC : number - 1
+    const kind = kindAt(plan, record)
+    const reach = reachOf(record, pageBytes)
+    let cycles: i32
     if (reach > pageBytes) {
       if (reach > longest) break
-      if (isSecond) address = (address & (0 - pageBytes)) + pageBytes
+      const address = record & RECORD_ADDRESS
+      cycles = translate(plan, mmu, isSecond ? (address & (0 - pageBytes)) + pageBytes : address, access, kind, shift)
+    } else {
+      cycles = translateMiss(plan, mmu, record & RECORD_ADDRESS, access, kind, shift)
     }
-    const kind = plan + PLAN_KINDS * 4 + number * KIND_BYTES
-    const cycles = translate(plan, mmu, address, number == 0 ? ACCESS_EXEC : number - 1, kind, shift)
     if (cycles == NOT_HERE) break
     spent += cycles
     last = cycles
     fetches += number == 0 ? 1 : 0
-    at += RECORD_BYTES
-    if (reach > pageBytes) {
-      isSecond = !isSecond
-      if (isSecond) {
-        at -= RECORD_BYTES
-        extra++
-      }
-    }
+    isSecond = reach > pageBytes && !isSecond
+    if (isSecond) extra++
+    else at += RECORD_BYTES
   }
   const done = <i32>((at - first) >> RECORD_BYTES_SHIFT)
   const positions = 2 * done + (isSecond ? 1 : 0) - <i32>(position & 1)
   finish(counters, run, done + extra, fetches, positions, spent, last)
+}
+
+/** Bytes from the beginning of its page to the end of an access. */
+// @ts-ignore: decorator
+@inline
+function reachOf(record: u64, pageBytes: u64): u64 {
+  return (record & (pageBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
+}
+
+// @ts-ignore: decorator
+@inline
+function kindAt(plan: usize, record: u64): usize {
+  return plan + PLAN_KINDS * 4 + <i32>(record >> RECORD_KIND_SHIFT) * KIND_BYTES
+}
+
+/** Of accesses from `done` to `most`: how far those that cost `hitCycles` each get in so many cycles. */
+// @ts-ignore: decorator
+@inline
+function limitOf(done: i32, most: i32, cycles: i32, hitCycles: i32): i32 {
+  return <i64>(most - done) * hitCycles <= cycles ? most : done + (cycles - 1) / hitCycles + 1
 }
 
 /** Kinds are numbered as in records: fetch, load, store. */
@@ -219,41 +291,62 @@ function finish(
   store<f64>(run, load<f64>(run, RUN_CLOCK * 8) - <f64>last, RUN_LAST_START * 8)
 }
 
-/** One access: its price, or NOT_HERE with nothing changed. `kind`: the row of the plan for it. */
+/** Whether the access finds its page in the first level, the class in front, and may be done. It is the youngest then. */
 // @ts-ignore: decorator
 @inline
-function translate(plan: usize, mmu: usize, address: u64, access: i32, kind: usize, shift: u64): i32 {
+function isHit(plan: usize, mmu: usize, address: u64, kind: usize, shift: u64, tag: u64): bool {
   const page = address >> shift
-  if (page >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) return translateAnySize(plan, mmu, address, access)
-  const key = page | frontTag(plan, mmu)
+  if (page >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) return false
+  const key = page | tag
   const setBytes = word(kind, KIND_SET_BYTES)
   const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * setBytes
   const deny = load<i32>(mmu + word(kind, KIND_DENY))
-  const isYoungest = load<u64>(set) == key
-  if (isYoungest && (attrOf(set) & deny) == 0) return word(plan, PLAN_ACCESS_CYCLES)
-  if (isYoungest) return NOT_HERE
-  if (!isSimple) return translateAnySize(plan, mmu, address, access)
+  return load<u64>(set) == key ? (attrOf(set) & deny) == 0 : isHitBehind(set, set + setBytes, key, deny)
+}
 
+/** The same behind the front of its set. */
+// @ts-ignore: decorator
+@inline
+function isHitBehind(set: usize, past: usize, key: u64, deny: i32): bool {
+  if (!isSimple) return false
+  const at = findExact(set + ENTRY_BYTES, past, key)
+  isDenied = at != 0 && (attrOf(at) & deny) != 0
+  if (at == 0 || isDenied) return false
+  moveToFront(set, at)
+  return true
+}
+
+/** One access: its price, or NOT_HERE with nothing changed. `kind`: the row of the plan for it. */
+function translate(plan: usize, mmu: usize, address: u64, access: i32, kind: usize, shift: u64): i32 {
+  if (isHit(plan, mmu, address, kind, shift, frontTag(plan, mmu))) return word(plan, PLAN_ACCESS_CYCLES)
+  return translateMiss(plan, mmu, address, access, kind, shift)
+}
+
+/** The same after {@link isHit} has said no. */
+// @ts-ignore: decorator
+@inline
+function translateMiss(plan: usize, mmu: usize, address: u64, access: i32, kind: usize, shift: u64): i32 {
+  const page = address >> shift
+  if (!isSimple || page >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) return translateAnySize(plan, mmu, address, access)
+  const key = page | frontTag(plan, mmu)
+  const setBytes = word(kind, KIND_SET_BYTES)
+  const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * setBytes
   const past = set + setBytes
-  const inFirst = findExact(set + ENTRY_BYTES, past, key)
-  if (inFirst != 0) {
-    if ((attrOf(inFirst) & deny) != 0) return NOT_HERE
-    moveToFront(set, inFirst)
-    return word(plan, PLAN_ACCESS_CYCLES)
-  }
+  if (load<u64>(set) == key || isDenied) return NOT_HERE
+
   const second = plan + PLAN_FRONT_STLB * 4
   const secondSet = mmu + word(second, ARRAY_START)
     + (<usize>page & word(second, ARRAY_MASK)) * word(second, ARRAY_SET_BYTES)
-  const inSecond = findExact(secondSet, secondSet + word(second, ARRAY_SET_BYTES), key)
-  if (inSecond == 0) {
+  const at = findExact(secondSet, secondSet + word(second, ARRAY_SET_BYTES), key)
+  if (at == 0) {
     const cycles = walkPlain(plan, mmu, address, access, key, set, past)
     return cycles == NOT_HERE ? translateAnySize(plan, mmu, address, access) : cycles
   }
-  if ((attrOf(inSecond) & deny) != 0 || !hasStamps(mmu, second)) return NOT_HERE
+  if ((attrOf(at) & load<i32>(mmu + word(kind, KIND_DENY))) != 0 || !hasStamps(mmu, second)) return NOT_HERE
   age(set, past - ENTRY_BYTES)
-  v128.store(set, v128.load(inSecond))
+  v128.store(set, v128.load(at))
   addLive(mmu, access == ACCESS_EXEC ? WORD_LIVE : WORD_LIVE + 1, 1 << word(plan, PLAN_FRONT_CLASS))
-  stamp(mmu, second, inSecond)
+  stamp(mmu, second, at)
   countMiss(access == ACCESS_EXEC)
   return word(plan, PLAN_ACCESS_CYCLES) + word(plan, PLAN_STLB_HIT_CYCLES)
 }
