@@ -7,10 +7,10 @@ import asc from 'assemblyscript/asc'
 import { expect, test } from 'vitest'
 
 const FOLDER = resolve('src/machine/access-runs')
-const SOURCE = 'src/machine/access-runs/assembly.ts'
+const SOURCE = 'src/machine/access-runs/assembly/patterns.ts'
 const CHARACTERS_PER_LINE = 116
 
-test('binary.ts is compiled from assembly.ts', async () => {
+test('binary.ts is compiled from assembly/', async () => {
   const text = moduleText(await compile())
   const file = resolve(FOLDER, 'binary.ts')
   if (process.env.UPDATE_DOCS === '1') writeFileSync(file, text)
@@ -33,7 +33,7 @@ async function compile(): Promise<Uint8Array> {
 function moduleText(bytes: Uint8Array): string {
   const base64 = Buffer.from(bytes).toString('base64')
   const lines = base64.match(new RegExp(`.{1,${CHARACTERS_PER_LINE}}`, 'g'))!
-  return `// The compiled form of assembly.ts (AssemblyScript). Made and compared by test/138.
+  return `// The compiled form of assembly/ (AssemblyScript). Made and compared by test/138.
 
 export const ACCESS_RUNS_BASE64 = \`
 ${lines.join('\n')}

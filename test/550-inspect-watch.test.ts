@@ -145,9 +145,9 @@ describe('the story of a violation', () => {
   const lossyRun = (trace: boolean): InvariantViolation => {
     const config = testConfig({ cpus: 2 })
     const { simulation } = openSimulation({
-      config, image: twoThreads, memory: allocateSharedState(config.machine, twoThreads), trace, check: true, untilCycle: Infinity,
-      workers: 1, workersAtOnce: 0, parallel: 0, shortestWorkerWindow: 0, grainCycles: 1, randomDelayMs: 0,
-      dieAtWindow: 0,
+      config, image: twoThreads, memory: allocateSharedState(config.machine, twoThreads), trace, check: true,
+      untilCycle: Infinity, workers: 1, workersAtOnce: 0, parallel: 0, shortestWorkerWindow: 0, grainCycles: 1,
+      randomDelayMs: 0, dieAtWindow: 0,
     }, 'inline')
     // CPU 1 takes its interrupts and flushes nothing.
     const mmu = simulation.kernel.platform.mmu(1)

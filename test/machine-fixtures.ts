@@ -35,6 +35,15 @@ export interface MachineOptions {
   controls?: Partial<Controls>
   memoryBytes?: number
   costs?: Partial<MachineConfig['costs']>
+  /** Where memory and state are; default: anywhere. */
+  place?: (machine: MachineConfig) => MachineViews
+}
+
+export interface MachineViews {
+  memory: Int32Array
+  words: Int32Array
+  counters: Float64Array
+  undo?: Int32Array
 }
 
 export interface Access {
@@ -53,6 +62,14 @@ export interface MapOptions {
 export interface Place {
   pfn: number
   slot: number
+}
+
+function anywhere(machine: MachineConfig): MachineViews {
+  return {
+    memory: new Int32Array(allocatePhysicalMemory(machine.memoryBytes)),
+    words: new Int32Array(mmuWords(machine)),
+    counters: new Float64Array(mmuCounters()),
+  }
 }
 
 export class TestMachine {
@@ -80,10 +97,11 @@ export class TestMachine {
       costs: { ...preset.costs, access: 1, stlbHit: 10, walkStep: 100, setAccessedDirty: 1000, ...options.costs },
     }
     this.g = geometryOf(this.config.geometry)
-    this.mem = new PhysMem(new Int32Array(allocatePhysicalMemory(memoryBytes)), this.g)
-    this.words = new Int32Array(mmuWords(this.config))
-    this.counters = new Float64Array(mmuCounters())
-    this.mmu = new Mmu(this.config, this.mem, this.words, this.counters)
+    const { memory, words, counters, undo } = options.place?.(this.config) ?? anywhere(this.config)
+    this.mem = new PhysMem(memory, this.g)
+    this.words = words
+    this.counters = counters
+    this.mmu = new Mmu(this.config, this.mem, words, counters, undo)
     this.mmu.reset({ ...LINUX_CONTROLS, ...options.controls })
     this.root = this.newFrame()
     this.mmu.loadCr3(this.root, 0, false)

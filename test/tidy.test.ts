@@ -193,7 +193,8 @@ function importsOf(file: string): Import[] {
   const pattern = /(?:^|\n)\s*(import|export)\s+(type\s)?[^'"`;]*?from\s*'(\.[^']+)'|\bimport\(?\s*'(\.[^']+)'/g
   return Array.from(text.matchAll(pattern), (match) => ({
     from: file,
-    to: join(dirname(file), (match[3] ?? match[4]!).replace(/\.js$/, '.ts')),
+    // AssemblyScript names files without an ending.
+    to: join(dirname(file), (match[3] ?? match[4]!).replace(/(\.js)?$/, '.ts')),
     typeOnly: match[2] !== undefined,
   }))
 }

@@ -1,5 +1,5 @@
 // Where the mutable state of one MMU lies in its two views: numbers only, so that both languages that
-// the MMU is written in can read them (access-runs/assembly.ts). Everything that a checkpoint must keep
+// the MMU is written in can read them (access-runs/assembly). Everything that a checkpoint must keep
 // is here; the objects of tlb.ts, paging-cache.ts and walker.ts hold only offsets into it.
 //
 //   words     | header | one L1I, L1D and STLB array after the other | paging caches by level |

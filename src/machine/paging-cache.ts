@@ -42,7 +42,7 @@ export class PagingCache {
     this.levels = this.sizes.map((_, level) => level).filter((level) => this.sizes[level]! > 0).reverse()
   }
 
-  /** Of `level`, which must be among {@link levels}: where its entries are, and which upper address bits their keys have. */
+  /** Of a level among {@link levels}: where its entries are, and which upper address bits their keys have. */
   arrayOf(level: number): { array: TlbArray; hiMask: number } {
     return { array: this.arrays[level]!, hiMask: this.shift[level]! < 32 ? this.hiMask[level]! : 0 }
   }

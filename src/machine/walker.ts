@@ -38,8 +38,9 @@ interface ReservedBits {
 }
 
 /** A level that has tables, and what it reserves besides NX while EFER.NXE is clear. */
-export interface WalkLevel extends ReservedBits {
+export interface WalkLevel {
   level: number
+  reserved: ReservedBits
 }
 
 /** One row of the table that a walk follows: a level that is not folded. */
@@ -129,7 +130,7 @@ export class Walker {
     this.pageShift = g.pageShift
     this.shift = Int32Array.from(g.levels, (shape) => shape.shift)
     const levels = walkLevels(m, g)
-    this.rows = Int32Array.from(levels.flatMap((reserved) => buildRow(g, reserved)))
+    this.rows = Int32Array.from(levels.flatMap((row) => buildRow(g, row)))
     const rowOf = (level: number): number => levels.findIndex((row) => row.level === level)
     this.rowBelow = Int32Array.from(g.levels, (_, level) => (rowOf(level) + 1) * ROW_WORDS)
     this.paeReservedHi = ~(2 ** (m.maxPhysAddrBits - 32) - 1)
@@ -303,10 +304,14 @@ export class Walker {
 
 /** The levels that have tables, the top first. */
 export function walkLevels(m: MachineConfig, g: Geometry): readonly WalkLevel[] {
-  return g.levels.flatMap((shape, level) => (shape.folded ? [] : [{ level, ...reservedBits(m, g, level) }]))
+  const levels: WalkLevel[] = []
+  for (const [level, { folded }] of g.levels.entries()) {
+    if (!folded) levels.push({ level, reserved: reservedBits(m, g, level) })
+  }
+  return levels
 }
 
-function buildRow(g: Geometry, { level, ...reserved }: WalkLevel): readonly number[] {
+function buildRow(g: Geometry, { level, reserved }: WalkLevel): readonly number[] {
   const shape = g.levels[level]!
   const row = new Array<number>(ROW_WORDS).fill(0)
   row[ROW_LEVEL] = level

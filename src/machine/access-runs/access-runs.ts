@@ -1,4 +1,4 @@
-// The WebAssembly code of assembly.ts in a thread: memory that it can reach, and its functions bound to
+// The WebAssembly code of assembly/ in a thread: memory that it can reach, and its functions bound to
 // the MMU of one CPU. A host that cannot do it gets plain memory and no such code: mmu.ts translates every
 // access then, with the same results.
 

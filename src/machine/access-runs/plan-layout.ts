@@ -1,4 +1,4 @@
-// The words that tell the WebAssembly code (assembly.ts) what an MMU looks like. They are constants of a
+// The words that tell the WebAssembly code (assembly/) what an MMU looks like. They are constants of a
 // machine: one plan serves all its CPUs, whose states differ only by where they are. Numbers only, since
 // both languages read this file.
 //

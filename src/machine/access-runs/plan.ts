@@ -6,8 +6,8 @@ import { PAGE_ACCESSED, PAGE_GLOBAL, PAGE_NX_HI, PAGE_PRESENT, PAGE_PSE, PAGE_RW
 import { canonicalBias, canonicalMask, geometryOf, LEVEL_PMD, LEVEL_PTE } from '../geometry.js'
 import type { Geometry } from '../geometry.js'
 import {
-  ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, classesByLevel, CLASS_BASE, CLASS_LARGE, classShapes, HEADER_WORDS, mmuWords,
-  WORD_DENY, WORD_EMPTY_SET,
+  ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, classesByLevel, CLASS_BASE, type CLASS_LARGE, classShapes, HEADER_WORDS,
+  mmuWords, WORD_DENY, WORD_EMPTY_SET,
 } from '../mmu-state.js'
 import { PagingCache } from '../paging-cache.js'
 import type { TlbArray, TlbLevel } from '../tlb.js'
@@ -54,14 +54,16 @@ export function writePlan(words: Int32Array, m: MachineConfig, options: PlanOpti
   words[plan.PLAN_TOP_ROW] = plan.PLAN_ROWS
   const cache = new PagingCache(unused, tlbs.end, m, g)
   writeWalk(words, m, g, cache)
-  if (front === CLASS_BASE && g.pageShift === 12 && (cache.levels[0] ?? LEVEL_PMD) === LEVEL_PMD) writePlainWalk(words, m, g)
+  const isPlain = front === CLASS_BASE && g.pageShift === 12 && (cache.levels[0] ?? LEVEL_PMD) === LEVEL_PMD
+  if (isPlain) writePlainWalk(words, m, g)
 }
 
 /** Reserved bits, and what restricts or maps a page above the last level, or is global: others go by rows. */
 function writePlainWalk(words: Int32Array, m: MachineConfig, g: Geometry): void {
   const levels = walkLevels(m, g)
-  const { leafLo, hi } = levels.at(-1)!
-  const tableLo = levels[0]!.tableLo | PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED | PAGE_PSE | PAGE_GLOBAL
+  const { leafLo, hi } = levels.at(-1)!.reserved
+  const tableLo = levels[0]!.reserved.tableLo
+    | PAGE_PRESENT | PAGE_RW | PAGE_USER | PAGE_ACCESSED | PAGE_PSE | PAGE_GLOBAL
   words[plan.PLAN_PLAIN_TABLES] = levels.length - 1
   writePair(words, plan.PLAN_PLAIN_MASK, tableLo, hi | PAGE_NX_HI)
   writePair(words, plan.PLAN_PLAIN_LEAF_MASK, leafLo | PAGE_PRESENT | PAGE_ACCESSED | PAGE_GLOBAL, hi)
@@ -112,7 +114,7 @@ function writeWalk(words: Int32Array, m: MachineConfig, g: Geometry, cache: Pagi
   const levels = walkLevels(m, g)
   const rowOf = (index: number): number => plan.PLAN_ROWS + index * plan.ROW_WORDS
   const cacheOf = (index: number): number => plan.PLAN_CACHE + index * plan.CACHE_WORDS
-  for (const [index, { level, tableLo, leafLo, hi }] of levels.entries()) {
+  for (const [index, { level, reserved: { tableLo, leafLo, hi } }] of levels.entries()) {
     const at = rowOf(index)
     const shape = g.levels[level]!
     writePair(words, at + plan.ROW_RESERVED_TABLE, tableLo, hi)

@@ -1,0 +1,238 @@
+// Runs of accesses, as fast as the host can: what Mmu.translate() does for accesses that change no memory
+// and are not denied. Written in AssemblyScript and compiled to WebAssembly (../binary.ts), which reads and
+// writes the same shared memory as the rest: the same entries, in the same order of use, with the same
+// counts, to the bit. An access that is not for this code - a fault, an A or D bit to set, the first
+// change after a checkpoint - ends the run in front of it, and the caller gives it to the MMU.
+//
+// Addresses are 64 bits here. A loop over first-level hits goes first in every pattern, because they are
+// most; what follows it does any other access.
+
+import { ACCESS_EXEC } from '../../mmu-layout'
+import {
+  KIND_WORDS, PLAN_ACCESS_CYCLES, PLAN_FRONT_SHIFT, PLAN_KINDS, PLAN_SHORT_RECORDS, RUN_CLOCK, RUN_POSITION,
+} from '../plan-layout'
+import { frontTag, word } from './arrays'
+import { begin, finish, NOT_HERE, toRun } from './run'
+import { isHit, translate, translateMiss } from './translate'
+
+const KIND_BYTES: i32 = KIND_WORDS * 4
+const RECORD_BYTES: usize = 8
+const RECORD_BYTES_SHIFT: usize = 3
+const RECORD_ADDRESS: u64 = (1 << 48) - 1
+const RECORD_SIZE_SHIFT: u64 = 48
+const RECORD_SIZE_MASK: u64 = 0x3fff
+const RECORD_KIND_SHIFT: u64 = 62
+
+/** Accesses `stride` apart from `offset` on, that start over at `length`, up to position `end`. */
+export function touchStrided(
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
+  length: f64, stride: f64, offset: f64,
+): void {
+  const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
+  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
+  const base = <u64>hi << 32 | <u64><u32>lo
+  const past = <u64>length
+  const step = <u64>stride
+  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
+  let at = <u64>offset
+  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
+  let done: i32 = 0
+  let spent: i32 = 0
+  let last: i32 = 0
+  begin(plan, mmu)
+  const tag = frontTag(plan, mmu)
+  while (done < most && spent < budget) {
+    const limit = limitOf(done, most, budget - spent, hitCycles)
+    const from = done
+    for (; done < limit && isHit(plan, mmu, base + at, kind, shift, tag); done++) {
+      at += step
+      while (at >= past) at -= past
+    }
+    if (done > from) {
+      spent += (done - from) * hitCycles
+      last = hitCycles
+    }
+    if (done == limit) continue
+    const cycles = translateMiss(plan, mmu, base + at, access, kind, shift)
+    if (cycles == NOT_HERE) break
+    spent += cycles
+    last = cycles
+    done++
+    at += step
+    while (at >= past) at -= past
+  }
+  finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
+}
+
+/** Accesses of eight bytes each at one of `slots` places, which a hash of `seed` and the position chooses. */
+export function touchRandom(
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
+  slots: f64, seed: i32,
+): void {
+  const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
+  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
+  const base = <u64>hi << 32 | <u64><u32>lo
+  // No hash reaches a slot beyond 2^32.
+  const modulus: u32 = slots < 4294967296 ? <u32>slots : 0
+  const first = <u32><u64>load<f64>(run, RUN_POSITION * 8)
+  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
+  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
+  let done: i32 = 0
+  let spent: i32 = 0
+  let last: i32 = 0
+  begin(plan, mmu)
+  const tag = frontTag(plan, mmu)
+  while (done < most && spent < budget) {
+    const limit = limitOf(done, most, budget - spent, hitCycles)
+    const from = done
+    let address: u64 = 0
+    for (; done < limit; done++) {
+      const drawn = hash(seed, first + done)
+      address = base + (<u64>(modulus == 0 ? drawn : drawn % modulus) << 3)
+      if (!isHit(plan, mmu, address, kind, shift, tag)) break
+    }
+    if (done > from) {
+      spent += (done - from) * hitCycles
+      last = hitCycles
+    }
+    if (done == limit) continue
+    const cycles = translateMiss(plan, mmu, address, access, kind, shift)
+    if (cycles == NOT_HERE) break
+    spent += cycles
+    last = cycles
+    done++
+  }
+  finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
+}
+
+/** Recorded accesses (kernel/abi.ts, TraceRecords), whose record 0 would be at `records`. `end` is even. */
+export function replay(
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
+): void {
+  replayPages(<u64>word(plan, PLAN_FRONT_SHIFT), plan, mmu, counters, run, stop, end, records)
+}
+
+/** {@link replay} with pages of 4 KiB in front. */
+export function replay4k(
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
+): void {
+  replayPages(12, plan, mmu, counters, run, stop, end, records)
+}
+
+// @ts-ignore: decorator
+@inline
+function replayPages(
+  shift: u64, plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
+): void {
+  const position = <i64>load<f64>(run, RUN_POSITION * 8)
+  const first = records + (<usize>(position >> 1) << RECORD_BYTES_SHIFT)
+  const past = records + (<usize>(<i64>end >> 1) << RECORD_BYTES_SHIFT)
+  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
+  const pageBytes = <u64>1 << shift
+  const longest = word(plan, PLAN_SHORT_RECORDS) == 0 ? u64.MAX_VALUE : 2 * pageBytes
+  let at = first
+  // In the record at `at`, which crosses a page: its first page is done.
+  let isSecond = (position & 1) != 0
+  let extra: i32 = 0
+  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
+  let fetches: i32 = 0
+  let spent: i32 = 0
+  let last: i32 = 0
+  begin(plan, mmu)
+  const tag = frontTag(plan, mmu)
+  while (at < past && spent < budget) {
+    // Records in one page that is in the first level.
+    const from = at
+    let data: i32 = 0
+    if (!isSecond) {
+      const records = limitOf(0, <i32>((past - at) >> RECORD_BYTES_SHIFT), budget - spent, hitCycles)
+      const limit = at + <usize>records * RECORD_BYTES
+      while (at < limit) {
+        const record = load<u64>(at)
+        const address = record & RECORD_ADDRESS
+        if (reachOf(record, pageBytes) > pageBytes) break
+        if (!isHit(plan, mmu, address, kindAt(plan, record), shift, tag)) break
+        data += <i32>((record >> RECORD_KIND_SHIFT) + 1) >> 1
+        at += RECORD_BYTES
+      }
+      const hits = <i32>((at - from) >> RECORD_BYTES_SHIFT)
+      if (hits > 0) {
+        fetches += hits - data
+        spent += hits * hitCycles
+        last = hitCycles
+      }
+      if (at == limit) continue
+    }
+
+    // Any other access.
+    const record = load<u64>(at)
+    const number = <i32>(record >> RECORD_KIND_SHIFT)
+    const access = number == 0 ? ACCESS_EXEC : number - 1
+    const kind = kindAt(plan, record)
+    const reach = reachOf(record, pageBytes)
+    let cycles: i32
+    if (reach > pageBytes) {
+      if (reach > longest) break
+      const address = record & RECORD_ADDRESS
+      cycles = translate(plan, mmu, isSecond ? (address & (0 - pageBytes)) + pageBytes : address, access, kind, shift)
+    } else {
+      cycles = translateMiss(plan, mmu, record & RECORD_ADDRESS, access, kind, shift)
+    }
+    if (cycles == NOT_HERE) break
+    spent += cycles
+    last = cycles
+    fetches += number == 0 ? 1 : 0
+    isSecond = reach > pageBytes && !isSecond
+    if (isSecond) extra++
+    else at += RECORD_BYTES
+  }
+  const done = <i32>((at - first) >> RECORD_BYTES_SHIFT)
+  const positions = 2 * done + (isSecond ? 1 : 0) - <i32>(position & 1)
+  finish(counters, run, done + extra, fetches, positions, spent, last)
+}
+
+/** Bytes from the beginning of its page to the end of an access. */
+// @ts-ignore: decorator
+@inline
+function reachOf(record: u64, pageBytes: u64): u64 {
+  return (record & (pageBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
+}
+
+// @ts-ignore: decorator
+@inline
+function kindAt(plan: usize, record: u64): usize {
+  return plan + PLAN_KINDS * 4 + <i32>(record >> RECORD_KIND_SHIFT) * KIND_BYTES
+}
+
+/** Of accesses from `done` to `most`: how far those that cost `hitCycles` each get in so many cycles. */
+// @ts-ignore: decorator
+@inline
+function limitOf(done: i32, most: i32, cycles: i32, hitCycles: i32): i32 {
+  return <i64>(most - done) * hitCycles <= cycles ? most : done + (cycles - 1) / hitCycles + 1
+}
+
+/** Kinds are numbered as in records: fetch, load, store. */
+function kindOf(access: i32): i32 {
+  return access == ACCESS_EXEC ? 0 : access + 1
+}
+
+/** base/prng.ts, hash32(). */
+// @ts-ignore: decorator
+@inline
+function hash(a: u32, b: u32): u32 {
+  let h = mixIn(mixIn(0x2f0b4c47, a), b)
+  h ^= h >> 16
+  h *= 0x85ebca6b
+  h ^= h >> 13
+  h *= 0xc2b2ae35
+  return h ^ h >> 16
+}
+
+// @ts-ignore: decorator
+@inline
+function mixIn(seed: u32, word: u32): u32 {
+  const h = rotl(seed ^ rotl(word * 0xcc9e2d51, 15) * 0x1b873593, 13)
+  return h * 5 + 0xe6546b64
+}
