@@ -19,9 +19,11 @@ import type { Task } from './task.js'
 
 /**
  * Goes to `next`, which is `cpu.switchingTo`, interrupts off. Returns on the CPU where `prev` is
- * resumed, much later.
+ * resumed, much later, after `resumed` has seen to what is to be done there.
  */
-export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next: Task): KernelOp<KernelCpu> {
+export function* contextSwitch(
+  k: KernelState, cpu: KernelCpu, prev: Task, next: Task, resumed: (here: KernelCpu) => void,
+): KernelOp<KernelCpu> {
   if (k.trace.enabled) emit(k, cpu, EVENT.schedSwitch, k.trace.intern(prev.state), nameOf(k, next), next.pid)
   k.counters.contextSwitches += 1
   yield k.costs.contextSwitch
@@ -58,6 +60,7 @@ export function* contextSwitch(k: KernelState, cpu: KernelCpu, prev: Task, next:
   // On the stack of a task that was resumed: possibly another CPU than before.
   const here = k.cpus[prev.cpu]
   finishTaskSwitch(k, here)
+  resumed(here)
   return here
 }
 

@@ -25,7 +25,7 @@ import type { Task } from './task.js'
  * schedule(): gives the CPU to the next task. Returns the CPU on which the caller continues. `yields`: the task wants
  * others to run.
  */
-export function* schedule(k: KernelState, cpu: KernelCpu, yields = false): KernelOp<KernelCpu> {
+export function schedule(k: KernelState, cpu: KernelCpu, yields = false): KernelOp<KernelCpu> {
   const prev = cpu.current
   cpu.irqsOff += 1
   const preemptCount = cpu.preemptCount
@@ -33,21 +33,25 @@ export function* schedule(k: KernelState, cpu: KernelCpu, yields = false): Kerne
   cpu.needResched = false
   if (prev.isAsleep) for (const lock of prev.writerOf) lock.ownerLeavesCpu(cpu)
   const next = scheduledNext(k, cpu, prev) ?? pickNextTask(k, cpu, prev, yields)
-  let here = cpu
   if (next === prev) {
-    startSlice(k, cpu)
-  } else {
-    next.cpu = cpu.id
-    next.execStart = cpu.now
-    cpu.switchingTo = next
-    here = yield* contextSwitch(k, cpu, prev, next)
-    afterSwitch(k, here)
-    startSlice(k, here)
+    scheduled(k, cpu, preemptCount)
+    return goOn(cpu)
   }
-  here.preemptCount = preemptCount
-  here.irqsOff -= 1
-  publishNextInterrupt(k, here)
-  return here
+  next.cpu = cpu.id
+  next.execStart = cpu.now
+  cpu.switchingTo = next
+  return contextSwitch(k, cpu, prev, next, (here) => {
+    afterSwitch(k, here)
+    scheduled(k, here, preemptCount)
+  })
+}
+
+/** The end of schedule(), on the CPU on which its caller goes on. */
+function scheduled(k: KernelState, cpu: KernelCpu, preemptCount: number): void {
+  startSlice(k, cpu)
+  cpu.preemptCount = preemptCount
+  cpu.irqsOff -= 1
+  publishNextInterrupt(k, cpu)
 }
 
 /** put_prev_task() and pick_next_task(): with nothing to do here it looks for work elsewhere. */
@@ -75,10 +79,7 @@ export function* retFromFork(k: KernelState, task: Task): KernelOp {
   const cpu = k.cpus[task.cpu]
   finishTaskSwitch(k, cpu)
   afterSwitch(k, cpu)
-  startSlice(k, cpu)
-  cpu.preemptCount = 0
-  cpu.irqsOff -= 1
-  publishNextInterrupt(k, cpu)
+  scheduled(k, cpu, 0)
 }
 
 /** What the previous task of this CPU left to do, now that its stack is free: it may move, or be gone. */
@@ -160,7 +161,7 @@ export function sleepOn(
   return schedule(k, cpu)
 }
 
-/** Without a sleep. */
+/** Without anything else running meanwhile. */
 function* goOn(cpu: KernelCpu): KernelOp<KernelCpu> {
   return cpu
 }
