@@ -19,6 +19,7 @@ import { rootOrder, userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { isMigrationEntry, isSwapPte, swapValue } from '../kernel/reclaim/swap-entry.js'
 import { swapCacheSlot } from '../kernel/reclaim/swap.js'
+import { knownTablesOf } from './known-tables.js'
 import type { TableEntry } from './table-walk.js'
 import { allSlots, forEachEntry } from './table-walk.js'
 import { violated } from './violation.js'
@@ -83,6 +84,7 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     tables += deposited.length
     for (const table of deposited) addTable(k, mm, table, recount, cycle)
   }
+  const known = knownTablesOf(k)
   forEachEntry(k, mm, range, (entry) => {
     if (!entry.isLeaf) {
       tables += 1
@@ -107,7 +109,7 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
       addPage(mm, entry, recount)
     }
     return true
-  })
+  }, { known })
   if (mm === k.initMm && k.config.kernel.pti) {
     // What user roots share of the kernel hangs below tables of their own, some of it below the kernel's.
     forEachEntry(k, mm, range, (entry) => {
@@ -115,7 +117,7 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
       tables += 1
       addTable(k, mm, entry.pfn, recount, cycle)
       return true
-    }, userRoot(k, mm))
+    }, { root: userRoot(k, mm), known })
   }
   const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}, swapped ${mm.swapPages}; ` +
     `the tree has ${tables} tables, ${rssPages} pages, ${swapPages} swapped`

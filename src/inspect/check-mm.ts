@@ -10,6 +10,7 @@ import { userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import { syncsAtFault } from '../kernel/mm/vmalloc-sync.js'
+import { knownTablesOf } from './known-tables.js'
 import { violated } from './violation.js'
 
 /** init_mm's users: it has no tasks of its own (INIT_MM starts with 2). */
@@ -48,33 +49,40 @@ export function checkMms(k: KernelState, cycle?: number): void {
 export function checkKernelHalves(k: KernelState, cycle?: number): void {
   const first = firstKernelSlot(k)
   const slots = entriesAt(k.geometry, k.geometry.topLevel)
-  const { start, end } = k.vmalloc
-  const slotOf = (vpn: number): number => indexAt(k.geometry, k.geometry.topLevel, vpnHi(k, vpn), vpnLo(k, vpn))
-  const isLazy = (slot: number): boolean =>
-    syncsAtFault(k) && slotOf(start) <= slot && slot <= slotOf(end - 1)
-  const isSame = (one: number, other: number, slot: number, ignoredHi: number): boolean =>
-    k.mem.loadLo(one, slot) === k.mem.loadLo(other, slot)
-    && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
+  const known = knownTablesOf(k)
   const kernelRoot = k.initMm.pgdPfn
   const kernelUser = userRoot(k, k.initMm)
   for (const mm of k.mms.values()) {
     if (mm === k.initMm && kernelUser === kernelRoot) continue
     const user = userRoot(k, mm)
-    for (let slot = first; slot < slots; slot++) {
-      const isShared = isSame(mm.pgdPfn, kernelRoot, slot, 0)
-        && (user === mm.pgdPfn || isSame(user, kernelUser, slot, 0))
-      // A new slot of vmalloc space comes to a root with the first access that misses it.
-      const isMissing = isLazy(slot) && k.mem.loadLo(mm.pgdPfn, slot) === 0
-      if (isShared || isMissing) continue
-      violated(k, 'I23', { mm, cycle }, `kernel slot ${slot} of its root is not the swapper directory's`)
-    }
+    if (!known.areSame(mm.pgdPfn, kernelRoot, first, slots)) checkKernelSlots(k, mm, mm.pgdPfn, kernelRoot, cycle)
     if (user === mm.pgdPfn) continue
+    if (!known.areSame(user, kernelUser, first, slots)) checkKernelSlots(k, mm, user, kernelUser, cycle)
     for (let slot = 0; slot < first; slot++) {
       const isNx = !entryPresent(k.mem.loadLo(mm.pgdPfn, slot)) || entryNx(k.mem.loadHi(mm.pgdPfn, slot))
-      if (isNx && isSame(mm.pgdPfn, user, slot, PAGE_NX_HI)) continue
+      if (isNx && isSame(k, mm.pgdPfn, user, slot, PAGE_NX_HI)) continue
       violated(k, 'I23', { mm, cycle }, `user slot ${slot} differs between its roots, or is executable for the kernel`)
     }
   }
+}
+
+/** Two roots differ in their kernel halves: at a slot where they may? */
+function checkKernelSlots(k: KernelState, mm: Mm, root: number, other: number, cycle: number | undefined): void {
+  const { start, end } = k.vmalloc
+  const slotOf = (vpn: number): number => indexAt(k.geometry, k.geometry.topLevel, vpnHi(k, vpn), vpnLo(k, vpn))
+  const [firstLazy, lastLazy] = syncsAtFault(k) ? [slotOf(start), slotOf(end - 1)] : [Infinity, -Infinity]
+  const slots = entriesAt(k.geometry, k.geometry.topLevel)
+  for (let slot = firstKernelSlot(k); slot < slots; slot++) {
+    if (isSame(k, root, other, slot, 0)) continue
+    // A new slot of vmalloc space comes to a root with the first access that misses it.
+    if (firstLazy <= slot && slot <= lastLazy && k.mem.loadLo(mm.pgdPfn, slot) === 0) continue
+    violated(k, 'I23', { mm, cycle }, `kernel slot ${slot} of its root is not the swapper directory's`)
+  }
+}
+
+function isSame(k: KernelState, one: number, other: number, slot: number, ignoredHi: number): boolean {
+  return k.mem.loadLo(one, slot) === k.mem.loadLo(other, slot)
+    && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
 }
 
 function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, References> {

@@ -93,7 +93,7 @@ function userRootLines(k: KernelState, mm: Mm, addressColumn: number): string[] 
   const lines = [title]
   forEachEntry(k, mm, slotsShown(k, mm), (entry) => {
     lines.push(treeLine(k, entry, addressColumn))
-  }, userRoot(k, mm))
+  }, { root: userRoot(k, mm) })
   return lines
 }
 

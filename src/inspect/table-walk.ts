@@ -5,6 +5,7 @@ import { entryPfn, leafPfn, pmdLeaf, PAGE_PRESENT, PFN_HI_MASK } from '../machin
 import { entriesAt, LEVEL_PTE, nextLevel, pagesPerEntry } from '../machine/geometry.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import type { KernelState } from '../kernel/state.js'
+import type { KnownTables } from './known-tables.js'
 
 /** One non-empty entry. The record is reused for the next one. */
 export interface TableEntry {
@@ -34,15 +35,17 @@ export interface SlotRange {
 /**
  * Visits every entry of the given root slots and below that is not zero, tables before what they hold. `visit` returns
  * false to leave out what lies below the entry. Page numbers are as translated: see {@link signExtendVpn}. `root`:
- * another root table of the mm.
+ * another root table of the mm. `known`: for who looks at the same tables again and again.
  */
 export function forEachEntry(
-  k: KernelState, mm: Mm, range: SlotRange, visit: (entry: TableEntry) => boolean | void, root = mm.pgdPfn,
+  k: KernelState, mm: Mm, range: SlotRange, visit: (entry: TableEntry) => boolean | void,
+  { root = mm.pgdPfn, known }: { root?: number; known?: KnownTables } = {},
 ): void {
   const entry: TableEntry = {
     level: 0, depth: 0, table: 0, slot: 0, lo: 0, hi: 0, vpn: 0, pages: 0, isLeaf: false, pfn: 0,
   }
-  descend(k, entry, k.geometry.topLevel, 0, root, 0, range, visit)
+  const walk: TableWalk = { k, entry, visit, known }
+  descend(walk, k.geometry.topLevel, 0, root, 0, range.from, range.to)
 }
 
 /** Slots of a whole root table. */
@@ -60,25 +63,52 @@ export function signExtendVpn(k: KernelState, vpn: number): number {
   return canonical && vpn >= half ? vpn + 2 ** (64 - pageShift) - 2 * half : vpn
 }
 
+interface TableWalk {
+  readonly k: KernelState
+  readonly entry: TableEntry
+  readonly visit: (entry: TableEntry) => boolean | void
+  readonly known: KnownTables | undefined
+}
+
+/** Visits what the slots [from, to) of a table hold. */
 function descend(
-  k: KernelState, entry: TableEntry, level: number, depth: number, table: number, firstVpn: number, range: SlotRange,
-  visit: (entry: TableEntry) => boolean | void,
+  walk: TableWalk, level: number, depth: number, table: number, firstVpn: number, from: number, to: number,
 ): void {
-  const g = k.geometry
-  const pages = pagesPerEntry(g, level)
-  const shape = g.levels[level]!
-  for (let slot = range.from; slot < range.to; slot++) {
-    const lo = k.mem.loadLo(table, slot)
-    const hi = k.mem.loadHi(table, slot)
-    if (lo === 0 && hi === 0) continue
-    const isLeaf = level === LEVEL_PTE || (shape.leaf && pmdLeaf(lo)) || (lo & PAGE_PRESENT) === 0
-    const pfn = isLeaf && level !== LEVEL_PTE
-      ? leafPfn(lo, hi & PFN_HI_MASK, g.pageShift, shape.shift)
-      : entryPfn(lo, hi & PFN_HI_MASK, g.pageShift)
-    const vpn = firstVpn + slot * pages
-    Object.assign(entry, { level, depth, table, slot, lo, hi, vpn, pages, isLeaf, pfn })
-    if (visit(entry) === false || isLeaf) continue
-    const child = nextLevel(g, level)
-    descend(k, entry, child, depth + 1, pfn, vpn, { from: 0, to: entriesAt(g, child) }, visit)
+  if (walk.known === undefined) {
+    for (let slot = from; slot < to; slot++) visitSlot(walk, level, depth, table, firstVpn, slot)
+    return
   }
+  for (const slot of walk.known.slotsOf(table, level)) {
+    if (from <= slot && slot < to) visitSlot(walk, level, depth, table, firstVpn, slot)
+  }
+}
+
+function visitSlot(
+  walk: TableWalk, level: number, depth: number, table: number, firstVpn: number, slot: number,
+): void {
+  const { k, entry } = walk
+  const lo = k.mem.loadLo(table, slot)
+  const hi = k.mem.loadHi(table, slot)
+  if (lo === 0 && hi === 0) return
+  const g = k.geometry
+  const shape = g.levels[level]!
+  const isLeaf = level === LEVEL_PTE || (shape.leaf && pmdLeaf(lo)) || (lo & PAGE_PRESENT) === 0
+  const pfn = isLeaf && level !== LEVEL_PTE
+    ? leafPfn(lo, hi & PFN_HI_MASK, g.pageShift, shape.shift)
+    : entryPfn(lo, hi & PFN_HI_MASK, g.pageShift)
+  const pages = pagesPerEntry(g, level)
+  const vpn = firstVpn + slot * pages
+  entry.level = level
+  entry.depth = depth
+  entry.table = table
+  entry.slot = slot
+  entry.lo = lo
+  entry.hi = hi
+  entry.vpn = vpn
+  entry.pages = pages
+  entry.isLeaf = isLeaf
+  entry.pfn = pfn
+  if (walk.visit(entry) === false || isLeaf) return
+  const child = nextLevel(g, level)
+  descend(walk, child, depth + 1, pfn, vpn, 0, entriesAt(g, child))
 }

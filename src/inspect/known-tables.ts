@@ -1,0 +1,88 @@
+// Page tables as the last look found them. The checks recount all tables again and again, and between two looks
+// hardly any changes: a table whose bytes are those of the last look has its entries in the same slots.
+//
+// The bytes themselves are compared, nobody has to tell that a table was written. So whatever wrote it - the kernel,
+// a walk that set A or D, a mistake - is seen at the next look.
+
+import { Buffer } from 'node:buffer'
+import { entriesAt } from '../machine/geometry.js'
+import type { KernelState } from '../kernel/state.js'
+
+interface KnownTable {
+  /** Its frame in simulated memory. */
+  present: Buffer
+  /** The same bytes at the last look. */
+  seen: Buffer
+  /** Entries that it had then; tables of another level may have more. */
+  entries: number
+  /** Slots of the entries that were not zero, ascending. */
+  slots: number[]
+}
+
+const NO_SLOTS: number[] = []
+
+const tablesOf = new WeakMap<KernelState, KnownTables>()
+
+/** What is known of the tables of a simulation that is checked. */
+export function knownTablesOf(k: KernelState): KnownTables {
+  let tables = tablesOf.get(k)
+  if (tables === undefined) {
+    tables = new KnownTables(k)
+    tablesOf.set(k, tables)
+  }
+  return tables
+}
+
+export class KnownTables {
+  readonly #k: KernelState
+  /** By frame; no more than there are frames. */
+  readonly #tables = new Map<number, KnownTable>()
+  readonly #tableBytes: number
+
+  constructor(k: KernelState) {
+    this.#k = k
+    this.#tableBytes = 4 << k.mem.frameWordShift
+  }
+
+  /** Slots of the entries that are not zero now in the table of `level` in frame `pfn`, ascending. */
+  slotsOf(pfn: number, level: number): readonly number[] {
+    const { geometry, mem } = this.#k
+    // Memory that does not exist reads as zero.
+    if (pfn >>> 0 >= mem.frames) return NO_SLOTS
+    const entries = entriesAt(geometry, level)
+    const table = this.#tableAt(pfn)
+    if (table.entries === entries && table.present.equals(table.seen)) return table.slots
+    table.present.copy(table.seen)
+    table.entries = entries
+    // A new list: somebody may be on his way through the old one.
+    const slots: number[] = []
+    for (let slot = 0; slot < entries; slot++) {
+      if (mem.loadLo(pfn, slot) !== 0 || mem.loadHi(pfn, slot) !== 0) slots.push(slot)
+    }
+    table.slots = slots
+    return slots
+  }
+
+  /** Are the entries [from, to) of the tables in two frames the same? */
+  areSame(one: number, other: number, from: number, to: number): boolean {
+    const { geometry: { entryBytes } } = this.#k
+    return this.#tableAt(one).present.compare(
+      this.#tableAt(other).present, from * entryBytes, to * entryBytes, from * entryBytes, to * entryBytes) === 0
+  }
+
+  #tableAt(pfn: number): KnownTable {
+    let table = this.#tables.get(pfn)
+    if (table === undefined) {
+      const { words } = this.#k.mem
+      const bytes = this.#tableBytes
+      table = {
+        present: Buffer.from(words.buffer as ArrayBuffer, words.byteOffset + pfn * bytes, bytes),
+        seen: Buffer.alloc(bytes),
+        entries: 0,
+        slots: NO_SLOTS,
+      }
+      this.#tables.set(pfn, table)
+    }
+    return table
+  }
+}
