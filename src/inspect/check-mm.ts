@@ -7,6 +7,7 @@ import type { Mm } from '../kernel/mm/mm.js'
 import { firstKernelSlot } from '../kernel/mm/pgtable.js'
 import { isInMask } from '../kernel/tlb/mm-cpumask.js'
 import { userRoot } from '../kernel/tlb/pti.js'
+import type { Task } from '../kernel/sched/task.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnHi, vpnLo } from '../kernel/state.js'
 import { syncsAtFault } from '../kernel/mm/vmalloc-sync.js'
@@ -16,32 +17,47 @@ import { violated } from './violation.js'
 /** init_mm's users: it has no tasks of its own (INIT_MM starts with 2). */
 const INIT_MM_USERS = 2
 
-/** Generations seen at the last check. */
-const lastGeneration = new WeakMap<Mm, number>()
-
+/** What was counted for one mm. The records are kept from check to check: counting comes after nearly every step. */
 interface References {
+  /** The check that counted last. */
+  check: number
   /** Tasks whose mm it is. */
   tasks: number
   /** Kernel tasks that borrow it, and borrowed references that wait to be dropped. */
   lazy: number
   /** Kernel threads that use it as theirs. */
   pins: number
+  /** Generation seen at the last check. */
+  generation: number
 }
+
+interface Counting {
+  checks: number
+  readonly references: Map<Mm, References>
+  /** The mm that was asked for last, which is mostly the next one too. */
+  lastMm: Mm | undefined
+  last: References | undefined
+}
+
+const countings = new WeakMap<KernelState, Counting>()
 
 /** Checks the counters of every mm. */
 export function checkMms(k: KernelState, cycle?: number): void {
-  const references = countReferences(k, cycle)
+  const counting = countingOf(k)
+  countReferences(k, counting, cycle)
   for (const mm of k.mms.values()) {
-    const { tasks, lazy, pins } = references.get(mm) ?? { tasks: 0, lazy: 0, pins: 0 }
-    checkUsers(k, mm, tasks, lazy, cycle)
-    checkCount(k, mm, lazy, pins, cycle)
-    if (mm.tlbGen < (lastGeneration.get(mm) ?? 0)) {
-      violated(k, 'I11', { mm, cycle }, `generation ${mm.tlbGen} after ${lastGeneration.get(mm)}`)
+    const counted = referencesOf(counting, mm)
+    checkUsers(k, mm, counted.tasks, counted.lazy, cycle)
+    checkCount(k, mm, counted.lazy, counted.pins, cycle)
+    if (mm.tlbGen < counted.generation) {
+      violated(k, 'I11', { mm, cycle }, `generation ${mm.tlbGen} after ${counted.generation}`)
     }
-    lastGeneration.set(mm, mm.tlbGen)
+    counted.generation = mm.tlbGen
   }
+  if (counting.references.size > k.mms.size) forgetOthers(k, counting)
+  if (k.policy.checkMasks === undefined) return
   for (const cpu of k.cpus) {
-    k.policy.checkMasks?.(k, cpu, (invariant, mm, text) => violated(k, invariant, { cpu, mm, cycle }, text))
+    k.policy.checkMasks(k, cpu, (invariant, mm, text) => violated(k, invariant, { cpu, mm, cycle }, text))
   }
 }
 
@@ -85,35 +101,61 @@ function isSame(k: KernelState, one: number, other: number, slot: number, ignore
     && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
 }
 
-function countReferences(k: KernelState, cycle: number | undefined): Map<Mm, References> {
-  const references = new Map<Mm, References>()
-  const of = (mm: Mm): References => {
-    let found = references.get(mm)
-    if (found === undefined) {
-      found = { tasks: 0, lazy: 0, pins: 0 }
-      references.set(mm, found)
-    }
-    return found
-  }
-  const countTask = (task: KernelState['tasks'][number]): void => {
-    const { mm, activeMm } = task
-    const used = mm ?? activeMm
-    if (used === undefined) return
-    if (used.isFreed || k.mms.get(used.ctxId) !== used) {
-      violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
-    }
-    if (mm === undefined) of(used).lazy += 1
-    else of(used).tasks += 1
-    if (task.oldMm !== undefined) of(task.oldMm).tasks += 1
-    // A kernel thread in kthread_use_mm() has a reference to the structure of its own.
-    if (mm !== undefined && task.isKernelThread) of(used).pins += 1
-  }
-  for (const task of k.tasks) countTask(task)
+function countReferences(k: KernelState, counting: Counting, cycle: number | undefined): void {
+  counting.checks += 1
+  for (const task of k.tasks) countTask(k, counting, task, cycle)
   for (const cpu of k.cpus) {
-    countTask(cpu.idleTask)
-    if (cpu.droppedMm !== undefined) of(cpu.droppedMm).lazy += 1
+    countTask(k, counting, cpu.idleTask, cycle)
+    if (cpu.droppedMm !== undefined) referencesOf(counting, cpu.droppedMm).lazy += 1
   }
-  return references
+}
+
+function countTask(k: KernelState, counting: Counting, task: Task, cycle: number | undefined): void {
+  const { mm, activeMm, oldMm } = task
+  const used = mm ?? activeMm
+  if (used === undefined) return
+  if (used.isFreed || k.mms.get(used.ctxId) !== used) {
+    violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
+  }
+  const counted = referencesOf(counting, used)
+  if (mm === undefined) counted.lazy += 1
+  else counted.tasks += 1
+  // A kernel thread in kthread_use_mm() has a reference to the structure of its own.
+  if (mm !== undefined && task.isKernelThread) counted.pins += 1
+  if (oldMm !== undefined) referencesOf(counting, oldMm).tasks += 1
+}
+
+function countingOf(k: KernelState): Counting {
+  let counting = countings.get(k)
+  if (counting === undefined) {
+    counting = { checks: 0, references: new Map(), lastMm: undefined, last: undefined }
+    countings.set(k, counting)
+  }
+  return counting
+}
+
+/** What this check has counted for an mm so far. */
+function referencesOf(counting: Counting, mm: Mm): References {
+  let found = counting.lastMm === mm ? counting.last : counting.references.get(mm)
+  if (found === undefined) {
+    found = { check: 0, tasks: 0, lazy: 0, pins: 0, generation: 0 }
+    counting.references.set(mm, found)
+  }
+  if (found.check !== counting.checks) {
+    found.check = counting.checks
+    found.tasks = 0
+    found.lazy = 0
+    found.pins = 0
+  }
+  counting.lastMm = mm
+  counting.last = found
+  return found
+}
+
+function forgetOthers(k: KernelState, counting: Counting): void {
+  for (const mm of counting.references.keys()) if (k.mms.get(mm.ctxId) !== mm) counting.references.delete(mm)
+  counting.lastMm = undefined
+  counting.last = undefined
 }
 
 /** I5: users are tasks. The one pin is fork's: a new mm has a user before its task exists. */
