@@ -13,9 +13,10 @@ import {
 import { against, measure, type BenchCase, type BenchRow, type BenchSuite } from './suite.js'
 
 const PASSES = 7
-const INDEPENDENT_ACCESSES = 16_000_000
-const SHARED_ROUNDS = 80
-const STORM_OPERATIONS = 12_000
+// About a tenth of a second each, or what is measured is how threads wake and code gets compiled.
+const INDEPENDENT_ACCESSES = 64_000_000
+const SHARED_ROUNDS = 320
+const STORM_OPERATIONS = 24_000
 const CURVE_OPERATIONS = 6000
 const CURVE_CPUS = [2, 4, 8, 16, 32, 64] as const
 
