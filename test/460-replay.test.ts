@@ -154,9 +154,12 @@ const someRun = fc.record({
 })
 
 describe('the TLBs count what a list of pages counts', () => {
-  test('for any trace, geometry, page size and flush interval', async () => {
+  test('for any trace, geometry, page size and flush interval, with and without WebAssembly', async () => {
     await fc.assert(fc.asyncProperty(someTrace, someRun, async (accesses, run) => {
-      expect(countsOf(await traceOf(accesses), run)).toEqual(naiveCounts(accesses, run))
+      const trace = await traceOf(accesses)
+      const result = replayTrace(trace, { ...optionsOf(run), webAssembly: false })
+      expect(replayTrace(trace, optionsOf(run))).toEqual({ ...result, seconds: expect.any(Number) })
+      expect(countsOf(trace, run)).toEqual(naiveCounts(accesses, run))
     }), { numRuns: 120 })
   })
 

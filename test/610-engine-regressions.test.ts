@@ -35,6 +35,22 @@ describe('putting a core back', () => {
   })
 })
 
+test('a machine with more memory than WebAssembly can see gives the same events and counts', async () => {
+  const programs = image([{ threads: [
+    { comm: 'a', cpus: [0], program: program('a', mmap(0, 64), touch(area(0), 'write'), signal(0),
+      repeat(50, touch(area(0), 'read', { count: 500 }), touch(area(0, 3, 1), 'write', { count: 9 }))) },
+    { comm: 'b', cpus: [1], program: program('b', spin(0), touch(area(0), 'read', { count: 20_000 })) },
+  ] }])
+  const resultWith = async (memoryBytes: number, engine: 'reference' | 'inline'): Promise<unknown> => {
+    const { result: { cycle, counters, cpus, tasks } } = await simulate(testConfig({ memoryBytes }), programs, { engine })
+    return { cycle, counters, cpus, tasks }
+  }
+  const large = 6 * 2 ** 30
+  const reference = await resultWith(large, 'reference')
+  expect(await resultWith(large, 'inline')).toEqual(reference)
+  expect(await resultWith(64 * 2 ** 20, 'inline')).toEqual(await resultWith(64 * 2 ** 20, 'reference'))
+})
+
 describe('faults that meet', () => {
   test('a read during another thread\'s copy-on-write sees the old data, not the zero page', async () => {
     const rounds = 40

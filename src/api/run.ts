@@ -180,7 +180,7 @@ export class Run implements PromiseLike<SimulationResult>, AsyncIterable<TraceEv
   }
 }
 
-function resultOf(scenario: Scenario, result: RunResult, memory: Uint8Array): SimulationResult {
+function resultOf(scenario: Scenario, result: RunResult, memory: Int32Array): SimulationResult {
   const { name, config: { kernel, machine, seed } } = scenario
   const { cpus, costs: { frequencyGhz } } = machine
   const { end, cycle, counters, cpus: cores, tasks, stall, trace } = result
@@ -194,7 +194,7 @@ function resultOf(scenario: Scenario, result: RunResult, memory: Uint8Array): Si
     },
     header: { scenario: name, era: kernel.era, cpus, seed, frequencyGhz },
     get memory() {
-      return ownMemory ??= (memory.buffer as SharedArrayBuffer).slice(0, memory.length)
+      return ownMemory ??= (memory.buffer as SharedArrayBuffer).slice(0, memory.byteLength)
     },
   }
 }

@@ -17,7 +17,7 @@ import { grouped } from './text-table.js'
 export interface StoppedRun {
   scenario: Scenario
   simulation: Simulation
-  memory: Uint8Array
+  memory: Int32Array
   /** Where each core stands. */
   clockOf: ClockOf
   /** `stopped at cycle 4812`, or how the run ended before that. */

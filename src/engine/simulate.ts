@@ -56,8 +56,8 @@ export interface SimulateOptions {
 /** A run that has ended, with the memory it left behind. */
 export interface FinishedRun {
   result: RunResult
-  /** Simulated physical memory. */
-  memory: Uint8Array
+  /** Simulated physical memory, in words. */
+  memory: Int32Array
 }
 
 /** Steps between two looks at the host clock; a step may be a window of many thousand accesses. */
@@ -93,8 +93,9 @@ export async function simulateHere(
   return { simulation, memory: physicalMemory(setup), result: collectResult(simulation, shared, recorder) }
 }
 
-function physicalMemory({ memory, config }: RunSetup): Uint8Array {
-  return new Uint8Array(memory.buffer, 0, config.machine.memoryBytes)
+/** In words: there are machines with more bytes than an array of bytes can have. */
+function physicalMemory({ memory, config }: RunSetup): Int32Array {
+  return new Int32Array(memory.buffer, 0, config.machine.memoryBytes / Int32Array.BYTES_PER_ELEMENT)
 }
 
 function prepareRun(config: SimulationConfig, image: ProgramImage, options: SimulateOptions): RunSetup {

@@ -26,7 +26,7 @@ export interface MemoryImageTasks {
 }
 
 /** Writes memory to `path` and what is needed to walk it to `path` + `.json`. Throws UserError when it cannot. */
-export function writeMemoryImage(path: string, memory: Uint8Array, k: KernelState): void {
+export function writeMemoryImage(path: string, memory: Int32Array, k: KernelState): void {
   refuseDevices(path)
   const image = openAtomic(path)
   let tasks: AtomicFile | undefined
@@ -67,7 +67,7 @@ function refuseDevices(path: string): void {
   throw new UserError(`cannot write a memory image to ${path}: it is not a regular file`)
 }
 
-function writeSparse(file: AtomicFile, memory: Uint8Array): void {
+function writeSparse(file: AtomicFile, memory: Int32Array): void {
   const zeroes = Buffer.alloc(CHUNK_BYTES)
   for (let at = 0; at < memory.byteLength; at += CHUNK_BYTES) {
     const bytes = Math.min(CHUNK_BYTES, memory.byteLength - at)

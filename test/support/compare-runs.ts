@@ -31,6 +31,6 @@ export async function fingerprint(run: RandomRun, options: SimulateOptions): Pro
     cpus: JSON.stringify(result.cpus),
     tasks: JSON.stringify(result.tasks),
     failures: result.failures.map(failure => failure.text).join('\n'),
-    memory: createHash('sha256').update(new Uint8Array(memory)).digest('hex'),
+    memory: createHash('sha256').update(memory).digest('hex'),
   }
 }
