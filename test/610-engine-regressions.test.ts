@@ -42,7 +42,8 @@ test('a machine with more memory than WebAssembly can see gives the same events 
     { comm: 'b', cpus: [1], program: program('b', spin(0), touch(area(0), 'read', { count: 20_000 })) },
   ] }])
   const resultWith = async (memoryBytes: number, engine: 'reference' | 'inline'): Promise<unknown> => {
-    const { result: { cycle, counters, cpus, tasks } } = await simulate(testConfig({ memoryBytes }), programs, { engine })
+    const { result } = await simulate(testConfig({ memoryBytes }), programs, { engine })
+    const { cycle, counters, cpus, tasks } = result
     return { cycle, counters, cpus, tasks }
   }
   const large = 6 * 2 ** 30
