@@ -191,7 +191,8 @@ export class Simulation {
     for (const cpu of this.kernel.cpus) {
       // What is remembered of a core that a worker runs is a bound from below, until its window is taken back.
       if (this.#user.isRunningAhead(cpu)) continue
-      const [known, cycle] = [this.#nextCycles[cpu.id], this.#nextCycle(cpu)]
+      const cycle = this.#nextCycle(cpu)
+      const known = this.#nextCycles[cpu.id]
       if (known !== cycle) fail(`cpu${cpu.id} goes on at cycle ${cycle}, but ${known} is remembered`)
     }
   }

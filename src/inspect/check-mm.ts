@@ -34,6 +34,8 @@ interface References {
 interface Counting {
   checks: number
   readonly references: Map<Mm, References>
+  /** The mm that this check has found in use for the task before. */
+  liveMm: Mm | undefined
   /** The mm that was asked for last, which is mostly the next one too. */
   lastMm: Mm | undefined
   last: References | undefined
@@ -103,6 +105,7 @@ function isSame(k: KernelState, one: number, other: number, slot: number, ignore
 
 function countReferences(k: KernelState, counting: Counting, cycle: number | undefined): void {
   counting.checks += 1
+  counting.liveMm = undefined
   for (const task of k.tasks) countTask(k, counting, task, cycle)
   for (const cpu of k.cpus) {
     countTask(k, counting, cpu.idleTask, cycle)
@@ -114,8 +117,11 @@ function countTask(k: KernelState, counting: Counting, task: Task, cycle: number
   const { mm, activeMm, oldMm } = task
   const used = mm ?? activeMm
   if (used === undefined) return
-  if (used.isFreed || k.mms.get(used.ctxId) !== used) {
-    violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
+  if (used !== counting.liveMm) {
+    if (used.isFreed || k.mms.get(used.ctxId) !== used) {
+      violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
+    }
+    counting.liveMm = used
   }
   const counted = referencesOf(counting, used)
   if (mm === undefined) counted.lazy += 1
@@ -128,7 +134,7 @@ function countTask(k: KernelState, counting: Counting, task: Task, cycle: number
 function countingOf(k: KernelState): Counting {
   let counting = countings.get(k)
   if (counting === undefined) {
-    counting = { checks: 0, references: new Map(), lastMm: undefined, last: undefined }
+    counting = { checks: 0, references: new Map(), liveMm: undefined, lastMm: undefined, last: undefined }
     countings.set(k, counting)
   }
   return counting

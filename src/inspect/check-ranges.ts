@@ -7,7 +7,6 @@
 // the same kind of moment: a table has just been given back, and no paging cache may name it; I1 of
 // a frame and the TLBs.
 
-import { pagesPerEntry } from '../machine/geometry.js'
 import type { TlbEntry } from '../machine/mmu.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import { hasRootOf, pcidHalves, rootOwnerOf, USER_PCID } from '../kernel/tlb/pti.js'
@@ -24,45 +23,72 @@ export function checkPromises(k: KernelState, cycle?: number): void {
   const watch = watchOf(k)
   if (watch === undefined) return
   const ranges = watch.takeClean()
+  const held = new HeldEntries(k)
   for (const cpu of k.cpus) {
-    for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, range, cycle)
+    for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
     for (const range of ranges) {
-      if (!flushesBeforeUser(k, cpu) && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, range, cycle)
+      if (!flushesBeforeUser(k, cpu) && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
       else if (hasRootOf(k, cpu, range.mm)) watch.defer(cpu, range)
     }
   }
-  for (const range of watch.takeCleanKernel()) for (const cpu of k.cpus) checkKernelRange(k, watch, cpu, range, cycle)
-  if (watch.takeFreedFrames()) for (const cpu of k.cpus) checkFreedFrames(k, cpu, cycle)
+  for (const range of watch.takeCleanKernel()) for (const cpu of k.cpus) {
+    checkKernelRange(k, watch, cpu, held.of(cpu), range, cycle)
+  }
+  if (watch.takeFreedFrames()) for (const cpu of k.cpus) checkFreedFrames(k, cpu, held.of(cpu), cycle)
   if (watch.takeFreedTables().length > 0) for (const cpu of k.cpus) checkFreedTables(k, cpu, cycle)
 }
 
+/** What TLBs hold now, each read once, whatever the promises are about it. */
+class HeldEntries {
+  readonly #k: KernelState
+  /** By CPU. */
+  readonly #entries: TlbEntry[][] = []
+
+  constructor(k: KernelState) {
+    this.#k = k
+  }
+
+  of({ id }: KernelCpu): readonly TlbEntry[] {
+    let entries = this.#entries[id]
+    if (entries === undefined) {
+      const held: TlbEntry[] = []
+      this.#k.platform.mmu(id).forEachTlbEntry((entry) => held.push(entry))
+      this.#entries[id] = held
+      entries = held
+    }
+    return entries
+  }
+}
+
 function checkRange(
-  k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanRange, cycle: number | undefined,
+  k: KernelState, watch: Watch, cpu: KernelCpu, entries: readonly TlbEntry[], range: CleanRange,
+  cycle: number | undefined,
 ): void {
-  const mmu = k.platform.mmu(cpu.id)
-  const pcids = pcidHalves(k, mmu.pcid & ~USER_PCID).filter((pcid) => !rootOwnerOf(k, cpu, pcid).isFlushedOnExit)
-  mmu.forEachTlbEntry((entry) => {
-    if (entry.global || !pcids.includes(entry.pcid)) return
+  if (entries.length === 0) return
+  const { pcid } = k.platform.mmu(cpu.id)
+  const pcids = pcidHalves(k, pcid & ~USER_PCID).filter((half) => !rootOwnerOf(k, cpu, half).isFlushedOnExit)
+  for (const entry of entries) {
+    if (entry.global || !pcids.includes(entry.pcid)) continue
     const vpn = vpnOf(k, entry.hi, entry.lo)
-    if (vpn + pagesPerEntry(k.geometry, entry.pageLevel) <= range.start || vpn >= range.end) return
+    if (vpn + k.geometry.levels[entry.pageLevel]!.pages <= range.start || vpn >= range.end) continue
     checkEntry(k, watch, cpu, range, entry, vpn, cycle)
-  })
+  }
 }
 
 /** Nobody may have a page of a kernel range that was flushed, whatever the CPU runs. */
 function checkKernelRange(
-  k: KernelState, watch: Watch, cpu: KernelCpu, range: CleanKernelRange, cycle: number | undefined,
+  k: KernelState, watch: Watch, cpu: KernelCpu, entries: readonly TlbEntry[], range: CleanKernelRange,
+  cycle: number | undefined,
 ): void {
-  const mmu = k.platform.mmu(cpu.id)
-  const { pcid } = mmu
-  mmu.forEachTlbEntry((entry) => {
+  const { pcid } = k.platform.mmu(cpu.id)
+  for (const entry of entries) {
     // What is cached under other PCIDs is dropped before they are loaded (invalidateOther).
-    if (!entry.global && entry.pcid !== pcid) return
+    if (!entry.global && entry.pcid !== pcid) continue
     const vpn = vpnOf(k, entry.hi, entry.lo)
     if (range.start <= vpn && vpn < range.end) {
       checkEntry(k, watch, cpu, { ...range, mm: k.initMm }, entry, vpn, cycle)
     }
-  })
+  }
 }
 
 function checkEntry(

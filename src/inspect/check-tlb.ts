@@ -62,26 +62,33 @@ function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: numb
   checkFrameIsLive(k, cpu, entry, mm, cycle)
 }
 
-/** I1 alone, when frames were just given back. */
-export function checkFreedFrames(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
-  k.platform.mmu(cpu.id).forEachTlbEntry((entry) => {
-    if (!entry.global) checkFrameIsLive(k, cpu, entry, rootOwnerOf(k, cpu, entry.pcid).mm, cycle)
-  })
+/** I1 alone, when frames were just given back. `entries`: what the CPU's TLBs hold. */
+export function checkFreedFrames(
+  k: KernelState, cpu: KernelCpu, entries: readonly TlbEntry[], cycle: number | undefined,
+): void {
+  for (const entry of entries) {
+    if (entry.global || isOwned(k, entry)) continue
+    checkFrameIsLive(k, cpu, entry, rootOwnerOf(k, cpu, entry.pcid).mm, cycle)
+  }
 }
 
 /** Even with a flush pending: nothing is freed before it, unless the slot is behind and nobody can use it as it is. */
 function checkFrameIsLive(
   k: KernelState, cpu: KernelCpu, entry: TlbEntry, mm: Mm | undefined, cycle: number | undefined,
 ): void {
-  const { use, refcount } = k.frames
-  const isOwned = (use[entry.pfn] === FRAME_USER && refcount[k.frames.headOf(entry.pfn)]! > 0)
-    || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
-  if (isOwned) return
+  if (isOwned(k, entry)) return
   const isUsed = mm !== undefined && entry.pcid === k.platform.mmu(cpu.id).pcid && runsMm(k, cpu, mm)
     && !flushesBeforeUser(k, cpu)
   if (!isUsed && !isUpToDate(rootOwnerOf(k, cpu, entry.pcid))) return
   const vpn = vpnOf(k, entry.hi, entry.lo)
   violated(k, 'I1', { cpu, mm, vpn, cycle }, `${describeTlbEntry(entry)} reaches a frame that was given back`)
+}
+
+/** The frame that a TLB entry names is in use as what programs may reach. */
+function isOwned(k: KernelState, entry: TlbEntry): boolean {
+  const { use, refcount } = k.frames
+  return (use[entry.pfn] === FRAME_USER && refcount[k.frames.headOf(entry.pfn)]! > 0)
+    || entry.pfn === k.zeroPagePfn || !entry.user || k.pageCache.places.has(entry.pfn)
 }
 
 /** I2: the tables that walks continue in are those of the tree, and none was given back. */

@@ -2,7 +2,7 @@
 // nothing else. The walk for one address is machine/peek-walk.ts.
 
 import { entryPfn, leafPfn, pmdLeaf, PAGE_PRESENT, PFN_HI_MASK } from '../machine/entry.js'
-import { entriesAt, LEVEL_PTE, nextLevel, pagesPerEntry } from '../machine/geometry.js'
+import { entriesAt, LEVEL_PTE, nextLevel } from '../machine/geometry.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import type { KernelState } from '../kernel/state.js'
 import type { KnownTables } from './known-tables.js'
@@ -96,7 +96,7 @@ function visitSlot(
   const pfn = isLeaf && level !== LEVEL_PTE
     ? leafPfn(lo, hi & PFN_HI_MASK, g.pageShift, shape.shift)
     : entryPfn(lo, hi & PFN_HI_MASK, g.pageShift)
-  const pages = pagesPerEntry(g, level)
+  const pages = g.levels[level]!.pages
   const vpn = firstVpn + slot * pages
   entry.level = level
   entry.depth = depth

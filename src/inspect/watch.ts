@@ -4,7 +4,7 @@
 // page-table entries, for the story that a violation tells (event-chain.ts).
 
 import { entryPfn, entryPresent, pmdLeaf, PFN_HI_MASK } from '../machine/entry.js'
-import { LEVEL_PTE, nextLevel, pagesPerEntry } from '../machine/geometry.js'
+import { LEVEL_PTE, nextLevel } from '../machine/geometry.js'
 import type { KernelCpu } from '../kernel/cpu.js'
 import { FRAME_TABLE } from '../kernel/pages/frames.js'
 import { trimPeriodCycles } from '../kernel/tlb/flush-request.js'
@@ -202,7 +202,7 @@ export class Watch implements KernelObserver {
     const oldLo = k.mem.loadLo(table, slot)
     const oldHi = k.mem.loadHi(table, slot)
     const place = this.#place(mm, table)
-    const pages = pagesPerEntry(k.geometry, place.level)
+    const pages = k.geometry.levels[place.level]!.pages
     const vpn = place.vpn + slot * pages
     // What hardware did not see before and does not see now (a migration entry that is dropped) is no change to a TLB.
     if (entryPresent(oldLo) || entryPresent(lo)) {
