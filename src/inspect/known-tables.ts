@@ -56,8 +56,14 @@ export class KnownTables {
     table.entries = entries
     // A new list: somebody may be on his way through the old one.
     const slots: number[] = []
-    for (let slot = 0; slot < entries; slot++) {
-      if (mem.loadLo(pfn, slot) !== 0 || mem.loadHi(pfn, slot) !== 0) slots.push(slot)
+    const { words, entryWordShift } = mem
+    const start = pfn << mem.frameWordShift
+    const end = start + (entries << entryWordShift)
+    // Most words are zero: the slot is worked out for the others.
+    for (let at = start; at < end; at++) {
+      if (words[at] === 0) continue
+      const slot = (at - start) >> entryWordShift
+      if (slots[slots.length - 1] !== slot) slots.push(slot)
     }
     table.slots = slots
     return slots

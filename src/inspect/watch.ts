@@ -118,6 +118,8 @@ export class Watch implements KernelObserver {
   #freedFrames = false
   /** By CPU. */
   readonly #deferred: CleanRange[][] = []
+  /** Promises in them. */
+  #deferrals = 0
 
   constructor(k: KernelState) {
     this.#k = k
@@ -157,20 +159,23 @@ export class Watch implements KernelObserver {
   /** There is something for check-ranges.ts to look at now. */
   get hasPromises(): boolean {
     return this.#freedFrames || this.#clean.length + this.#cleanKernel.length > 0 || this.#freedTables.length > 0
-      || this.#k.cpus.some(cpu => this.#isReady(cpu))
+      || (this.#deferrals > 0 && this.#k.cpus.some(cpu => this.#isReady(cpu)))
   }
 
   /** A promise about a CPU that has the root loaded, but is switching or lazy: to be looked at when it runs the mm. */
   defer(cpu: KernelCpu, range: CleanRange): void {
     const ranges = this.#deferred[cpu.id] ??= []
     if (ranges.length >= DEFERRED_KEPT) ranges.shift()
+    else this.#deferrals += 1
     ranges.push(range)
   }
 
   /** The promises that this CPU, which runs programs of their mm now, must keep. */
   takeDeferred(cpu: KernelCpu): CleanRange[] {
     if (!this.#isReady(cpu)) return []
-    return this.#deferred[cpu.id]!.splice(0).filter(({ mm }) => mm === cpu.current.mm)
+    const ranges = this.#deferred[cpu.id]!.splice(0)
+    this.#deferrals -= ranges.length
+    return ranges.filter(({ mm }) => mm === cpu.current.mm)
   }
 
   #isReady(cpu: KernelCpu): boolean {
