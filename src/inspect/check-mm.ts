@@ -19,8 +19,7 @@ const INIT_MM_USERS = 2
 
 /** What was counted for one mm. The records are kept from check to check: counting comes after nearly every step. */
 interface References {
-  /** The check that counted last. */
-  check: number
+  readonly mm: Mm
   /** Tasks whose mm it is. */
   tasks: number
   /** Kernel tasks that borrow it, and borrowed references that wait to be dropped. */
@@ -31,32 +30,30 @@ interface References {
   generation: number
 }
 
+/** More records than this are looked up by mm, fewer are gone through. */
+const FEW_RECORDS = 8
+
 interface Counting {
-  checks: number
-  readonly references: Map<Mm, References>
-  /** The mm that this check has found in use for the task before. */
-  liveMm: Mm | undefined
-  /** The mm that was asked for last, which is mostly the next one too. */
-  lastMm: Mm | undefined
-  last: References | undefined
+  /** Of every mm there is, in the order of k.mms. */
+  records: References[]
+  readonly byMm: Map<Mm, References>
 }
 
 const countings = new WeakMap<KernelState, Counting>()
 
 /** Checks the counters of every mm. */
 export function checkMms(k: KernelState, cycle?: number): void {
-  const counting = countingOf(k)
+  const counting = startCounting(k)
   countReferences(k, counting, cycle)
-  for (const mm of k.mms.values()) {
-    const counted = referencesOf(counting, mm)
-    checkUsers(k, mm, counted.tasks, counted.lazy, cycle)
-    checkCount(k, mm, counted.lazy, counted.pins, cycle)
-    if (mm.tlbGen < counted.generation) {
-      violated(k, 'I11', { mm, cycle }, `generation ${mm.tlbGen} after ${counted.generation}`)
+  for (const record of counting.records) {
+    const { mm } = record
+    checkUsers(k, mm, record.tasks, record.lazy, cycle)
+    checkCount(k, mm, record.lazy, record.pins, cycle)
+    if (mm.tlbGen < record.generation) {
+      violated(k, 'I11', { mm, cycle }, `generation ${mm.tlbGen} after ${record.generation}`)
     }
-    counted.generation = mm.tlbGen
+    record.generation = mm.tlbGen
   }
-  if (counting.references.size > k.mms.size) forgetOthers(k, counting)
   if (k.policy.checkMasks === undefined) return
   for (const cpu of k.cpus) {
     k.policy.checkMasks(k, cpu, (invariant, mm, text) => violated(k, invariant, { cpu, mm, cycle }, text))
@@ -103,13 +100,49 @@ function isSame(k: KernelState, one: number, other: number, slot: number, ignore
     && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
 }
 
+/** A record for every mm there is, with nothing counted. */
+function startCounting(k: KernelState): Counting {
+  let counting = countings.get(k)
+  if (counting === undefined) {
+    counting = { records: [], byMm: new Map() }
+    countings.set(k, counting)
+  }
+  const { records } = counting
+  let count = 0
+  for (const mm of k.mms.values()) {
+    const record = records[count]
+    if (record === undefined || record.mm !== mm) return renewRecords(k, counting)
+    record.tasks = 0
+    record.lazy = 0
+    record.pins = 0
+    count += 1
+  }
+  return count === records.length ? counting : renewRecords(k, counting)
+}
+
+/** Address spaces came or went. */
+function renewRecords(k: KernelState, counting: Counting): Counting {
+  const { byMm } = counting
+  counting.records = [...k.mms.values()].map((mm) =>
+    ({ mm, tasks: 0, lazy: 0, pins: 0, generation: byMm.get(mm)?.generation ?? 0 }))
+  byMm.clear()
+  for (const record of counting.records) byMm.set(record.mm, record)
+  return counting
+}
+
+/** The record of an mm; undefined when there is no such mm any more. */
+function recordOf({ records, byMm }: Counting, mm: Mm): References | undefined {
+  if (records.length > FEW_RECORDS) return byMm.get(mm)
+  for (const record of records) if (record.mm === mm) return record
+  return undefined
+}
+
 function countReferences(k: KernelState, counting: Counting, cycle: number | undefined): void {
-  counting.checks += 1
-  counting.liveMm = undefined
   for (const task of k.tasks) countTask(k, counting, task, cycle)
-  for (const cpu of k.cpus) {
-    countTask(k, counting, cpu.idleTask, cycle)
-    if (cpu.droppedMm !== undefined) referencesOf(counting, cpu.droppedMm).lazy += 1
+  for (const { idleTask, droppedMm } of k.cpus) {
+    countTask(k, counting, idleTask, cycle)
+    const dropped = droppedMm === undefined ? undefined : recordOf(counting, droppedMm)
+    if (dropped !== undefined) dropped.lazy += 1
   }
 }
 
@@ -117,51 +150,16 @@ function countTask(k: KernelState, counting: Counting, task: Task, cycle: number
   const { mm, activeMm, oldMm } = task
   const used = mm ?? activeMm
   if (used === undefined) return
-  if (used !== counting.liveMm) {
-    if (used.isFreed || k.mms.get(used.ctxId) !== used) {
-      violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
-    }
-    counting.liveMm = used
+  const record = recordOf(counting, used)
+  if (record === undefined || used.isFreed) {
+    violated(k, 'I3', { task, cpu: k.cpus[task.cpu], mm: used, cycle }, 'the mm that the task holds is freed')
   }
-  const counted = referencesOf(counting, used)
-  if (mm === undefined) counted.lazy += 1
-  else counted.tasks += 1
+  if (mm === undefined) record.lazy += 1
+  else record.tasks += 1
   // A kernel thread in kthread_use_mm() has a reference to the structure of its own.
-  if (mm !== undefined && task.isKernelThread) counted.pins += 1
-  if (oldMm !== undefined) referencesOf(counting, oldMm).tasks += 1
-}
-
-function countingOf(k: KernelState): Counting {
-  let counting = countings.get(k)
-  if (counting === undefined) {
-    counting = { checks: 0, references: new Map(), liveMm: undefined, lastMm: undefined, last: undefined }
-    countings.set(k, counting)
-  }
-  return counting
-}
-
-/** What this check has counted for an mm so far. */
-function referencesOf(counting: Counting, mm: Mm): References {
-  let found = counting.lastMm === mm ? counting.last : counting.references.get(mm)
-  if (found === undefined) {
-    found = { check: 0, tasks: 0, lazy: 0, pins: 0, generation: 0 }
-    counting.references.set(mm, found)
-  }
-  if (found.check !== counting.checks) {
-    found.check = counting.checks
-    found.tasks = 0
-    found.lazy = 0
-    found.pins = 0
-  }
-  counting.lastMm = mm
-  counting.last = found
-  return found
-}
-
-function forgetOthers(k: KernelState, counting: Counting): void {
-  for (const mm of counting.references.keys()) if (k.mms.get(mm.ctxId) !== mm) counting.references.delete(mm)
-  counting.lastMm = undefined
-  counting.last = undefined
+  if (mm !== undefined && task.isKernelThread) record.pins += 1
+  const old = oldMm === undefined ? undefined : recordOf(counting, oldMm)
+  if (old !== undefined) old.tasks += 1
 }
 
 /** I5: users are tasks. The one pin is fork's: a new mm has a user before its task exists. */
