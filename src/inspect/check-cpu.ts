@@ -13,8 +13,9 @@ import { pcidInUse, rootInUse, rootOwnerOf } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { violated } from './violation.js'
 
-/** CALL_FUNCTION_SINGLE and CALL_FUNCTION on x86 (kernel-behaviour.md 6.1). */
-const CALL_FUNCTION_VECTORS: readonly number[] = [251, 252]
+/** On x86 (kernel-behaviour.md 6.1). */
+const CALL_FUNCTION_SINGLE_VECTOR = 251
+const CALL_FUNCTION_VECTOR = 252
 
 /** Checks the row of one CPU. */
 export function checkCpu(k: KernelState, cpu: KernelCpu, cycle?: number): void {
@@ -88,9 +89,9 @@ function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): v
   }
   if (cpu.irqsOff > 0) return
   const own = cpu.current.mm
-  const ownRoot = own === undefined ? root : rootInUse(k, cpu, own)
-  if (root !== ownRoot) {
-    violated(k, 'I12', { cpu, mm: own, cycle }, `CR3 names frame ${root}, the mm's root is frame ${ownRoot}`)
+  if (own !== undefined && root !== rootInUse(k, cpu, own)) {
+    violated(k, 'I12', { cpu, mm: own, cycle },
+      `CR3 names frame ${root}, the mm's root is frame ${rootInUse(k, cpu, own)}`)
   }
   // While the LDT is being replaced, CPUs that have not answered yet have the old one.
   if (own !== undefined && (cpu.ldt !== own.ldt) && (!own.ldtLock.isHeld || cpu.ldt?.isFreed === true)) {
@@ -114,7 +115,7 @@ function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): v
 /** I24, I25: requests that wait here will be served, and their senders wait for them. */
 function checkCallQueue(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
   let isComing = cpu.inInterrupt || (cpu.isPolling && cpu.needResched)
-    || CALL_FUNCTION_VECTORS.some((vector) => cpu.mailbox.holds(vector))
+    || cpu.mailbox.holds(CALL_FUNCTION_SINGLE_VECTOR) || cpu.mailbox.holds(CALL_FUNCTION_VECTOR)
   for (const { sender, completion } of cpu.callQueue) {
     if (completion.remaining <= 0) {
       violated(k, 'I24', { cpu, cycle }, `a request of cpu${sender.id} is queued, but counted as done`)

@@ -14,7 +14,6 @@ import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER } from '../kernel/pages/frames.js
 import { PAGE_SPECIAL } from '../kernel/mm/leaf.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import { cachePlace } from '../kernel/pages/page-cache.js'
-import { firstKernelSlot } from '../kernel/mm/pgtable.js'
 import { rootOrder, userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { isMigrationEntry, isSwapPte, swapValue } from '../kernel/reclaim/swap-entry.js'
@@ -73,9 +72,9 @@ function isQuiet(k: KernelState): boolean {
 }
 
 function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | undefined): void {
-  const range = mm === k.initMm ? allSlots(k) : { from: 0, to: firstKernelSlot(k) }
-  const isSettled = mm.gathersPending === 0 && !mm.mmapLock.isHeldForWriting
-    && ![...mm.pageTableLocks.values()].some((lock) => lock.isHeld)
+  const known = knownTablesOf(k)
+  const range = mm === k.initMm ? allSlots(k) : { from: 0, to: known.firstKernelSlot }
+  const isSettled = mm.gathersPending === 0 && !mm.mmapLock.isHeldForWriting && !isAnyTableLocked(mm)
   let tables = 1 << rootOrder(k)
   let rssPages = 0
   let swapPages = 0
@@ -84,7 +83,6 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     tables += deposited.length
     for (const table of deposited) addTable(k, mm, table, recount, cycle)
   }
-  const known = knownTablesOf(k)
   forEachEntry(k, mm, range, (entry) => {
     if (!entry.isLeaf) {
       tables += 1
@@ -119,16 +117,18 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
       return true
     }, { root: userRoot(k, mm), known })
   }
-  const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}, swapped ${mm.swapPages}; ` +
-    `the tree has ${tables} tables, ${rssPages} pages, ${swapPages} swapped`
   const isBelow = tables > mm.tablePages || rssPages > mm.rssPages || swapPages > mm.swapPages
   const isOther = tables !== mm.tablePages || rssPages !== mm.rssPages || swapPages !== mm.swapPages
-  if (isBelow) {
-    violated(k, 'I29', { mm, cycle }, `the counters are below what is mapped: ${counts}`)
-  }
-  if (isSettled && isOther) {
-    violated(k, 'I29', { mm, cycle }, `the counters differ from what is mapped: ${counts}`)
-  }
+  if (!isBelow && !(isSettled && isOther)) return
+  const counts = `table_pages ${mm.tablePages}, rss ${mm.rssPages}, swapped ${mm.swapPages}; ` +
+    `the tree has ${tables} tables, ${rssPages} pages, ${swapPages} swapped`
+  violated(k, 'I29', { mm, cycle },
+    isBelow ? `the counters are below what is mapped: ${counts}` : `the counters differ from what is mapped: ${counts}`)
+}
+
+function isAnyTableLocked({ pageTableLocks }: Mm): boolean {
+  for (const lock of pageTableLocks.values()) if (lock.isHeld) return true
+  return false
 }
 
 /** An entry that names a swap slot: the slot counts at least as many. */
@@ -192,21 +192,21 @@ function checkPage(
   const { use, mapcount } = k.frames
   const head = k.frames.headOf(pfn)
   totals.set(head, (totals.get(head) ?? 0) + count)
-  const counts = countsOf(k, pfn, count)
-  if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts}`)
-  if (count > mapcount[pfn]!) violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
+  const counts = (): string => countsOf(k, pfn, count)
+  if (use[pfn] !== FRAME_USER) violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user frame: ${counts()}`)
+  if (count > mapcount[pfn]!) violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts()}`)
   if (quiet && count !== mapcount[pfn]) {
-    violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts}`)
+    violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts()}`)
   }
   const whole = recount.huge.get(head)
   const isWritable = mapping.isWritable || whole?.isWritable === true
   if (count + (whole?.count ?? 0) > 1 && isWritable && cachePlace(k, head) === undefined) {
     const also = whole === undefined ? '' : `, and ${whole.count} huge mappings`
-    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}${also}`)
+    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts()}${also}`)
   }
   const slot = swapCacheSlot(k, pfn)
   if (slot !== undefined && k.swap.counts[slot]! > 0 && mapping.isWritable) {
-    violated(k, 'I30', { mm, vpn, cycle }, `shared through its swap slot and writable: ${counts}`)
+    violated(k, 'I30', { mm, vpn, cycle }, `shared through its swap slot and writable: ${counts()}`)
   }
 }
 
@@ -218,17 +218,17 @@ function checkHugePage(
   const { mm, vpn, count, isWritable } = mapping
   const { use, entireMapcount } = k.frames
   totals.set(head, (totals.get(head) ?? 0) + count)
-  const counts = `compound page ${head} has ${count} huge mappings, entire mapcount ${entireMapcount[head]}, ` +
-    `refcount ${k.frames.refcount[head]}`
+  const counts = (): string => `compound page ${head} has ${count} huge mappings, ` +
+    `entire mapcount ${entireMapcount[head]}, refcount ${k.frames.refcount[head]}`
   if (use[head] !== FRAME_USER || k.frames.headOf(head) !== head) {
-    violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user page of this size: ${counts}`)
+    violated(k, 'I29', { mm, vpn, cycle }, `mapped, but no user page of this size: ${counts()}`)
   }
-  if (count > entireMapcount[head]!) violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts}`)
+  if (count > entireMapcount[head]!) violated(k, 'I29', { mm, vpn, cycle }, `counted too low: ${counts()}`)
   if (quiet && count !== entireMapcount[head]) {
-    violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts}`)
+    violated(k, 'I29', { mm, vpn, cycle }, `nothing is under way, but the counts differ: ${counts()}`)
   }
   if (count > 1 && isWritable && cachePlace(k, head) === undefined) {
-    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts}`)
+    violated(k, 'I30', { mm, vpn, cycle }, `shared by copy-on-write and writable: ${counts()}`)
   }
 }
 

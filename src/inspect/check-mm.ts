@@ -62,9 +62,9 @@ export function checkMms(k: KernelState, cycle?: number): void {
 
 /** I23: the kernel half of every root is that of the swapper directory; with PTI user slots are in both roots. */
 export function checkKernelHalves(k: KernelState, cycle?: number): void {
-  const first = firstKernelSlot(k)
   const slots = entriesAt(k.geometry, k.geometry.topLevel)
   const known = knownTablesOf(k)
+  const first = known.firstKernelSlot
   const kernelRoot = k.initMm.pgdPfn
   const kernelUser = userRoot(k, k.initMm)
   for (const mm of k.mms.values()) {

@@ -6,6 +6,7 @@
 
 import { Buffer } from 'node:buffer'
 import { entriesAt } from '../machine/geometry.js'
+import { firstKernelSlot } from '../kernel/mm/pgtable.js'
 import type { KernelState } from '../kernel/state.js'
 
 interface KnownTable {
@@ -38,9 +39,12 @@ export class KnownTables {
   /** By frame; no more than there are frames. */
   readonly #tables = new Map<number, KnownTable>()
   readonly #tableBytes: number
+  /** First slot of a root that belongs to the kernel half. */
+  readonly firstKernelSlot: number
 
   constructor(k: KernelState) {
     this.#k = k
+    this.firstKernelSlot = firstKernelSlot(k)
     this.#tableBytes = 4 << k.mem.frameWordShift
   }
 
