@@ -9,8 +9,8 @@ import type { RunSetup } from './protocol.js'
 import { openSharedState } from './shared-state.js'
 import { WorkerWindow } from './worker-window.js'
 
-/** Looks at the doorbell before it sleeps: about 300 microseconds, in which an event in the kernel is mostly over. */
-const LOOKS_BEFORE_SLEEP = 30_000
+/** How long it looks at its doorbell before it sleeps, milliseconds: an event in the kernel is mostly over by then. */
+const AWAKE_MS = 0.1
 
 interface AttachedCpu {
   readonly core: Core
@@ -37,7 +37,7 @@ function serveWindows(
   window: WorkerWindow, cpuOf: (id: number) => AttachedCpu, setup: RunSetup, worker: number,
 ): void {
   const { randomDelayMs, dieAtWindow } = setup
-  for (let windows = 1; window.waitForWork(LOOKS_BEFORE_SLEEP); windows++) {
+  for (let windows = 1; window.waitForWork(AWAKE_MS); windows++) {
     if (worker === 0 && windows === dieAtWindow) process.exit(1)
     hostDelay(randomDelayMs)
     const end = runInGrains(window, cpuOf(window.id), randomDelayMs)

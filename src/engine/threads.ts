@@ -22,7 +22,7 @@ import type { RunSetup } from './protocol.js'
 import { MARKS } from './shared-state.js'
 import type { SharedState } from './shared-state.js'
 import { END_RUNNING, WindowedUserSide } from './windows.js'
-import { WorkerWindow } from './worker-window.js'
+import { isStillTime, WorkerWindow } from './worker-window.js'
 
 /** Windows that are expected to have fewer cycles are run by the scheduler. About 100 microseconds of host time. */
 export const WORKER_WINDOW_CYCLES = 20_000
@@ -49,8 +49,8 @@ const FEED_CYCLES = 32_768
 /** How long the scheduler waits for workers before it gives up, milliseconds. */
 const ANSWER_TIMEOUT_MS = 60_000
 const ANSWER_POLL_MS = 200
-/** Looks at a worker before the scheduler sleeps: about 50 microseconds. */
-const LOOKS_BEFORE_SLEEP = 2000
+/** How long the scheduler looks at a worker before it sleeps, milliseconds. */
+const AWAKE_MS = 0.1
 
 type WindowOptions = 'workers' | 'workersAtOnce' | 'parallel' | 'shortestWorkerWindow' | 'grainCycles'
 
@@ -291,7 +291,8 @@ export class ThreadedUserSide extends WindowedUserSide {
   #waitFor(window: WorkerWindow, cycle: number): void {
     const { calls, abort } = this.#state
     const before = this.#running.length
-    for (let looks = 0; looks < LOOKS_BEFORE_SLEEP; looks++) {
+    const sleepAt = performance.now() + AWAKE_MS
+    for (let looks = 1; isStillTime(looks, sleepAt); looks++) {
       if (window.isAnswered || window.reached > cycle) return this.#collect()
     }
     for (let waitedMs = 0; ;) {

@@ -15,6 +15,9 @@ import type { SharedState } from './shared-state.js'
 /** A limit that tells a worker to leave. */
 export const LIMIT_SHUTDOWN = -1
 
+/** Looks between two looks at the clock, which costs as much as several. */
+const LOOKS_PER_TIME = 64
+
 /** More cycles than a window can have; the greatest value of the words that count from its beginning. */
 const NEVER = 2 ** 31 - 1
 
@@ -116,17 +119,20 @@ export class WorkerWindow {
   }
 
   /**
-   * Waits for the next window; false: there is none any more. It does not sleep for so many looks at the doorbell,
-   * unless another worker is asked meanwhile.
+   * Waits for the next window; false: there is none any more. It does not sleep for so many milliseconds, unless
+   * another worker is asked meanwhile. Counted in looks it would be awake ten times as long before its code is compiled, on a
+   * core that the compiler could use.
    */
-  waitForWork(looks: number): boolean {
+  waitForWork(awakeMs: number): boolean {
     const seen = this.#rung
     const asks = Atomics.load(this.#asks, 0)
-    let left = looks
+    const sleepAt = performance.now() + awakeMs
+    let looks = 0
     // Pairs with the add in ask().
     while ((this.#rung = Atomics.load(this.#doorbell, 0)) === seen) {
-      if (left > 0 && Atomics.load(this.#asks, 0) === asks) left -= 1
-      else Atomics.wait(this.#doorbell, 0, seen)
+      looks += 1
+      if (Atomics.load(this.#asks, 0) === asks && isStillTime(looks, sleepAt)) continue
+      Atomics.wait(this.#doorbell, 0, seen)
     }
     this.id = this.#cpu[0]!
     return this.#limit[0] !== LIMIT_SHUTDOWN
@@ -163,6 +169,11 @@ export class WorkerWindow {
 
 function sinceStart(cycle: number, start: number): number {
   return Math.max(0, Math.min(NEVER, cycle - start))
+}
+
+/** Whether somebody who has looked so often need not sleep yet. */
+export function isStillTime(looks: number, sleepAtMs: number): boolean {
+  return looks % LOOKS_PER_TIME !== 0 || performance.now() < sleepAtMs
 }
 
 /** Lets every worker leave its loop, and those that are still to come. */
