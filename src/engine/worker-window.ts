@@ -120,8 +120,8 @@ export class WorkerWindow {
 
   /**
    * Waits for the next window; false: there is none any more. It does not sleep for so many milliseconds, unless
-   * another worker is asked meanwhile. Counted in looks it would be awake ten times as long before its code is compiled, on a
-   * core that the compiler could use.
+   * another worker is asked meanwhile. Counted in looks it would be awake ten times as long before its code is
+   * compiled, on a core that the compiler could use.
    */
   waitForWork(awakeMs: number): boolean {
     const seen = this.#rung
