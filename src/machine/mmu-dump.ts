@@ -44,9 +44,11 @@ export function describeTlbEntry(g: Geometry, words: Int32Array, level: TlbEntry
   const keyHi = words[at + ENTRY_KEY_HI]!
   const attr = words[at + ENTRY_ATTR]!
   const shape = classShapes(g)[(keyHi & KEY_CLASS_MASK) >>> KEY_CLASS_SHIFT]!
+  const { hi, lo } = addressOf(g, shape.shift, keyHi & KEY_PAGE_MASK, words[at + ENTRY_KEY_LO]!)
   return {
     level,
-    ...addressOf(g, shape.shift, keyHi & KEY_PAGE_MASK, words[at + ENTRY_KEY_LO]!),
+    hi,
+    lo,
     pageLevel: attr >>> ATTR_LEVEL_SHIFT,
     pcid: (keyHi & KEY_PCID_MASK) >>> KEY_PCID_SHIFT,
     global: (keyHi & KEY_GLOBAL) !== 0,

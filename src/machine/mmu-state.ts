@@ -49,8 +49,16 @@ export interface ClassShape {
   level: number
 }
 
+const shapesOf = new Map<Geometry, readonly (ClassShape | undefined)[]>()
+
 /** The classes of a geometry, base first; a class that it lacks is undefined. */
 export function classShapes(g: Geometry): readonly (ClassShape | undefined)[] {
+  let shapes = shapesOf.get(g)
+  if (shapes === undefined) shapesOf.set(g, shapes = computeShapes(g))
+  return shapes
+}
+
+function computeShapes(g: Geometry): readonly (ClassShape | undefined)[] {
   const classes = classesByLevel(g)
   return [0, 1, 2].map((cls) => {
     const level = classes.indexOf(cls)

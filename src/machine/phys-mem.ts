@@ -17,6 +17,8 @@ export function allocatePhysicalMemory(bytes: number): SharedArrayBuffer {
 export class PhysMem {
   /** All installed memory, in 32-bit words. */
   declare readonly words: Int32Array
+  /** The same, two words at a time: shared memory is filled element by element. */
+  declare private readonly pairs: Float64Array
   /** Installed base pages. */
   declare readonly frames: number
   /** log2 of a frame's size in words. */
@@ -28,6 +30,7 @@ export class PhysMem {
 
   constructor(words: Int32Array, g: Geometry, options: { sparseBeyond?: boolean } = {}) {
     this.words = words
+    this.pairs = new Float64Array(words.buffer, words.byteOffset, words.length >> 1)
     this.frameWordShift = g.pageShift - 2
     this.entryWordShift = g.entryBytes === 8 ? 1 : 0
     this.frames = Math.floor(words.length / (1 << this.frameWordShift))
@@ -73,8 +76,8 @@ export class PhysMem {
   /** Only installed frames can be zeroed and copied. */
   zeroFrame(pfn: number): void {
     assert(pfn < this.frames, 'zeroFrame: beyond installed memory')
-    const start = this.wordOf(pfn)
-    this.words.fill(0, start, start + (1 << this.frameWordShift))
+    const start = this.wordOf(pfn) / 2
+    this.pairs.fill(0, start, start + (1 << (this.frameWordShift - 1)))
   }
 
   /** Copies `count` whole frames; the two ranges do not overlap. */

@@ -173,8 +173,12 @@ export class TlbArray {
 
   /** Visits the word index of every valid entry, sets ascending, youngest first. */
   forEach(visit: (at: number) => void): void {
-    for (let start = this.offset; start < this.stamps; start += this.setWords) {
-      if (this.words[start + ENTRY_KEY_HI] !== 0) this.youngestFirst(start).forEach(visit)
+    const { words, setWords } = this
+    for (let start = this.offset; start < this.stamps; start += setWords) {
+      if (words[start + ENTRY_KEY_HI] === 0) continue
+      const isAlone = setWords === ENTRY_WORDS || words[start + ENTRY_WORDS + ENTRY_KEY_HI] === 0
+      if (isAlone) visit(start)
+      else for (const at of this.youngestFirst(start)) visit(at)
     }
   }
 

@@ -167,6 +167,7 @@ export class TlbLevel {
 
   /** Visits the word index of every valid entry, arrays in order, sets ascending, youngest first. */
   forEach(visit: (at: number) => void): void {
+    if (this.words[this.liveWord] === 0) return
     for (const array of this.arrays) array.forEach(visit)
   }
 
