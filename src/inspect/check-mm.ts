@@ -73,12 +73,17 @@ export function checkKernelHalves(k: KernelState, cycle?: number): void {
     if (!known.areSame(mm.pgdPfn, kernelRoot, first, slots)) checkKernelSlots(k, mm, mm.pgdPfn, kernelRoot, cycle)
     if (user === mm.pgdPfn) continue
     if (!known.areSame(user, kernelUser, first, slots)) checkKernelSlots(k, mm, user, kernelUser, cycle)
-    for (let slot = 0; slot < first; slot++) {
-      const isNx = !entryPresent(k.mem.loadLo(mm.pgdPfn, slot)) || entryNx(k.mem.loadHi(mm.pgdPfn, slot))
-      if (isNx && isSame(k, mm.pgdPfn, user, slot, PAGE_NX_HI)) continue
-      violated(k, 'I23', { mm, cycle }, `user slot ${slot} differs between its roots, or is executable for the kernel`)
+    // Slots that are empty in both roots are the same.
+    for (const root of [mm.pgdPfn, user]) for (const slot of known.slotsOf(root, k.geometry.topLevel)) {
+      if (slot < first) checkUserSlot(k, mm, user, slot, cycle)
     }
   }
+}
+
+function checkUserSlot(k: KernelState, mm: Mm, user: number, slot: number, cycle: number | undefined): void {
+  const isNx = !entryPresent(k.mem.loadLo(mm.pgdPfn, slot)) || entryNx(k.mem.loadHi(mm.pgdPfn, slot))
+  if (isNx && isSame(k, mm.pgdPfn, user, slot, PAGE_NX_HI)) return
+  violated(k, 'I23', { mm, cycle }, `user slot ${slot} differs between its roots, or is executable for the kernel`)
 }
 
 /** Two roots differ in their kernel halves: at a slot where they may? */
