@@ -24,7 +24,7 @@ import type { SharedState } from './shared-state.js'
 import { END_RUNNING, WindowedUserSide } from './windows.js'
 import { isStillTime, WorkerWindow } from './worker-window.js'
 
-/** Windows that are expected to have fewer cycles are run by the scheduler: some ten microseconds of accesses that hit. */
+/** Windows that are expected to have fewer cycles are run by the scheduler: ten microseconds of accesses that hit. */
 export const WORKER_WINDOW_CYCLES = 20_000
 
 /** Cycles between two looks of a window at the rest of the world; it also leaves a mark there. */

@@ -1,7 +1,7 @@
 // One CPU's memory-management unit: TLB, then paging-structure caches, then the page walk.
 //
-// `translate` answers for one access. Its first lines are the hot path of the whole simulator: a
-// base page found in the first way of its L1 set. The rest follows in order of cost. A call that
+// `translate` answers for one access: first a base page found in the first way of its L1 set, the rest
+// in order of cost. Long runs of user accesses are done by access-runs/, bit for bit as here. A call that
 // does not return TRANSLATED and may not write leaves the state bit for bit as it was, so the
 // engine can try an access, stop in front of it, and commit it later.
 //

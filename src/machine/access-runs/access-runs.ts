@@ -2,6 +2,7 @@
 // the MMU of one CPU. A host that cannot do it gets plain memory and no such code: mmu.ts translates every
 // access then, with the same results.
 
+import { fail } from '../../base/assert.js'
 import type { AccessKind } from '../controls.js'
 import { ACCESS_RUNS_BASE64 } from './binary.js'
 import { PLAN_FRONT_SHIFT } from './plan-layout.js'
@@ -20,12 +21,12 @@ export interface MachineMemory {
 /** Zeroed memory. The host gives pages out when they are first touched: an untouched gigabyte costs nothing. */
 export function allocateMachineMemory(bytes: number): MachineMemory {
   const pages = Math.ceil(bytes / PAGE_BYTES)
-  if (pages <= PAGES_MAX) {
+  if (pages <= PAGES_MAX && compiled() !== undefined) {
     try {
       const wasm = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
       return { buffer: wasm.buffer, wasm }
     } catch {
-      // The host has no address space to reserve, or no WebAssembly: there is another way.
+      // The host has no address space to reserve: there is another way.
     }
   }
   return { buffer: new SharedArrayBuffer(bytes), wasm: undefined }
@@ -47,15 +48,28 @@ interface Functions {
 }
 type Replay = (...args: [...Pointers, stop: number, end: number, records: number]) => void
 
-/** Compiled once a thread; the host shares the code between threads. */
-let module: WebAssembly.Module | undefined
+/** Compiled once a thread, and the host shares the code between threads; false: it cannot be. */
+let module: WebAssembly.Module | false | undefined
+
+/** Undefined on hosts without WebAssembly, or without its instructions on vectors. */
+function compiled(): WebAssembly.Module | undefined {
+  if (module === undefined) {
+    try {
+      module = new WebAssembly.Module(Buffer.from(ACCESS_RUNS_BASE64, 'base64'))
+    } catch {
+      module = false
+    }
+  }
+  return module === false ? undefined : module
+}
+
 const functionsOf = new WeakMap<WebAssembly.Memory, Functions>()
 
 function functionsFor(memory: WebAssembly.Memory): Functions {
   const known = functionsOf.get(memory)
   if (known !== undefined) return known
-  module ??= new WebAssembly.Module(Buffer.from(ACCESS_RUNS_BASE64, 'base64'))
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+  const code = compiled() ?? fail('access runs: memory for WebAssembly, and no WebAssembly')
+  const { exports } = new WebAssembly.Instance(code, { env: { memory } })
   functionsOf.set(memory, exports as Functions)
   return exports as Functions
 }
