@@ -38,6 +38,15 @@ describe('the tour', () => {
     expect(stdout.match(/^What to look for$/gm)).toHaveLength(TOUR.length)
   })
 
+  test('gives the same traces on a host without WebAssembly', async () => {
+    const folder = temporaryFolder()
+    for (const [name, node] of [['with', []], ['without', ['--jitless']]] as const) {
+      const options = ['--engine', 'inline', '--trace', join(folder, name)]
+      expect((await shootdown(['run', SHOOTDOWN, ...options], { node })).code).toBe(0)
+    }
+    expect(readFileSync(join(folder, 'without'), 'utf8')).toBe(readFileSync(join(folder, 'with'), 'utf8'))
+  })
+
   for (const file of TOUR) {
     test(`${file} gives the same trace on every engine`, async () => {
       const scenario = await loadScenario(join(ROOT, file), {}, noTrace)

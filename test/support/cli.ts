@@ -25,11 +25,13 @@ export interface CliOptions {
   signal?: NodeJS.Signals
   /** What runs node; default: nothing in between. */
   prefix?: readonly string[]
+  /** Options of node itself. */
+  node?: readonly string[]
 }
 
 /** Runs `shootdown` with these arguments, from the project's root unless told otherwise. */
 export function shootdown(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
-  const [command, ...rest] = [...(options.prefix ?? []), process.execPath, MAIN, ...args]
+  const [command, ...rest] = [...(options.prefix ?? []), process.execPath, ...(options.node ?? []), MAIN, ...args]
   const child = spawn(command!, rest, {
     cwd: options.cwd ?? ROOT, stdio: ['ignore', 'pipe', 'pipe'],
     // As on a desk, also where a CI system runs the tests: a missing golden is written there.
