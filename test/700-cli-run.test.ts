@@ -40,11 +40,11 @@ describe('the tour', () => {
 
   test('gives the same traces on a host without WebAssembly', async () => {
     const folder = temporaryFolder()
-    for (const [name, node] of [['with', []], ['without', ['--jitless']]] as const) {
+    for (const [name, node] of [['with.txt', []], ['without.txt', ['--jitless']]] as const) {
       const options = ['--engine', 'inline', '--trace', join(folder, name)]
       expect((await shootdown(['run', SHOOTDOWN, ...options], { node })).code).toBe(0)
     }
-    expect(readFileSync(join(folder, 'without'), 'utf8')).toBe(readFileSync(join(folder, 'with'), 'utf8'))
+    expect(readFileSync(join(folder, 'without.txt'), 'utf8')).toBe(readFileSync(join(folder, 'with.txt'), 'utf8'))
   })
 
   for (const file of TOUR) {
