@@ -62,7 +62,6 @@ export function checkMms(k: KernelState, cycle?: number): void {
 
 /** I23: the kernel half of every root is that of the swapper directory; with PTI user slots are in both roots. */
 export function checkKernelHalves(k: KernelState, cycle?: number): void {
-  const slots = entriesAt(k.geometry, k.geometry.topLevel)
   const known = knownTablesOf(k)
   const first = known.firstKernelSlot
   const kernelRoot = k.initMm.pgdPfn
@@ -70,9 +69,9 @@ export function checkKernelHalves(k: KernelState, cycle?: number): void {
   for (const mm of k.mms.values()) {
     if (mm === k.initMm && kernelUser === kernelRoot) continue
     const user = userRoot(k, mm)
-    if (!known.areSame(mm.pgdPfn, kernelRoot, first, slots)) checkKernelSlots(k, mm, mm.pgdPfn, kernelRoot, cycle)
+    if (!known.haveSameKernelHalf(mm.pgdPfn, kernelRoot)) checkKernelSlots(k, mm, mm.pgdPfn, kernelRoot, cycle)
     if (user === mm.pgdPfn) continue
-    if (!known.areSame(user, kernelUser, first, slots)) checkKernelSlots(k, mm, user, kernelUser, cycle)
+    if (!known.haveSameKernelHalf(user, kernelUser)) checkKernelSlots(k, mm, user, kernelUser, cycle)
     // Slots that are empty in both roots are the same.
     for (const root of [mm.pgdPfn, user]) for (const slot of known.slotsOf(root, k.geometry.topLevel)) {
       if (slot < first) checkUserSlot(k, mm, user, slot, cycle)

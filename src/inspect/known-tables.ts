@@ -12,6 +12,8 @@ import type { KernelState } from '../kernel/state.js'
 interface KnownTable {
   /** Its frame in simulated memory. */
   present: Buffer
+  /** The slots in it that a root has for the kernel half. */
+  kernelHalf: Buffer
   /** The same bytes at the last look. */
   seen: Buffer
   /** Entries that it had then; tables of another level may have more. */
@@ -73,20 +75,21 @@ export class KnownTables {
     return slots
   }
 
-  /** Are the entries [from, to) of the tables in two frames the same? */
-  areSame(one: number, other: number, from: number, to: number): boolean {
-    const { geometry: { entryBytes } } = this.#k
-    return this.#tableAt(one).present.compare(
-      this.#tableAt(other).present, from * entryBytes, to * entryBytes, from * entryBytes, to * entryBytes) === 0
+  /** Have the roots in two frames the same kernel half? */
+  haveSameKernelHalf(one: number, other: number): boolean {
+    return this.#tableAt(one).kernelHalf.equals(this.#tableAt(other).kernelHalf)
   }
 
   #tableAt(pfn: number): KnownTable {
     let table = this.#tables.get(pfn)
     if (table === undefined) {
-      const { words } = this.#k.mem
+      const { mem: { words }, geometry } = this.#k
       const bytes = this.#tableBytes
+      const present = Buffer.from(words.buffer as ArrayBuffer, words.byteOffset + pfn * bytes, bytes)
       table = {
-        present: Buffer.from(words.buffer as ArrayBuffer, words.byteOffset + pfn * bytes, bytes),
+        present,
+        kernelHalf: present.subarray(
+          this.firstKernelSlot * geometry.entryBytes, entriesAt(geometry, geometry.topLevel) * geometry.entryBytes),
         seen: Buffer.alloc(bytes),
         entries: 0,
         slots: NO_SLOTS,
