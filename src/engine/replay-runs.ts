@@ -3,7 +3,7 @@
 
 import { assert } from '../base/assert.js'
 import { AccessRuns } from '../machine/access-runs/access-runs.js'
-import type { RunViews } from '../machine/access-runs/access-runs.js'
+import type { RunViews, WasmMemory } from '../machine/access-runs/access-runs.js'
 import { RUN_POSITION } from '../machine/access-runs/plan-layout.js'
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, TRANSLATED, type Mmu } from '../machine/mmu.js'
 import type { ReplayLoop } from '../machine/replay-loop.js'
@@ -22,7 +22,7 @@ export class ReplayRuns {
 
   /** `atHand`: where records go, in the memory of `wasm` as all of `views`. `pageBytes`: of every page. */
   constructor(
-    wasm: WebAssembly.Memory, views: RunViews, atHand: Int32Array, mmu: Mmu, loop: ReplayLoop, pageBytes: number,
+    wasm: WasmMemory, views: RunViews, atHand: Int32Array, mmu: Mmu, loop: ReplayLoop, pageBytes: number,
   ) {
     this.#runs = new AccessRuns(wasm, views)
     this.#run = views.run

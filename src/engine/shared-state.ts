@@ -20,7 +20,7 @@
 import { defineLayout, float64, int32 } from '../base/shared-layout.js'
 import type { SharedLayout } from '../base/shared-layout.js'
 import { allocateMachineMemory } from '../machine/access-runs/access-runs.js'
-import type { MachineMemory } from '../machine/access-runs/access-runs.js'
+import type { MachineMemory, WasmMemory } from '../machine/access-runs/access-runs.js'
 import { writePlan } from '../machine/access-runs/plan.js'
 import {
   PLAN_WORDS, RUN_ACCESSES, RUN_CLOCK, RUN_LAST_START, RUN_POSITION,
@@ -151,7 +151,7 @@ export interface SharedState {
   readonly layout: StateLayout
   readonly buffer: SharedArrayBuffer
   /** The same memory for WebAssembly, where the host has that. */
-  readonly wasm: WebAssembly.Memory | undefined
+  readonly wasm: WasmMemory | undefined
   /** Physical memory. */
   readonly memory: Int32Array
   readonly areas: readonly Float64Array[]

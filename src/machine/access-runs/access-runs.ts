@@ -11,11 +11,16 @@ const PAGE_BYTES = 65_536
 /** WebAssembly addresses have 32 bits. */
 const PAGES_MAX = 65_536
 
+/** A WebAssembly.Memory. The name is not in our types, because those who use them may have no declaration of it. */
+export interface WasmMemory {
+  readonly buffer: SharedArrayBuffer
+}
+
 /** Shared memory of a machine. */
 export interface MachineMemory {
   readonly buffer: SharedArrayBuffer
   /** The same memory as WebAssembly sees it; undefined: it does not. */
-  readonly wasm: WebAssembly.Memory | undefined
+  readonly wasm: WasmMemory | undefined
 }
 
 /** Zeroed memory. The host gives pages out when they are first touched: an untouched gigabyte costs nothing. */
@@ -63,13 +68,13 @@ function compiled(): WebAssembly.Module | undefined {
   return module === false ? undefined : module
 }
 
-const functionsOf = new WeakMap<WebAssembly.Memory, Functions>()
+const functionsOf = new WeakMap<WasmMemory, Functions>()
 
-function functionsFor(memory: WebAssembly.Memory): Functions {
+function functionsFor(memory: WasmMemory): Functions {
   const known = functionsOf.get(memory)
   if (known !== undefined) return known
   const code = compiled() ?? fail('access runs: memory for WebAssembly, and no WebAssembly')
-  const { exports } = new WebAssembly.Instance(code, { env: { memory } })
+  const { exports } = new WebAssembly.Instance(code, { env: { memory: memory as WebAssembly.Memory } })
   functionsOf.set(memory, exports as Functions)
   return exports as Functions
 }
@@ -97,7 +102,7 @@ export class AccessRuns {
   readonly #counters: number
   readonly #run: number
 
-  constructor(wasm: WebAssembly.Memory, { plan, mmu, counters, run }: RunViews) {
+  constructor(wasm: WasmMemory, { plan, mmu, counters, run }: RunViews) {
     this.#functions = functionsFor(wasm)
     const { replay, replay4k } = this.#functions
     this.#replay = plan[PLAN_FRONT_SHIFT] === 12 ? replay4k : replay
