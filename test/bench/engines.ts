@@ -102,13 +102,24 @@ async function ipisPerOperation(cpus: number): Promise<number> {
   return counters.callFunctionIpis / (rounds * cpus * KERNEL_OPERATIONS_PER_ROUND)
 }
 
+/** A storm is the worst case: nothing but kernel steps, each of which is checked. */
 async function recordingRows(): Promise<BenchRow[]> {
   const [plain, traced, checked] = await measure([
     stormCase(4, STORM_OPERATIONS, 'inline', { trace: false }),
     stormCase(4, STORM_OPERATIONS, 'inline', { trace: true }),
     stormCase(4, STORM_OPERATIONS, 'inline', { check: true }),
   ], PASSES)
-  const slower = (row: BenchRow): BenchRow => ({ ...against(row, plain!),
-    note: `takes ${(row.medianMs / plain!.medianMs).toFixed(2)}x as long` })
-  return [plain!, slower(traced!), slower(checked!)]
+  const touching = mostlyTouching(SHARED_ROUNDS, 'munmap')
+  const touchingCase = (kind: string, options: SimulateOptions): BenchCase => bench(
+    `2 threads, a munmap each ${ACCESSES_PER_EVENT} accesses, inline, ${kind}`, touching,
+    2 * SHARED_ROUNDS * ACCESSES_PER_EVENT, 'accesses', { engine: 'inline', ...options })
+  const [touchingPlain, touchingChecked] = await measure(
+    [touchingCase('no check', {}), touchingCase('check', { check: true })], PASSES)
+  return [
+    plain!, slower(traced!, plain!), slower(checked!, plain!), touchingPlain!, slower(touchingChecked!, touchingPlain!),
+  ]
+}
+
+function slower(row: BenchRow, plain: BenchRow): BenchRow {
+  return { ...against(row, plain), note: `takes ${(row.medianMs / plain.medianMs).toFixed(2)}x as long` }
 }
