@@ -171,7 +171,7 @@ class Bench {
       this.#records = layout.view(buffer, 'records', 'words')
       this.#undo = layout.view(buffer, 'undo', 'mmu')
       const plan = layout.view(buffer, 'plan', 'words')
-      writePlan(plan, machine, { memoryOffset: 0, memoryBytes: MEMORY_BYTES })
+      writePlan(plan, machine, { memoryBytes: MEMORY_BYTES })
       if (isWasm) runs = new AccessRuns(wasm!, { plan, mmu, counters, run })
       return { memory: new Int32Array(buffer, 0, MEMORY_BYTES / 4), words: mmu, counters, undo: this.#undo }
     }

@@ -148,7 +148,7 @@ class ReplayCpu {
     const loop = new ReplayLoop(machine, this.mmu, words, counters, options.largePages)
     const plan = layout.view(buffer, 'plan', 'words')
     const recordClass = options.largePages ? CLASS_LARGE : CLASS_BASE
-    writePlan(plan, machine, { memoryOffset: 0, memoryBytes, recordClass })
+    writePlan(plan, machine, { memoryBytes, recordClass })
     this.loop = wasm === undefined || options.webAssembly === false ? loop : new ReplayRuns(
       wasm, { plan, mmu: words, counters, run }, layout.view(buffer, 'records', 'words'), this.mmu, loop,
       2 ** classShapes(g)[recordClass]!.shift)

@@ -166,9 +166,7 @@ export interface SharedState {
 export function allocateSharedState(machine: MachineConfig, image: ProgramImage): MachineMemory {
   const layout = stateLayout(machine, image)
   const memory = allocateMachineMemory(layout.byteLength)
-  writePlan(layout.view(memory.buffer, 'plan', 'words'), machine, {
-    memoryOffset: 0, memoryBytes: machine.memoryBytes,
-  })
+  writePlan(layout.view(memory.buffer, 'plan', 'words'), machine, { memoryBytes: machine.memoryBytes })
   return memory
 }
 

@@ -22,14 +22,13 @@ export const PLAN_SHORT_RECORDS = 6
 export const PLAN_ACCESS_CYCLES = 7
 export const PLAN_STLB_HIT_CYCLES = 8
 export const PLAN_WALK_STEP_CYCLES = 9
-// Physical memory: where it starts in the WebAssembly memory, and how many frames of 2^shift bytes it has.
-export const PLAN_MEMORY = 10
-export const PLAN_FRAMES = 11
-export const PLAN_FRAME_SHIFT = 12
+// Physical memory, at the beginning of the WebAssembly memory: how many frames of 2^shift bytes it has.
+export const PLAN_FRAMES = 10
+export const PLAN_FRAME_SHIFT = 11
 /** Row of the table that CR3 names (a word of the plan); 0: walks are the caller's. */
-export const PLAN_TOP_ROW = 13
+export const PLAN_TOP_ROW = 12
 /** Paging caches: how many, of the lowest level first. */
-export const PLAN_CACHES = 14
+export const PLAN_CACHES = 13
 
 /** Class-front pages of the lower half of the address space: two words. Others are never in front. */
 export const PLAN_FRONT_PAGES = 16

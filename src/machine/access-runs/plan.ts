@@ -18,8 +18,7 @@ import * as plan from './plan-layout.js'
 const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT
 
 export interface PlanOptions {
-  /** Where physical memory starts in the WebAssembly memory, bytes, and how much there is. */
-  memoryOffset: number
+  /** Physical memory, which is at the beginning of the WebAssembly memory. */
   memoryBytes: number
   /** Recorded accesses are split at pages of this class (default: base pages), however long they are. */
   recordClass?: typeof CLASS_BASE | typeof CLASS_LARGE
@@ -39,7 +38,6 @@ export function writePlan(words: Int32Array, m: MachineConfig, options: PlanOpti
   words[plan.PLAN_ACCESS_CYCLES] = m.costs.access
   words[plan.PLAN_STLB_HIT_CYCLES] = m.costs.stlbHit
   words[plan.PLAN_WALK_STEP_CYCLES] = m.costs.walkStep
-  words[plan.PLAN_MEMORY] = options.memoryOffset
   words[plan.PLAN_FRAMES] = Math.floor(options.memoryBytes / g.pageBytes)
   words[plan.PLAN_FRAME_SHIFT] = g.pageShift
 

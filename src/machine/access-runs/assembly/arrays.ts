@@ -14,47 +14,40 @@ export const ARRAY_BYTES: i32 = ARRAY_WORDS * 4
 /** The page number in a key. */
 const KEY_PAGE: u64 = (1 << 45) - 1
 
-// @ts-ignore: decorator
 @inline
 export function word(base: usize, index: usize): i32 {
   return load<i32>(base + index * 4)
 }
 
-// @ts-ignore: decorator
 @inline
 export function attrOf(entry: usize): i32 {
   return load<i32>(entry, ENTRY_ATTR * 4)
 }
 
 /** What an entry must not have for a user access of this kind. */
-// @ts-ignore: decorator
 @inline
 export function denied(mmu: usize, access: i32): i32 {
   return word(mmu, WORD_DENY + access * 2 + 1)
 }
 
 /** The upper half of a key in front. */
-// @ts-ignore: decorator
 @inline
 export function frontTag(plan: usize, mmu: usize): u64 {
   return <u64><u32>(word(plan, PLAN_FRONT_CLASS) << KEY_CLASS_SHIFT | word(mmu, WORD_TAG)) << 32
 }
 
-// @ts-ignore: decorator
 @inline
 export function keyOf(plan: usize, array: usize, cls: i32, address: u64, tag: i32): u64 {
   const page = (address & load<u64>(plan + PLAN_ADDRESS_MASK * 4)) >> <u64>word(array, ARRAY_SHIFT)
   return page | <u64><u32>(cls << KEY_CLASS_SHIFT | tag) << 32
 }
 
-// @ts-ignore: decorator
 @inline
 export function cacheKey(mmu: usize, cache: usize, address: u64): u64 {
   const bits = address >> <u64>word(cache, ARRAY_SHIFT) & load<u64>(cache + CACHE_KEY_MASK * 4)
   return bits | <u64><u32>word(mmu, WORD_TAG) << 32
 }
 
-// @ts-ignore: decorator
 @inline
 function setOf(array: usize, key: u64): usize {
   const page = key & KEY_PAGE
@@ -62,14 +55,12 @@ function setOf(array: usize, key: u64): usize {
   return sets == 0 ? <usize>page & word(array, ARRAY_MASK) : <usize>(page % <u64>sets)
 }
 
-// @ts-ignore: decorator
 @inline
 export function startOf(mmu: usize, array: usize, key: u64): usize {
   return mmu + word(array, ARRAY_START) + setOf(array, key) * word(array, ARRAY_SET_BYTES)
 }
 
 /** The entry with this key; 0: there is none. Without a branch for each, since none of them could be predicted. */
-// @ts-ignore: decorator
 @inline
 export function findExact(start: usize, past: usize, key: u64): usize {
   let found: usize = 0
@@ -78,7 +69,6 @@ export function findExact(start: usize, past: usize, key: u64): usize {
 }
 
 /** The entry with this key, in an array where it is likely to be in front; 0: there is none. */
-// @ts-ignore: decorator
 @inline
 export function findFirst(start: usize, past: usize, key: u64): usize {
   for (let at = start; at < past; at += ENTRY_BYTES) if (load<u64>(at) == key) return at
@@ -86,7 +76,6 @@ export function findFirst(start: usize, past: usize, key: u64): usize {
 }
 
 /** The entry with this key, or its global twin; 0: there is none. */
-// @ts-ignore: decorator
 @inline
 export function find(start: usize, end: usize, key: u64): usize {
   const twin = (key & ~(<u64>KEY_PCID_MASK << 32)) | <u64>KEY_GLOBAL << 32
@@ -98,7 +87,6 @@ export function find(start: usize, end: usize, key: u64): usize {
 }
 
 /** Moves the entries [start, at) one way back, over the one at `at`. */
-// @ts-ignore: decorator
 @inline
 export function age(start: usize, at: usize): void {
   for (let to = at; to > start; to -= ENTRY_BYTES) v128.store(to, v128.load(to - ENTRY_BYTES))
@@ -126,7 +114,6 @@ export function haveCachesStamps(plan: usize, mmu: usize, caches: i32): bool {
   return true
 }
 
-// @ts-ignore: decorator
 @inline
 export function stamp(mmu: usize, array: usize, at: usize): void {
   const clock = mmu + word(array, ARRAY_CLOCK)
@@ -136,7 +123,6 @@ export function stamp(mmu: usize, array: usize, at: usize): void {
 }
 
 /** Adds an entry that is known to be absent to its set, as the youngest; the oldest falls out. */
-// @ts-ignore: decorator
 @inline
 export function insert(mmu: usize, array: usize, key: u64, value: u64): void {
   const set = setOf(array, key)
@@ -153,7 +139,6 @@ export function insert(mmu: usize, array: usize, key: u64, value: u64): void {
 }
 
 /** {@link insert} where the level keeps such pages, and says so. */
-// @ts-ignore: decorator
 @inline
 export function fill(mmu: usize, array: usize, liveAt: usize, cls: i32, key: u64, value: u64): void {
   if (word(array, ARRAY_WAYS) == 0) return
@@ -161,21 +146,18 @@ export function fill(mmu: usize, array: usize, liveAt: usize, cls: i32, key: u64
   store<i32>(liveAt, load<i32>(liveAt) | liveBits(cls, key))
 }
 
-// @ts-ignore: decorator
 @inline
 export function addLive(mmu: usize, index: usize, bits: i32): void {
   store<i32>(mmu + index * 4, word(mmu, index) | bits)
 }
 
 /** What a level has in its live word with such an entry. */
-// @ts-ignore: decorator
 @inline
 function liveBits(cls: i32, key: u64): i32 {
   return 1 << cls | ((<i32>(key >> 32) & KEY_GLOBAL) != 0 ? LIVE_GLOBAL : 0)
 }
 
 /** The way that is empty, or was used longest ago: of the least stamp (tlb-array.ts). Four at once. */
-// @ts-ignore: decorator
 @inline
 function oldest(stamps: usize, ways: i32): usize {
   let least: u32 = u32.MAX_VALUE

@@ -28,15 +28,31 @@ export function touchStrided(
   plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
   length: f64, stride: f64, offset: f64,
 ): void {
+  touch(false, plan, mmu, counters, run, stop, end, access, hi, lo, <u64>offset, <u64>stride, <u64>length)
+}
+
+/** Accesses of eight bytes each at one of `slots` places, which a hash of `seed` and the position chooses. */
+export function touchRandom(
+  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
+  slots: f64, seed: i32,
+): void {
+  touch(true, plan, mmu, counters, run, stop, end, access, hi, lo, 0, seed, <u64>slots)
+}
+
+/** `isRandom` is a constant where it is called, so each pattern has a loop of its own. `step`: the seed, if so. */
+@inline
+function touch(
+  isRandom: bool, plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32,
+  lo: i32, offset: u64, step: u64, past: u64,
+): void {
   const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
-  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
+  const first = load<f64>(run, RUN_POSITION * 8)
+  const most = toRun(end - first)
   const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
   const base = <u64>hi << 32 | <u64><u32>lo
-  const past = <u64>length
-  const step = <u64>stride
   const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
-  let at = <u64>offset
   const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
+  let at = isRandom ? placeOf(<u32>step, <u32><u64>first, past) : offset
   let done: i32 = 0
   let spent: i32 = 0
   let last: i32 = 0
@@ -45,9 +61,9 @@ export function touchStrided(
   while (done < most && spent < budget) {
     const limit = limitOf(done, most, budget - spent, hitCycles)
     const from = done
-    for (; done < limit && isHit(plan, mmu, base + at, kind, shift, tag); done++) {
-      at += step
-      while (at >= past) at -= past
+    while (done < limit && isHit(plan, mmu, base + at, kind, shift, tag)) {
+      done++
+      at = isRandom ? placeOf(<u32>step, <u32><u64>first + done, past) : nextPlace(at, step, past)
     }
     if (done > from) {
       spent += (done - from) * hitCycles
@@ -59,52 +75,23 @@ export function touchStrided(
     spent += cycles
     last = cycles
     done++
-    at += step
-    while (at >= past) at -= past
+    at = isRandom ? placeOf(<u32>step, <u32><u64>first + done, past) : nextPlace(at, step, past)
   }
   finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
 }
 
-/** Accesses of eight bytes each at one of `slots` places, which a hash of `seed` and the position chooses. */
-export function touchRandom(
-  plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, access: i32, hi: i32, lo: i32,
-  slots: f64, seed: i32,
-): void {
-  const kind = plan + PLAN_KINDS * 4 + kindOf(access) * KIND_BYTES
-  const most = toRun(end - load<f64>(run, RUN_POSITION * 8))
-  const budget = toRun(stop - load<f64>(run, RUN_CLOCK * 8))
-  const base = <u64>hi << 32 | <u64><u32>lo
-  // No hash reaches a slot beyond 2^32.
-  const modulus: u32 = slots < 4294967296 ? <u32>slots : 0
-  const first = <u32><u64>load<f64>(run, RUN_POSITION * 8)
-  const shift = <u64>word(plan, PLAN_FRONT_SHIFT)
-  const hitCycles = word(plan, PLAN_ACCESS_CYCLES)
-  let done: i32 = 0
-  let spent: i32 = 0
-  let last: i32 = 0
-  begin(plan, mmu)
-  const tag = frontTag(plan, mmu)
-  while (done < most && spent < budget) {
-    const limit = limitOf(done, most, budget - spent, hitCycles)
-    const from = done
-    let address: u64 = 0
-    for (; done < limit; done++) {
-      const drawn = hash(seed, first + done)
-      address = base + (<u64>(modulus == 0 ? drawn : drawn % modulus) << 3)
-      if (!isHit(plan, mmu, address, kind, shift, tag)) break
-    }
-    if (done > from) {
-      spent += (done - from) * hitCycles
-      last = hitCycles
-    }
-    if (done == limit) continue
-    const cycles = translateMiss(plan, mmu, address, access, kind, shift)
-    if (cycles == NOT_HERE) break
-    spent += cycles
-    last = cycles
-    done++
-  }
-  finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
+@inline
+function nextPlace(at: u64, step: u64, past: u64): u64 {
+  let next = at + step
+  while (next >= past) next -= past
+  return next
+}
+
+/** One of `slots` places of eight bytes. No hash reaches a slot beyond 2^32. */
+@inline
+function placeOf(seed: u32, position: u32, slots: u64): u64 {
+  const drawn = hash(seed, position)
+  return <u64>(slots >> 32 == 0 ? drawn % <u32>slots : drawn) << 3
 }
 
 /** Recorded accesses (kernel/abi.ts, TraceRecords), whose record 0 would be at `records`. `end` is even. */
@@ -121,7 +108,6 @@ export function replay4k(
   replayPages(12, plan, mmu, counters, run, stop, end, records)
 }
 
-// @ts-ignore: decorator
 @inline
 function replayPages(
   shift: u64, plan: usize, mmu: usize, counters: usize, run: usize, stop: f64, end: f64, records: usize,
@@ -194,20 +180,17 @@ function replayPages(
 }
 
 /** Bytes from the beginning of its page to the end of an access. */
-// @ts-ignore: decorator
 @inline
 function reachOf(record: u64, pageBytes: u64): u64 {
   return (record & (pageBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
 }
 
-// @ts-ignore: decorator
 @inline
 function kindAt(plan: usize, record: u64): usize {
   return plan + PLAN_KINDS * 4 + <i32>(record >> RECORD_KIND_SHIFT) * KIND_BYTES
 }
 
 /** Of accesses from `done` to `most`: how far those that cost `hitCycles` each get in so many cycles. */
-// @ts-ignore: decorator
 @inline
 function limitOf(done: i32, most: i32, cycles: i32, hitCycles: i32): i32 {
   return <i64>(most - done) * hitCycles <= cycles ? most : done + (cycles - 1) / hitCycles + 1
@@ -219,7 +202,6 @@ function kindOf(access: i32): i32 {
 }
 
 /** base/prng.ts, hash32(). */
-// @ts-ignore: decorator
 @inline
 function hash(a: u32, b: u32): u32 {
   let h = mixIn(mixIn(0x2f0b4c47, a), b)
@@ -230,7 +212,6 @@ function hash(a: u32, b: u32): u32 {
   return h ^ h >> 16
 }
 
-// @ts-ignore: decorator
 @inline
 function mixIn(seed: u32, word: u32): u32 {
   const h = rotl(seed ^ rotl(word * 0xcc9e2d51, 15) * 0x1b873593, 13)

@@ -20,7 +20,6 @@ let isDenied: bool = false
  * Whether the access finds its page in the first level, of the class in front, and may be done. It is the youngest of
  * its set then.
  */
-// @ts-ignore: decorator
 @inline
 export function isHit(plan: usize, mmu: usize, address: u64, kind: usize, shift: u64, tag: u64): bool {
   const page = address >> shift
@@ -33,7 +32,6 @@ export function isHit(plan: usize, mmu: usize, address: u64, kind: usize, shift:
 }
 
 /** The same behind the front of its set. */
-// @ts-ignore: decorator
 @inline
 function isHitBehind(set: usize, past: usize, key: u64, deny: i32): bool {
   if (!isSimple) return false
@@ -51,7 +49,6 @@ export function translate(plan: usize, mmu: usize, address: u64, access: i32, ki
 }
 
 /** The same after {@link isHit} has said no. */
-// @ts-ignore: decorator
 @inline
 export function translateMiss(plan: usize, mmu: usize, address: u64, access: i32, kind: usize, shift: u64): i32 {
   const page = address >> shift

@@ -1,5 +1,5 @@
 // Page walks that read memory only: as walker.ts does them, where there is no A or D bit to set and nothing
-// denies the access.
+// denies the access. Physical memory is at the beginning of the memory.
 
 import {
   PAGE_ACCESSED, PAGE_DIRTY, PAGE_GLOBAL, PAGE_PAT, PAGE_PAT_LARGE, PAGE_PCD, PAGE_PRESENT, PAGE_PSE, PAGE_PWT,
@@ -13,7 +13,7 @@ import {
 import {
   ARRAY_SET_BYTES, ARRAY_START, CACHE_ROW_BELOW, CACHE_WORDS, LEAF_ALWAYS, LEAF_WITH_PS, PLAN_ACCESS_CYCLES,
   PLAN_CACHE, PLAN_CACHES, PLAN_FRAME_SHIFT, PLAN_FRAMES, PLAN_FRONT_CLASS, PLAN_FRONT_STLB, PLAN_L1D, PLAN_L1I,
-  PLAN_MEMORY, PLAN_PLAIN_LEAF_MASK, PLAN_PLAIN_MASK, PLAN_PLAIN_TABLES, PLAN_STLB, PLAN_TOP_ROW,
+  PLAN_PLAIN_LEAF_MASK, PLAN_PLAIN_MASK, PLAN_PLAIN_TABLES, PLAN_STLB, PLAN_TOP_ROW,
   PLAN_WALK_STEP_CYCLES, ROW_CACHE, ROW_CLASS, ROW_INDEX_MASK, ROW_LEAF, ROW_LEVEL, ROW_RESERVED_LEAF,
   ROW_RESERVED_TABLE, ROW_SHIFT, ROW_WORDS,
 } from '../plan-layout'
@@ -40,7 +40,6 @@ export function walkPlain(
 ): i32 {
   const tables = word(plan, PLAN_PLAIN_TABLES)
   if (tables == 0) return NOT_HERE
-  const memory = <usize>word(plan, PLAN_MEMORY)
   const bytes = <u64><u32>word(plan, PLAN_FRAMES) << 12
   const mask = load<u64>(plan + PLAN_PLAIN_MASK * 4)
   const cache = plan + PLAN_CACHE * 4
@@ -50,10 +49,10 @@ export function walkPlain(
   if (word(plan, PLAN_CACHES) == 0) {
     steps += tables
     table = <u64><u32>word(mmu, WORD_ROOT_PFN) << 12
-    if (tables == 4) table = plainTable(memory, bytes, mask, table, address >> 48)
-    table = plainTable(memory, bytes, mask, table, address >> 39)
-    table = plainTable(memory, bytes, mask, table, address >> 30)
-    table = plainTable(memory, bytes, mask, table, address >> 21)
+    if (tables == 4) table = plainTable(bytes, mask, table, address >> 48)
+    table = plainTable(bytes, mask, table, address >> 39)
+    table = plainTable(bytes, mask, table, address >> 30)
+    table = plainTable(bytes, mask, table, address >> 21)
   } else {
     const start = mmu + word(cache, ARRAY_START)
     cached = findFirst(start, start + word(cache, ARRAY_SET_BYTES), cacheKey(mmu, cache, address))
@@ -61,7 +60,7 @@ export function walkPlain(
     table = <u64>load<u32>(cached, ENTRY_PFN * 4) << 12
   }
   if (table >= bytes) return NOT_HERE
-  const entry = load<u64>(memory + <usize>table + ((<usize>(address >> 12) & 511) << 3))
+  const entry = load<u64>(<usize>table + ((<usize>(address >> 12) & 511) << 3))
   if ((entry & load<u64>(plan + PLAN_PLAIN_LEAF_MASK * 4)) != (PAGE_PRESENT | PAGE_ACCESSED)) return NOT_HERE
   const isDirty = (entry & PAGE_DIRTY) != 0
   if (access == ACCESS_WRITE && !isDirty) return NOT_HERE
@@ -87,11 +86,10 @@ export function walkPlain(
 }
 
 /** Byte of the table that the entry at `slot` names in the table at byte `table`; NO_TABLE: it is not plain. */
-// @ts-ignore: decorator
 @inline
-function plainTable(memory: usize, bytes: u64, mask: u64, table: u64, slot: u64): u64 {
+function plainTable(bytes: u64, mask: u64, table: u64, slot: u64): u64 {
   if (table >= bytes) return NO_TABLE
-  const entry = load<u64>(memory + <usize>table + ((<usize>slot & 511) << 3))
+  const entry = load<u64>(<usize>table + ((<usize>slot & 511) << 3))
   return (entry & mask) == PLAIN_TABLE ? entry & PFN_BITS & ~0xfff : NO_TABLE
 }
 
@@ -101,7 +99,6 @@ export function walk(plan: usize, mmu: usize, address: u64, access: i32, liveAt:
   const deny = denied(mmu, access)
   const controls = word(mmu, WORD_CONTROLS)
   const frames = <u32>word(plan, PLAN_FRAMES)
-  const memory = <usize>word(plan, PLAN_MEMORY)
   const frameShift = <u64>word(plan, PLAN_FRAME_SHIFT)
   const hasNx = (controls & CONTROL_NXE) != 0
   const reservedNx: u64 = hasNx ? 0 : NX
@@ -135,7 +132,7 @@ export function walk(plan: usize, mmu: usize, address: u64, access: i32, liveAt:
   let entry: u64
   for (;;) {
     if (table >= frames) return NOT_HERE
-    entry = entryAt(memory, table, frameShift, row, address)
+    entry = entryAt(table, frameShift, row, address)
     steps++
     if ((entry & PAGE_PRESENT) == 0) return NOT_HERE
     const isLeaf = isLeafOf(row, entry)
@@ -180,12 +177,11 @@ export function walk(plan: usize, mmu: usize, address: u64, access: i32, liveAt:
 function keepUpperEntries(
   plan: usize, mmu: usize, firstRow: usize, leafRow: usize, firstTable: u32, upper: i32, address: u64, hasNx: bool,
 ): void {
-  const memory = <usize>word(plan, PLAN_MEMORY)
   const frameShift = <u64>word(plan, PLAN_FRAME_SHIFT)
   let table = firstTable
   let restrictions = upper
   for (let row = firstRow; row != leafRow; row += ROW_WORDS * 4) {
-    const entry = entryAt(memory, table, frameShift, row, address)
+    const entry = entryAt(table, frameShift, row, address)
     table = <u32>(entry >> frameShift)
     restrictions |= restrictionsOf(entry, hasNx)
     const cache = word(row, ROW_CACHE)
@@ -195,14 +191,12 @@ function keepUpperEntries(
   }
 }
 
-// @ts-ignore: decorator
 @inline
-function entryAt(memory: usize, table: u32, frameShift: u64, row: usize, address: u64): u64 {
+function entryAt(table: u32, frameShift: u64, row: usize, address: u64): u64 {
   const slot = <u32>(address >> <u64>word(row, ROW_SHIFT)) & word(row, ROW_INDEX_MASK)
-  return load<u64>(memory + (table << <u32>frameShift) + (slot << 3))
+  return load<u64>((table << <u32>frameShift) + (slot << 3))
 }
 
-// @ts-ignore: decorator
 @inline
 function isLeafOf(row: usize, entry: u64): bool {
   const leaf = word(row, ROW_LEAF)
@@ -210,7 +204,6 @@ function isLeafOf(row: usize, entry: u64): bool {
 }
 
 /** RW and US, inverted and moved down one bit, are RESTRICT_READ_ONLY and RESTRICT_SUPERVISOR. */
-// @ts-ignore: decorator
 @inline
 function restrictionsOf(entry: u64, hasNx: bool): i32 {
   return (<i32>(~entry >> 1) & 3) | (hasNx && <i64>entry < 0 ? RESTRICT_NX : 0)
