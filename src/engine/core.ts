@@ -115,7 +115,7 @@ export class Core {
         counters: layout.view(buffer, 'core', 'counters', id),
         run: this.#doubles,
       })
-      this.#records = image.traces.length === 0 ? undefined : new RecordsAtHand(shared, id)
+      this.#records = image.traces.length === 0 ? undefined : new RecordsAtHand(layout.row(buffer, 'records', id))
     }
     const { pageShift } = geometryOf(machine.geometry)
     this.#pageBytes = 2 ** pageShift

@@ -14,16 +14,18 @@ import { fail } from '../base/assert.js'
 import { defineLayout, float64, int32 } from '../base/shared-layout.js'
 import type { TraceRecords } from '../kernel/abi.js'
 import type { MachineConfig, TlbConfig } from '../machine/config.js'
+import { AccessRuns } from '../machine/access-runs/access-runs.js'
 import { writePlan } from '../machine/access-runs/plan.js'
 import { PLAN_WORDS, RUN_DOUBLES } from '../machine/access-runs/plan-layout.js'
 import { LEVEL_PMD, LEVEL_PTE, geometryOf } from '../machine/geometry.js'
-import { CLASS_BASE, CLASS_LARGE, classShapes } from '../machine/mmu-state.js'
+import { CLASS_BASE, CLASS_LARGE } from '../machine/mmu-state.js'
 import {
   COUNTER_L1D_LOOKUPS, COUNTER_L1D_MISSES, COUNTER_L1I_LOOKUPS, COUNTER_L1I_MISSES, COUNTER_STLB_LOOKUPS,
   COUNTER_STLB_MISSES, LINUX_CONTROLS, Mmu, mmuCounters, mmuWords,
 } from '../machine/mmu.js'
 import { MACHINE_PRESETS } from '../machine/presets.js'
 import { ReplayLoop } from '../machine/replay-loop.js'
+import { RecordsAtHand, RECORD_FIELDS } from './records-at-hand.js'
 import { ReplayRuns } from './replay-runs.js'
 import { buildReplayTables } from './replay-tables.js'
 
@@ -70,8 +72,6 @@ export interface ReplayResult {
 const STRETCH_RECORDS = 1 << 22
 /** Prices and the width of physical addresses come from here; no count depends on them. */
 const PRESET = 'skl-2s'
-/** Records that are copied to the CPU at once. */
-const RECORDS_AT_HAND = 2048
 
 /** Replays `trace`, alone or in turns with `options.other`. */
 export function replayTrace(trace: TraceRecords, options: ReplayOptions): ReplayResult {
@@ -111,7 +111,7 @@ function layoutFor(machine: MachineConfig, start: number) {
       doc: 'state of the CPU',
       fields: { run: float64(RUN_DOUBLES), counters: float64(mmuCounters()), mmu: int32(mmuWords(machine)) },
     },
-    records: { doc: 'records at hand', fields: { words: int32(2 * RECORDS_AT_HAND) } },
+    records: { doc: 'records at hand', fields: RECORD_FIELDS },
   }, start)
 }
 
@@ -150,8 +150,8 @@ class ReplayCpu {
     const recordClass = options.largePages ? CLASS_LARGE : CLASS_BASE
     writePlan(plan, machine, { memoryBytes, recordClass })
     this.loop = wasm === undefined || options.webAssembly === false ? loop : new ReplayRuns(
-      wasm, { plan, mmu: words, counters, run }, layout.view(buffer, 'records', 'words'), this.mmu, loop,
-      2 ** classShapes(g)[recordClass]!.shift)
+      new AccessRuns(wasm, { plan, mmu: words, counters, run }), run, new RecordsAtHand(layout.row(buffer, 'records')),
+      loop)
   }
 
   /** Loads CR3: with bit 63 set and PCID `space + 1` when tagged, else emptying all TLBs (no page is global). */

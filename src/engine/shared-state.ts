@@ -31,6 +31,7 @@ import type { ProgramImage } from '../kernel/abi.js'
 import { MM_SLOTS } from '../kernel/config.js'
 import { MAILBOX_COUNTS, mailboxCapacity } from '../kernel/smp/mailbox.js'
 import { REG_WORDS } from '../kernel/sched/task.js'
+import { RECORD_FIELDS } from './records-at-hand.js'
 
 // Doubles of a core. The first ones are those that runs of accesses bring forward.
 /** The CPU's virtual time in user mode, cycles. */
@@ -50,10 +51,6 @@ export const CORE_WORDS = REG_WORDS + 1
 /** Marks of a window that are kept (checkpoint.ts), and versions of its TLBs and paging caches. */
 export const MARKS = 64
 export const MMU_VERSIONS = 16
-
-/** Records of a trace that a core has at hand (recorded-accesses.ts), words. */
-export const RECORDS_AT_HAND = 2048
-const RECORD_WORDS = 2
 
 /** Doubles of an area row entry: first page and length in base pages. */
 export const AREA_DOUBLES = 2
@@ -92,7 +89,7 @@ function regionsFor(machine: MachineConfig, areas: number, flags: number, traces
     records: {
       doc: 'records of the trace that a CPU replays: which trace, from which record on',
       rows: traces === 0 ? 0 : machine.cpus,
-      fields: { trace: int32(), from: int32(), words: int32(RECORDS_AT_HAND * RECORD_WORDS) },
+      fields: RECORD_FIELDS,
     },
     mailbox: {
       doc: 'interrupts on their way to a CPU',

@@ -113,6 +113,15 @@ export class ReplayLoop {
     this.counters[COUNTER_L1D_LOOKUPS]! += dataHits
   }
 
+  /** The second page of a record that crosses into one, and no more. */
+  runSecondPage(records: Int32Array, record: number): void {
+    const tagged = records[record * RECORD_WORDS + 1]!
+    const lo = ((records[record * RECORD_WORDS]! & (-1 << this.pageShift)) + (1 << this.pageShift)) | 0
+    const hi = (tagged & HI_MASK) + (lo === 0 ? 1 : 0)
+    const oneByte = (tagged & KIND_MASK) | (1 << SIZE_SHIFT)
+    this.translateAll((tagged & KIND_MASK) === 0 ? this.code : this.data, hi, lo, oneByte)
+  }
+
   /** Every page of one access, the lowest first. */
   private translateAll(first: TlbArray, hi: number, lo: number, tagged: number): void {
     const shift = this.pageShift
