@@ -9,7 +9,7 @@ const RECORD_WORDS = 2
 const RECORD_BYTES = 8
 const RECORDS = 2048
 
-/** A row with records at hand. `trace`: its number and one more, 0 at first; `from`: its record that is the first here. */
+/** A row with records. `trace`: its number and one more, 0 at first; `from`: its record that is the first here. */
 export const RECORD_FIELDS = { trace: int32(), from: int32(), words: int32(RECORDS * RECORD_WORDS) }
 
 export type RecordViews = Readonly<Record<keyof typeof RECORD_FIELDS, Int32Array>>
