@@ -12,8 +12,8 @@ import type { KernelCounter } from '../src/kernel/counters.js'
 import type { SimulationConfig } from '../src/kernel/config.js'
 import { eventsOf } from '../src/trace/recorder.js'
 import { steppedRun } from './support/checked-run.js'
-import { testConfig } from './support/machines.js'
-import { area, compute, gupFast, image, migrate, mmap, mprotect, munmap, program, reclaim,
+import { TEST_COSTS, testConfig } from './support/machines.js'
+import { area, compute, dontneed, gupFast, image, migrate, mmap, mprotect, munmap, program, reclaim,
   signal, sleep, spin, touch, useMm,
 } from './support/programs.js'
 
@@ -100,4 +100,33 @@ test('mprotect to the rights that are there promises nothing about a page that m
   ] }])
   const moved = sweep(testConfig({}, { policy: 'linux-6.x' }), { to: 3000, by: 40 }, story, 'pgmigrate_success')
   expect(moved).toBeGreaterThan(0)
+})
+
+test('a CPU that stops being lazy compares generations when its store is out, not a line transfer later', () => {
+  const story = (pause: number): ProgramImage => image([{ threads: [
+    { comm: 'app', cpus: [0], program: program('app', mmap(0, 8), touch(area(0), 'write'), signal(0), spin(1),
+      compute(3000 + pause), munmap(area(0, 0, 4)), compute(100_000)) },
+    { comm: 'other', cpus: [1], program: program('other', spin(0), touch(area(0), 'read'), signal(1),
+      sleep(14_000), compute(1000)) },
+  ] }])
+  const config = testConfig({ costs: { ...TEST_COSTS, lineTransfer: 700, lineTransferRemote: 900 } },
+    { policy: 'linux-6.x', mmCpumask: 'per-cpu' })
+  const skipped = sweep(config, { to: 4000, by: 2000 }, story, 'lazySkipped')
+  expect(skipped).toBeGreaterThan(0)
+})
+
+test('LATR: a full flush that a CPU does later promises nothing there that another interrupt brings', () => {
+  // The areas have tables of their own, so that nobody waits for the lock of one.
+  const at = { hi: 0, lo: 0x4000_0000 }
+  const story = (pause: number): ProgramImage => image([{ threads: [
+    { comm: 'copier', cpus: [0], program: program('copier',
+      mmap(0, 4), mmap(1, 40, { populate: true, at, fixed: true }), signal(0),
+      spin(1), compute(1000), touch(area(0), 'write', { count: 1 }), compute(1000)) },
+    { comm: 'reader', cpus: [1], program: program('reader', spin(0), touch(area(0), 'read'), signal(1),
+      compute(10_000)) },
+    { comm: 'giver', cpus: [2], program: program('giver', spin(1), compute(pause), dontneed(area(1)),
+      compute(1000)) },
+  ] }])
+  const saved = sweep(testConfig({ cpus: 3 }, { policy: 'latr' }), { to: 1000, by: 50 }, story, 'savedStates')
+  expect(saved).toBeGreaterThan(0)
 })

@@ -7,6 +7,8 @@ import { AssertionError } from '../src/base/assert.js'
 import { simulate, simulateHere } from '../src/engine/simulate.js'
 import type { Simulation } from '../src/engine/simulation.js'
 import { checkEverything, checkFrames, checkInvariants, checkTlbs } from '../src/inspect/check.js'
+import { checkPromises } from '../src/inspect/check-ranges.js'
+import { watch, watchOf } from '../src/inspect/watch.js'
 import type { KernelCpu } from '../src/kernel/cpu.js'
 import { TLBSTATE_LAZY, TLBSTATE_OK } from '../src/kernel/cpu.js'
 import type { KernelOp } from '../src/kernel/kernel-op.js'
@@ -259,6 +261,22 @@ describe('a stale translation is caught', () => {
     mmu.invlpg = () => undefined
     mmu.flushNonGlobal = () => undefined
     expect(complaint(finish)).toMatch(/^I[18]: cpu1 cycle \d+ task other-2 mm 2 page 0x000000001000[01]000: /)
+  })
+
+  test('I8: a sweep of LATR that does not flush breaks the promise that was put off for it', () => {
+    const { finish } = steppedRun(testConfig({}, { policy: 'latr' }), image([{ threads: [
+      { comm: 'main', cpus: [0], program: program('main',
+        mmap(0, 4, { at: u64(BigInt(AT)), fixed: true }), touch(area(0), 'write'), signal(0), compute(20_000),
+        dontneed(area(0, 0, 2)), LONG) },
+      { comm: 'other', cpus: [1], program: program('other', spin(0), touch(area(0), 'read'), LONG) },
+    ] }]), ({ kernel, cycle }) => {
+      if (watchOf(kernel) === undefined) watch(kernel)
+      checkPromises(kernel, cycle)
+      const [kept] = kernel.deferredFrees
+      if (kept?.isOpen === false && kept.waitFor.has(1)) kept.waitFor.delete(1)
+    })
+    expect(complaint(finish)).toMatch(
+      /^I8: cpu1 cycle \d+ task other-2 mm 2 page 0x0000000010000000: the flush of cpu0 \(generation 1\) returned/)
   })
 
   test('an initiator that does not wait for the flush frees too early', async () => {

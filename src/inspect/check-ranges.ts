@@ -15,7 +15,7 @@ import { vpnOf } from '../kernel/state.js'
 import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'
 import { compareTlbEntry, flushesBeforeUser, runsMm } from './tlb-verdict.js'
 import type { CleanKernelRange, CleanRange, Watch } from './watch.js'
-import { watchOf } from './watch.js'
+import { isPutOff, watchOf } from './watch.js'
 import { violated } from './violation.js'
 
 /** Checks what was promised since the last call. Every core must stand at the present cycle. */
@@ -27,7 +27,8 @@ export function checkPromises(k: KernelState, cycle?: number): void {
   for (const cpu of k.cpus) {
     for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
     for (const range of ranges) {
-      if (!flushesBeforeUser(k, cpu) && runsMm(k, cpu, range.mm)) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
+      const isDue = !isPutOff(cpu, range) && !flushesBeforeUser(k, cpu) && runsMm(k, cpu, range.mm)
+      if (isDue) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
       else if (hasRootOf(k, cpu, range.mm)) watch.defer(cpu, range)
     }
   }
@@ -86,7 +87,7 @@ function checkKernelRange(
     if (!entry.global && entry.pcid !== pcid) continue
     const vpn = vpnOf(k, entry.hi, entry.lo)
     if (range.start <= vpn && vpn < range.end) {
-      checkEntry(k, watch, cpu, { ...range, mm: k.initMm }, entry, vpn, cycle)
+      checkEntry(k, watch, cpu, { ...range, mm: k.initMm, waitFor: undefined }, entry, vpn, cycle)
     }
   }
 }

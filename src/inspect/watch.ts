@@ -53,10 +53,17 @@ export interface CleanRange {
   written: number
   /** `flush of generation 5 by cpu0`, `munmap on cpu0`. */
   by: string
+  /** CPUs that do it later (TlbPolicy.deferFree), each taken out when it has; undefined when none does. */
+  waitFor: ReadonlySet<number> | undefined
 }
 
 /** The same for pages of the kernel and all CPUs. */
-export type CleanKernelRange = Omit<CleanRange, 'mm'>
+export type CleanKernelRange = Omit<CleanRange, 'mm' | 'waitFor'>
+
+/** Does `cpu` still have to do what the promise is about? */
+export function isPutOff(cpu: KernelCpu, { waitFor }: CleanRange): boolean {
+  return waitFor?.has(cpu.id) === true
+}
 
 /** Where a table hangs. */
 interface TablePlace {
@@ -162,7 +169,10 @@ export class Watch implements KernelObserver {
       || (this.#deferrals > 0 && this.#k.cpus.some(cpu => this.#isReady(cpu)))
   }
 
-  /** A promise about a CPU that has the root loaded, but is switching or lazy: to be looked at when it runs the mm. */
+  /**
+   * A promise about a CPU that has the root loaded, but is switching or lazy, or does later what was asked for: to be
+   * looked at when it runs the mm and has done it.
+   */
   defer(cpu: KernelCpu, range: CleanRange): void {
     const ranges = this.#deferred[cpu.id] ??= []
     if (ranges.length >= DEFERRED_KEPT) ranges.shift()
@@ -173,13 +183,15 @@ export class Watch implements KernelObserver {
   /** The promises that this CPU, which runs programs of their mm now, must keep. */
   takeDeferred(cpu: KernelCpu): CleanRange[] {
     if (!this.#isReady(cpu)) return []
-    const ranges = this.#deferred[cpu.id]!.splice(0)
+    const all = this.#deferred[cpu.id]!
+    const ranges = all.filter(range => !isPutOff(cpu, range))
+    this.#deferred[cpu.id] = all.filter(range => isPutOff(cpu, range))
     this.#deferrals -= ranges.length
     return ranges.filter(({ mm }) => mm === cpu.current.mm)
   }
 
   #isReady(cpu: KernelCpu): boolean {
-    return cpu.inUserMode && (this.#deferred[cpu.id]?.length ?? 0) > 0
+    return cpu.inUserMode && this.#deferred[cpu.id]?.some(range => !isPutOff(cpu, range)) === true
   }
 
   /** When this entry last became or ceased to be what a TLB may hold. */
@@ -254,7 +266,8 @@ export class Watch implements KernelObserver {
     state.flushes -= 1
     for (const [key, { vpn }] of state.cleared) if (info.start <= vpn && vpn < info.end) state.cleared.delete(key)
     const by = `the flush of cpu${cpu.id}` + (info.newTlbGen > 0 ? ` (generation ${info.newTlbGen})` : '')
-    this.#promise(mm, info.start, info.end, begin, by)
+    const { waitFor } = this.#k.deferredFrees.find(each => each.info === info) ?? {}
+    this.#promise(mm, info.start, info.end, begin, by, waitFor)
     if (this.#k.config.kernel.era === 'linux-6.x') this.#checkTrim(cpu, mm, state, begin)
   }
 
@@ -312,8 +325,8 @@ export class Watch implements KernelObserver {
     violated(this.#k, 'I31', { cpu, mm }, `a walker with interrupts off reads table frame ${table}, which was freed`)
   }
 
-  #promise(mm: Mm, start: number, end: number, since: number, by: string): void {
-    this.#clean.push({ mm, start, end, since, written: this.#written, by })
+  #promise(mm: Mm, start: number, end: number, since: number, by: string, waitFor?: ReadonlySet<number>): void {
+    this.#clean.push({ mm, start, end, since, written: this.#written, by, waitFor })
   }
 
   #stateOf(mm: Mm): MmWatch {

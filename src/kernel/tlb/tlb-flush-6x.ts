@@ -127,9 +127,10 @@ export function* switchMm(k: KernelState, cpu: KernelCpu, next: Mm): KernelOp {
   const state = cpu.tlb6x
   const prev = state.loadedMm
   const wasLazy = state.isLazy
-  state.isLazy = false
+  // Nobody sees the store before its line is here, and the generation is read behind it (smp_mb()).
   const forState = wasLazy && prev === next ? writeTlbState(k, cpu) : 0
   if (forState > 0) yield forState
+  state.isLazy = false
   let asid: number
   let needFlush: boolean
   let tlbGen: number
