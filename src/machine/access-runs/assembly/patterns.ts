@@ -9,19 +9,15 @@
 
 import { ACCESS_EXEC } from '../../mmu-layout'
 import {
-  KIND_WORDS, PLAN_ACCESS_CYCLES, PLAN_FRONT_SHIFT, PLAN_KINDS, PLAN_SHORT_RECORDS, RUN_CLOCK, RUN_POSITION,
+  PLAN_ACCESS_CYCLES, PLAN_FRONT_SHIFT, PLAN_KINDS, PLAN_SHORT_RECORDS, RUN_CLOCK, RUN_POSITION,
 } from '../plan-layout'
 import { frontTag, word } from './arrays'
+import {
+  dataHits, KIND_BYTES, kindAt, reachOf, RECORD_ADDRESS, RECORD_BYTES, RECORD_BYTES_SHIFT, RECORD_KIND_SHIFT,
+  skipHits, skipHits4k,
+} from './records'
 import { begin, finish, NOT_HERE, toRun } from './run'
 import { isHit, translate, translateMiss } from './translate'
-
-const KIND_BYTES: i32 = KIND_WORDS * 4
-const RECORD_BYTES: usize = 8
-const RECORD_BYTES_SHIFT: usize = 3
-const RECORD_ADDRESS: u64 = (1 << 48) - 1
-const RECORD_SIZE_SHIFT: u64 = 48
-const RECORD_SIZE_MASK: u64 = 0x3fff
-const RECORD_KIND_SHIFT: u64 = 62
 
 /** Accesses `stride` apart from `offset` on, that start over at `length`, up to position `end`. */
 export function touchStrided(
@@ -128,66 +124,52 @@ function replayPages(
   let last: i32 = 0
   begin(plan, mmu)
   const tag = frontTag(plan, mmu)
-  while (at < past && spent < budget) {
-    // Records in one page that is in the first level.
-    const from = at
-    let data: i32 = 0
+  let cycles = hitCycles
+  while (at < past && spent < budget && cycles != NOT_HERE) {
     if (!isSecond) {
+      const from = at
       const records = limitOf(0, <i32>((past - at) >> RECORD_BYTES_SHIFT), budget - spent, hitCycles)
       const limit = at + <usize>records * RECORD_BYTES
-      while (at < limit) {
-        const record = load<u64>(at)
-        const address = record & RECORD_ADDRESS
-        if (reachOf(record, pageBytes) > pageBytes) break
-        if (!isHit(plan, mmu, address, kindAt(plan, record), shift, tag)) break
-        data += <i32>((record >> RECORD_KIND_SHIFT) + 1) >> 1
-        at += RECORD_BYTES
-      }
+      at = shift == 12 ? skipHits4k(plan, mmu, at, limit, tag) : skipHits(plan, mmu, at, limit, tag, shift)
       const hits = <i32>((at - from) >> RECORD_BYTES_SHIFT)
       if (hits > 0) {
-        fetches += hits - data
+        fetches += hits - dataHits
         spent += hits * hitCycles
         last = hitCycles
       }
       if (at == limit) continue
     }
 
-    // Any other access.
-    const record = load<u64>(at)
-    const number = <i32>(record >> RECORD_KIND_SHIFT)
-    const access = number == 0 ? ACCESS_EXEC : number - 1
-    const kind = kindAt(plan, record)
-    const reach = reachOf(record, pageBytes)
-    let cycles: i32
-    if (reach > pageBytes) {
-      if (reach > longest) break
+    // Any other access, and those behind it up to the next hit.
+    do {
+      const record = load<u64>(at)
+      const number = <i32>(record >> RECORD_KIND_SHIFT)
+      const access = number == 0 ? ACCESS_EXEC : number - 1
+      const kind = kindAt(plan, record)
       const address = record & RECORD_ADDRESS
-      cycles = translate(plan, mmu, isSecond ? (address & (0 - pageBytes)) + pageBytes : address, access, kind, shift)
-    } else {
-      cycles = translateMiss(plan, mmu, record & RECORD_ADDRESS, access, kind, shift)
-    }
-    if (cycles == NOT_HERE) break
-    spent += cycles
-    last = cycles
-    fetches += number == 0 ? 1 : 0
-    isSecond = reach > pageBytes && !isSecond
-    if (isSecond) extra++
-    else at += RECORD_BYTES
+      const reach = reachOf(record, pageBytes)
+      if (reach <= pageBytes) {
+        cycles = isHit(plan, mmu, address, kind, shift, tag)
+          ? hitCycles
+          : translateMiss(plan, mmu, address, access, kind, shift)
+      } else if (reach <= longest) {
+        const start = isSecond ? (address & (0 - pageBytes)) + pageBytes : address
+        cycles = translate(plan, mmu, start, access, kind, shift)
+      } else {
+        cycles = NOT_HERE
+      }
+      if (cycles == NOT_HERE) break
+      spent += cycles
+      last = cycles
+      fetches += number == 0 ? 1 : 0
+      isSecond = reach > pageBytes && !isSecond
+      if (isSecond) extra++
+      else at += RECORD_BYTES
+    } while (cycles != hitCycles && at < past && spent < budget)
   }
   const done = <i32>((at - first) >> RECORD_BYTES_SHIFT)
   const positions = 2 * done + (isSecond ? 1 : 0) - <i32>(position & 1)
   finish(counters, run, done + extra, fetches, positions, spent, last)
-}
-
-/** Bytes from the beginning of its page to the end of an access. */
-@inline
-function reachOf(record: u64, pageBytes: u64): u64 {
-  return (record & (pageBytes - 1)) + (record >> RECORD_SIZE_SHIFT & RECORD_SIZE_MASK)
-}
-
-@inline
-function kindAt(plan: usize, record: u64): usize {
-  return plan + PLAN_KINDS * 4 + <i32>(record >> RECORD_KIND_SHIFT) * KIND_BYTES
 }
 
 /** Of accesses from `done` to `most`: how far those that cost `hitCycles` each get in so many cycles. */

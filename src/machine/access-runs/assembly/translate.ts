@@ -23,8 +23,19 @@ let isDenied: bool = false
 @inline
 export function isHit(plan: usize, mmu: usize, address: u64, kind: usize, shift: u64, tag: u64): bool {
   const page = address >> shift
-  if (page >= load<u64>(plan + PLAN_FRONT_PAGES * 4)) return false
-  const key = page | tag
+  return page < load<u64>(plan + PLAN_FRONT_PAGES * 4) && isPageHit(mmu, page, kind, page | tag)
+}
+
+/** Whether the page is in front of its set, and the access may be done. */
+@inline
+export function isFront(mmu: usize, page: u64, kind: usize, key: u64): bool {
+  const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * word(kind, KIND_SET_BYTES)
+  return load<u64>(set) == key && (attrOf(set) & load<i32>(mmu + word(kind, KIND_DENY))) == 0
+}
+
+/** {@link isHit} for a page that can be in front; for a `key` that no entry has, it says no. */
+@inline
+export function isPageHit(mmu: usize, page: u64, kind: usize, key: u64): bool {
   const setBytes = word(kind, KIND_SET_BYTES)
   const set = mmu + word(kind, KIND_START) + (<u32>page & word(kind, KIND_MASK)) * setBytes
   const deny = load<i32>(mmu + word(kind, KIND_DENY))
