@@ -7,6 +7,7 @@ import {
 import { formatCpumask, parseCpumask } from '../src/trace/cpumask.js'
 import { flagCharacters, packFlags, unpackFlags } from '../src/trace/flags.js'
 import { TraceRecorder, WORDS_PER_RECORD, eventAt, eventsOf, traceBuffers } from '../src/trace/recorder.js'
+import type { TraceData } from '../src/trace/recorder.js'
 
 test('the id of an event is its place in the table, and its constant says the same', () => {
   const capital = (part: string): string => part[0]!.toUpperCase() + part.slice(1)
@@ -95,17 +96,84 @@ test('records come out by cycle, then CPU, then the order in which they were mad
   expect([...recorder.finish().words[0]!]).toEqual([2, 5, 1, 3, 0, 4])
 })
 
-test('many records keep their values while the columns grow', () => {
-  const recorder = new TraceRecorder()
-  for (let i = 0; i < 5000; i++) recorder.record(EVENT.flushDone, i * 3e9, i % 7, i, 0, i & 3, i, i + 1, i + 2)
-  const data = recorder.finish()
-  expect(data.length).toBe(5000)
-  expect(data.cycle).toHaveLength(5000)
-  for (const i of [0, 1023, 1024, 4999]) {
-    expect(eventAt(data, i)).toMatchObject({
-      cycle: i * 3e9, cpu: i % 7, pid: i, flags: i & 3, fields: { mm: i, targets: i + 1, cycles: i + 2 },
-    })
+/** Records `count` events from number `first` on, one in every cycle, with values that tell which one it is. */
+function recordMany(recorder: TraceRecorder, count: number, first = 0): void {
+  for (let i = first; i < first + count; i++) {
+    recorder.record(EVENT.flushDone, i * 3e9, i % 7, i, 0, i & 3, i, i + 1, i + 2, i + 3, i + 4, i + 5)
   }
+}
+
+/** The numbers of the events that {@link recordMany} made; -1 for one that is not whole. */
+function numbersOf(data: TraceData): number[] {
+  return Array.from({ length: data.length }, (_, row) => {
+    const i = data.pid[row]!
+    const isWhole = data.cycle[row] === i * 3e9 && data.kind[row] === EVENT.flushDone && data.cpu[row] === i % 7
+      && data.comm[row] === 0 && data.flags[row] === (i & 3)
+      && data.words.every((column, word) => column[row] === i + word)
+    return isWhole ? i : -1
+  })
+}
+
+const numbers = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
+
+test('many records keep their values in however many chunks', () => {
+  // Chunks end after 1024, 3072, 7168, 15,360 and 23,552 records.
+  for (const count of [1, 1023, 1024, 1025, 3072, 7168, 7169, 15_360, 20_000]) {
+    const recorder = new TraceRecorder()
+    recordMany(recorder, count)
+    expect(recorder.length).toBe(count)
+    const data = recorder.finish()
+    expect(data.cycle).toHaveLength(count)
+    expect(numbersOf(data)).toEqual(numbers(0, count))
+  }
+})
+
+test('a record that comes too late is put in its place, also across the end of a chunk', () => {
+  for (const late of [1023, 1024, 1025]) {
+    const recorder = new TraceRecorder()
+    for (let i = 0; i < late; i++) recorder.record(EVENT.mmFree, 10 + i, 1, 0, 0, 0, i)
+    expect(recorder.since(0, 1)?.length).toBe(1)
+    recorder.record(EVENT.mmFree, 10 + late - 1, 0, 0, 0, 0, late)
+    expect(recorder.since(0, 1)).toBeUndefined()
+    expect([...recorder.finish().words[0]!]).toEqual([...numbers(0, late - 1), late, late - 1])
+  }
+})
+
+test('a part of the records can be read while more are made', () => {
+  const recorder = new TraceRecorder()
+  recordMany(recorder, 2000)
+  const part = recorder.since(1000, 50)!
+  recordMany(recorder, 2000, 2000)
+  expect(numbersOf(part)).toEqual(numbers(1000, 1050))
+  expect(eventAt(part, 3, 1003)).toMatchObject({ index: 1003, pid: 1003 })
+  expect(numbersOf(recorder.since(3990, 50)!)).toEqual(numbers(3990, 4000))
+  expect(recorder.since(4000, 50)!.length).toBe(0)
+})
+
+test('a recorder of the last records keeps at least so many, at most twice as many, and gives no trace', () => {
+  const recorder = new TraceRecorder({ keepLast: 10 })
+  for (let i = 0; i < 64; i++) {
+    recordMany(recorder, 1, i)
+    // At twice the number the older half goes.
+    const kept = i < 20 ? i + 1 : 11 + i % 10
+    expect(recorder.length).toBe(kept)
+    expect(numbersOf(recorder.recent())).toEqual(numbers(i + 1 - kept, i + 1))
+    expect(recorder.finish().length).toBe(0)
+  }
+})
+
+test('what was taken from a recorder stays as it is when others record', () => {
+  const first = new TraceRecorder()
+  recordMany(first, 40_000)
+  const taken = first.take()
+  expect(first.length).toBe(0)
+  expect(first.finish().length).toBe(0)
+  const second = new TraceRecorder()
+  recordMany(second, 30_000, 7)
+  recordMany(first, 5, 3)
+  expect(numbersOf(taken)).toEqual(numbers(0, 40_000))
+  expect(numbersOf(second.take())).toEqual(numbers(7, 30_007))
+  expect(numbersOf(first.finish())).toEqual(numbers(3, 8))
 })
 
 test('a recorder that is off records nothing but still knows its strings', () => {

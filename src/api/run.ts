@@ -140,12 +140,16 @@ export class Run implements PromiseLike<SimulationResult>, AsyncIterable<TraceEv
 
   /** A batch of the events that are certain, from this one on. */
   #eventsFrom(index: number): TraceEvent[] {
-    const data = this.#trace ?? this.#simulation?.trace.peek()
-    const certainBefore = this.#trace === undefined ? this.#simulation?.cycle ?? 0 : Infinity
     const events: TraceEvent[] = []
+    const running = this.#trace === undefined ? this.#simulation : undefined
+    const data = this.#trace ?? running?.trace.since(index, BATCH_EVENTS)
     if (data === undefined) return events
-    for (let i = index; i < data.length && events.length < BATCH_EVENTS && data.cycle[i]! < certainBefore; i++) {
-      events.push(eventAt(data, i))
+    // Of a run that goes on only what comes is there.
+    const first = running === undefined ? 0 : index
+    const certainBefore = running?.cycle ?? Infinity
+    for (let i = index - first; i < data.length && events.length < BATCH_EVENTS; i++) {
+      if (data.cycle[i]! >= certainBefore) break
+      events.push(eventAt(data, i, first + i))
     }
     return events
   }

@@ -65,7 +65,7 @@ export function collectResult(simulation: Simulation, shared: SharedState, recor
     end: simulation.end,
     cycle,
     steps: simulation.events,
-    trace: simulation.trace.finish(),
+    trace: simulation.trace.take(),
     samples: simulation.samples?.finish(cycle),
     counters: { ...kernel.counters, ...totals },
     cpus,

@@ -13,13 +13,15 @@ export const FLAG_NEED_RESCHED = 1 << 1
 export const FLAG_HARD_IRQ = 1 << 2
 /** The preempt depth is `(flags >> PREEMPT_SHIFT) & 15`; add `1 << PREEMPT_SHIFT` per level. */
 export const PREEMPT_SHIFT = 4
+/** Deeper nesting shows as this. */
+export const PREEMPT_MAX = 15
 export const MIGRATE_SHIFT = 8
 
 export interface ContextFlags {
   irqsOff: boolean
   needResched: boolean
   hardIrq: boolean
-  /** 0..15; deeper nesting shows as 15. */
+  /** 0 to PREEMPT_MAX. */
   preemptDepth: number
 }
 
@@ -28,7 +30,7 @@ export function packFlags(flags: Partial<ContextFlags>): number {
   return (flags.irqsOff ? FLAG_IRQS_OFF : 0)
     | (flags.needResched ? FLAG_NEED_RESCHED : 0)
     | (flags.hardIrq ? FLAG_HARD_IRQ : 0)
-    | (Math.min(flags.preemptDepth ?? 0, 15) << PREEMPT_SHIFT)
+    | (Math.min(flags.preemptDepth ?? 0, PREEMPT_MAX) << PREEMPT_SHIFT)
 }
 
 export function unpackFlags(packed: number): ContextFlags {
@@ -36,7 +38,7 @@ export function unpackFlags(packed: number): ContextFlags {
     irqsOff: (packed & FLAG_IRQS_OFF) !== 0,
     needResched: (packed & FLAG_NEED_RESCHED) !== 0,
     hardIrq: (packed & FLAG_HARD_IRQ) !== 0,
-    preemptDepth: (packed >> PREEMPT_SHIFT) & 15,
+    preemptDepth: (packed >> PREEMPT_SHIFT) & PREEMPT_MAX,
   }
 }
 
@@ -45,7 +47,7 @@ export function flagCharacters(packed: number): string {
   return ((packed & FLAG_IRQS_OFF) !== 0 ? 'd' : '.')
     + ((packed & FLAG_NEED_RESCHED) !== 0 ? 'N' : '.')
     + ((packed & FLAG_HARD_IRQ) !== 0 ? 'h' : '.')
-    + depthCharacter((packed >> PREEMPT_SHIFT) & 15)
+    + depthCharacter((packed >> PREEMPT_SHIFT) & PREEMPT_MAX)
     + depthCharacter((packed >> MIGRATE_SHIFT) & 15)
 }
 

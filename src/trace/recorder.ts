@@ -1,6 +1,10 @@
-// Recording: one typed array per column, grown by doubling, so that a record costs twelve
-// stores and no allocation. `finish` hands the columns over as plain data that can be sent to
-// another thread, in the total order (cycle, cpu, order of recording).
+// Recording: a record is one row of words in a chunk of memory, so that it costs a dozen stores that lie side
+// by side and no allocation. A full chunk stays where it is and another one is begun: nothing is ever copied to
+// make room. `finish` turns the rows into columns, plain data that can be sent to another thread, in the total
+// order (cycle, cpu, order of recording).
+//
+//   word   0, 1    2      3     4     5      6       7 to 12   13
+//          cycle   kind   cpu   pid   comm   flags   a..f      spare, so that the next cycle is aligned
 //
 // What the words a..f mean is said by the table in events.ts. Nothing is formatted here.
 
@@ -26,26 +30,60 @@ export interface TraceData {
 
 /** Words a..f of a record. */
 export const WORDS_PER_RECORD = 6
-const INITIAL_CAPACITY = 1024
+
+const KIND = 2
+const CPU = 3
+const PID = 4
+const COMM = 5
+const FLAGS = 6
+const FIRST_WORD = 7
+const ROW_WORDS = 14
+/** Records of the first chunk; each following one has twice as many as the one before, up to the most. */
+const FIRST_CHUNK = 1024
+const LARGEST_CHUNK = 8192
+
+/** Rows of records. In front of them is the last record of the chunk before, with which the first one is compared. */
+class Chunk {
+  /** Records that fit. */
+  readonly capacity: number
+  readonly words: Int32Array<ArrayBuffer>
+  /** The same memory: the cycle of the row at word `at` is number `at / 2`. */
+  readonly cycles: Float64Array<ArrayBuffer>
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+    this.words = new Int32Array((capacity + 1) * ROW_WORDS)
+    this.cycles = new Float64Array(this.words.buffer)
+  }
+}
+
+const NO_CHUNK = new Chunk(0)
+
+/**
+ * The largest chunks of recorders that were taken, for the recorders after them: whoever runs one simulation after the
+ * other (tests, sweeps) has memory that is there already, and no garbage that must be collected for it.
+ */
+const spareChunks: Chunk[] = []
+/** 15 MB, for 262,144 records. */
+const SPARE_CHUNKS_MAX = 32
+
+function newChunk(capacity: number): Chunk {
+  return (capacity === LARGEST_CHUNK ? spareChunks.pop() : undefined) ?? new Chunk(capacity)
+}
 
 export class TraceRecorder {
   /** A recorder that is off costs one test per record. */
   enabled: boolean
-  #length = 0
-  #capacity = 0
+  /** In order; all but the last are full. */
+  #chunks: Chunk[] = []
+  /** Records in the chunks before the last one. */
+  #lengthBefore = 0
+  // The last chunk: where its memory is, the word at which the next row begins, and at which no row does any more.
+  #words = NO_CHUNK.words
+  #cycles = NO_CHUNK.cycles
+  #at = ROW_WORDS
+  #end = ROW_WORDS
   #sorted = true
-  #cycle = new Float64Array(0)
-  #kind = new Int32Array(0)
-  #cpu = new Int32Array(0)
-  #pid = new Int32Array(0)
-  #comm = new Int32Array(0)
-  #flags = new Int32Array(0)
-  #a = new Int32Array(0)
-  #b = new Int32Array(0)
-  #c = new Int32Array(0)
-  #d = new Int32Array(0)
-  #e = new Int32Array(0)
-  #f = new Int32Array(0)
   readonly #strings: string[] = []
   readonly #ids = new Map<string, number>()
   /** Records that are kept at least; 0: all. */
@@ -59,7 +97,7 @@ export class TraceRecorder {
 
   /** Records so far. */
   get length(): number {
-    return this.#length
+    return this.#lengthBefore + this.#at / ROW_WORDS - 1
   }
 
   /** The id of a string, the same for equal strings. Ids count from 0 in order of first use. Works while disabled. */
@@ -79,141 +117,139 @@ export class TraceRecorder {
     a = 0, b = 0, c = 0, d = 0, e = 0, f = 0,
   ): void {
     if (!this.enabled) return
-    if (this.#keepLast > 0 && this.#length >= 2 * this.#keepLast) this.#forget()
-    const i = this.#length
-    if (i === this.#capacity) this.#resize(Math.max(INITIAL_CAPACITY, 2 * this.#capacity))
-    if (i > 0 && this.#sorted) this.#sorted = inOrder(this.#cycle[i - 1]!, this.#cpu[i - 1]!, cycle, cpu)
-    this.#cycle[i] = cycle
-    this.#kind[i] = kind
-    this.#cpu[i] = cpu
-    this.#pid[i] = pid
-    this.#comm[i] = comm
-    this.#flags[i] = flags
-    this.#a[i] = a
-    this.#b[i] = b
-    this.#c[i] = c
-    this.#d[i] = d
-    this.#e[i] = e
-    this.#f[i] = f
-    this.#length = i + 1
+    if (this.#at === this.#end) this.#nextChunk()
+    const at = this.#at
+    const words = this.#words
+    const cycles = this.#cycles
+    const before = cycles[(at - ROW_WORDS) >> 1]!
+    if (cycle <= before && (cycle < before || cpu < words[at - ROW_WORDS + CPU]!)) this.#sorted = false
+    cycles[at >> 1] = cycle
+    words[at + KIND] = kind
+    words[at + CPU] = cpu
+    words[at + PID] = pid
+    words[at + COMM] = comm
+    words[at + FLAGS] = flags
+    words[at + FIRST_WORD] = a
+    words[at + FIRST_WORD + 1] = b
+    words[at + FIRST_WORD + 2] = c
+    words[at + FIRST_WORD + 3] = d
+    words[at + FIRST_WORD + 4] = e
+    words[at + FIRST_WORD + 5] = f
+    this.#at = at + ROW_WORDS
   }
 
   /** The trace so far, in the total order. The recorder can go on afterwards; the result does not change. */
   finish(): TraceData {
-    return this.#keepLast > 0 ? this.#copy(0) : this.#copy(this.#length)
+    return this.#keepLast > 0 ? emptyTrace(this.#strings) : this.recent()
   }
 
-  /** As {@link finish} without a copy, for who needs the recorder no longer: it is empty afterwards. */
+  /** As {@link finish}, for who needs the recorder no longer: it is empty afterwards. */
   take(): TraceData {
-    if (!this.#sorted || this.#keepLast > 0 || this.#length === 0) return this.finish()
-    const length = this.#length
-    const data: TraceData = {
-      length, cycle: this.#cycle.subarray(0, length), kind: this.#kind.subarray(0, length),
-      cpu: this.#cpu.subarray(0, length), pid: this.#pid.subarray(0, length), comm: this.#comm.subarray(0, length),
-      flags: this.#flags.subarray(0, length), words: this.#words().map((column) => column.subarray(0, length)),
-      strings: [...this.#strings],
+    const data = this.finish()
+    for (const chunk of this.#chunks) {
+      if (chunk.capacity === LARGEST_CHUNK && spareChunks.length < SPARE_CHUNKS_MAX) spareChunks.push(chunk)
     }
-    this.#length = 0
-    this.#resize(0)
+    this.#chunks = []
+    this.#lengthBefore = 0
+    this.#sorted = true
+    this.#begin(NO_CHUNK)
     return data
-  }
-
-  /** Makes room for so many records in all, so that they need not be copied when their number grows. */
-  reserve(records: number): void {
-    if (records > this.#capacity) this.#resize(records)
   }
 
   /** As {@link finish}, with what a recorder of the last records has kept. */
   recent(): TraceData {
-    return this.#copy(this.#length)
+    const data = this.#columns(0, this.length)
+    return this.#sorted ? data : inTotalOrder(data)
   }
 
   /**
-   * What has been recorded so far, without copying it: valid until the next record. Undefined when the records are not
-   * in the total order, which only finish() mends.
+   * Up to `count` records from number `from` on, as they are now. Undefined when the records are not in the total
+   * order, which only finish() mends.
    */
-  peek(): TraceData | undefined {
+  since(from: number, count: number): TraceData | undefined {
     if (!this.#sorted) return undefined
-    return {
-      length: this.#length, cycle: this.#cycle, kind: this.#kind, cpu: this.#cpu, pid: this.#pid, comm: this.#comm,
-      flags: this.#flags, words: [this.#a, this.#b, this.#c, this.#d, this.#e, this.#f], strings: this.#strings,
+    return this.#columns(from, Math.min(this.length, from + count))
+  }
+
+  /** The last chunk is full. Of those that are kept the oldest goes, and its memory is used again. */
+  #nextChunk(): void {
+    const last = this.#chunks[this.#chunks.length - 1]
+    let chunk: Chunk
+    if (this.#keepLast > 0) {
+      const oldest = this.#chunks.length === 2 ? this.#chunks.shift() : undefined
+      chunk = oldest ?? newChunk(this.#keepLast)
+      this.#lengthBefore = last === undefined ? 0 : this.#keepLast
+    } else {
+      chunk = newChunk(last === undefined ? FIRST_CHUNK : Math.min(2 * last.capacity, LARGEST_CHUNK))
+      this.#lengthBefore += last?.capacity ?? 0
     }
+    if (last === undefined) chunk.cycles[0] = -Infinity
+    else chunk.words.set(last.words.subarray(last.words.length - ROW_WORDS))
+    this.#chunks.push(chunk)
+    this.#begin(chunk)
   }
 
-  #copy(length: number): TraceData {
-    if (length === 0) return emptyTrace(this.#strings)
-    const order = this.#sorted ? undefined : this.#sortedOrder()
-    return {
-      length: this.#length,
-      cycle: this.#pickCycles(order),
-      kind: this.#pick(this.#kind, order),
-      cpu: this.#pick(this.#cpu, order),
-      pid: this.#pick(this.#pid, order),
-      comm: this.#pick(this.#comm, order),
-      flags: this.#pick(this.#flags, order),
-      words: this.#words().map((column) => this.#pick(column, order)),
-      strings: [...this.#strings],
+  #begin({ words, cycles }: Chunk): void {
+    this.#words = words
+    this.#cycles = cycles
+    this.#at = ROW_WORDS
+    this.#end = words.length
+  }
+
+  /** The records [from, to), in the order in which they were made. */
+  #columns(from: number, to: number): TraceData {
+    const data = emptyTrace(this.#strings, Math.max(0, to - from))
+    let first = 0
+    for (const chunk of this.#chunks) {
+      const begin = Math.max(from, first)
+      const end = Math.min(to, first + chunk.capacity)
+      if (begin < end) copyRows(chunk, begin - first, data, begin - from, end - begin)
+      first += chunk.capacity
     }
-  }
-
-  /** Drops the older half. */
-  #forget(): void {
-    const from = this.#length - this.#keepLast
-    const columns = [this.#cycle, this.#kind, this.#cpu, this.#pid, this.#comm, this.#flags, ...this.#words()]
-    for (const column of columns) column.copyWithin(0, from, this.#length)
-    this.#length = this.#keepLast
-  }
-
-  #sortedOrder(): Uint32Array {
-    const cycle = this.#cycle
-    const cpu = this.#cpu
-    const order = new Uint32Array(this.#length)
-    for (let i = 0; i < order.length; i++) order[i] = i
-    return order.sort((x, y) => cycle[x]! - cycle[y]! || cpu[x]! - cpu[y]! || x - y)
-  }
-
-  #pick(column: Int32Array<ArrayBuffer>, order: Uint32Array | undefined): Int32Array<ArrayBuffer> {
-    if (!order) return column.slice(0, this.#length)
-    const picked = new Int32Array(order.length)
-    for (let i = 0; i < order.length; i++) picked[i] = column[order[i]!]!
-    return picked
-  }
-
-  #pickCycles(order: Uint32Array | undefined): Float64Array<ArrayBuffer> {
-    if (!order) return this.#cycle.slice(0, this.#length)
-    const picked = new Float64Array(order.length)
-    for (let i = 0; i < order.length; i++) picked[i] = this.#cycle[order[i]!]!
-    return picked
-  }
-
-  #words(): Int32Array<ArrayBuffer>[] {
-    return [this.#a, this.#b, this.#c, this.#d, this.#e, this.#f]
-  }
-
-  /** Columns of `capacity` records, with the records there are. */
-  #resize(capacity: number): void {
-    this.#capacity = capacity
-    const cycle = new Float64Array(capacity)
-    cycle.set(this.#cycle.subarray(0, this.#length))
-    this.#cycle = cycle
-    this.#kind = resized(this.#kind, this.#length, capacity)
-    this.#cpu = resized(this.#cpu, this.#length, capacity)
-    this.#pid = resized(this.#pid, this.#length, capacity)
-    this.#comm = resized(this.#comm, this.#length, capacity)
-    this.#flags = resized(this.#flags, this.#length, capacity)
-    this.#a = resized(this.#a, this.#length, capacity)
-    this.#b = resized(this.#b, this.#length, capacity)
-    this.#c = resized(this.#c, this.#length, capacity)
-    this.#d = resized(this.#d, this.#length, capacity)
-    this.#e = resized(this.#e, this.#length, capacity)
-    this.#f = resized(this.#f, this.#length, capacity)
+    return data
   }
 }
 
-function emptyTrace(strings: readonly string[]): TraceData {
-  const column = (): Int32Array<ArrayBuffer> => new Int32Array(0)
+/** `count` records from number `from` of a chunk on, to `data` from number `to` on. */
+function copyRows({ words, cycles }: Chunk, from: number, data: TraceData, to: number, count: number): void {
+  const { cycle, kind, cpu, pid, comm, flags } = data
+  const [a, b, c, d, e, f] = data.words
+  // All columns at once: each row is read as it lies in memory.
+  for (let i = to, at = (from + 1) * ROW_WORDS; i < to + count; i++, at += ROW_WORDS) {
+    cycle[i] = cycles[at >> 1]!
+    kind[i] = words[at + KIND]!
+    cpu[i] = words[at + CPU]!
+    pid[i] = words[at + PID]!
+    comm[i] = words[at + COMM]!
+    flags[i] = words[at + FLAGS]!
+    a![i] = words[at + FIRST_WORD]!
+    b![i] = words[at + FIRST_WORD + 1]!
+    c![i] = words[at + FIRST_WORD + 2]!
+    d![i] = words[at + FIRST_WORD + 3]!
+    e![i] = words[at + FIRST_WORD + 4]!
+    f![i] = words[at + FIRST_WORD + 5]!
+  }
+}
+
+/** The same records sorted. */
+function inTotalOrder(data: TraceData): TraceData {
+  const { cycle, cpu, length } = data
+  const order = new Uint32Array(length)
+  for (let i = 0; i < length; i++) order[i] = i
+  order.sort((x, y) => cycle[x]! - cycle[y]! || cpu[x]! - cpu[y]! || x - y)
+  const pick = (column: Int32Array): Int32Array<ArrayBuffer> => Int32Array.from(order, (i) => column[i]!)
   return {
-    length: 0, cycle: new Float64Array(0), kind: column(), cpu: column(), pid: column(), comm: column(),
+    length, cycle: Float64Array.from(order, (i) => cycle[i]!), kind: pick(data.kind), cpu: pick(cpu),
+    pid: pick(data.pid), comm: pick(data.comm), flags: pick(data.flags), words: data.words.map(pick),
+    strings: data.strings,
+  }
+}
+
+/** A trace of `length` records that are all zero. */
+function emptyTrace(strings: readonly string[], length = 0): TraceData {
+  const column = (): Int32Array<ArrayBuffer> => new Int32Array(length)
+  return {
+    length, cycle: new Float64Array(length), kind: column(), cpu: column(), pid: column(), comm: column(),
     flags: column(), words: Array.from({ length: WORDS_PER_RECORD }, column), strings: [...strings],
   }
 }
@@ -229,8 +265,8 @@ export function* eventsOf(data: TraceData): Generator<TraceEvent, void, undefine
   for (let i = 0; i < data.length; i++) yield eventAt(data, i)
 }
 
-/** Decodes one record. */
-export function eventAt(data: TraceData, index: number): TraceEvent {
+/** Decodes one record. `number`: its number in the whole trace, when `data` is a part of it. */
+export function eventAt(data: TraceData, index: number, number = index): TraceEvent {
   const kind = data.kind[index]!
   const row = EVENTS[kind]
   if (row === undefined) fail(`trace record ${index} has the unknown kind ${kind}`)
@@ -253,7 +289,7 @@ export function eventAt(data: TraceData, index: number): TraceEvent {
     }
   }
   return {
-    index,
+    index: number,
     cycle: data.cycle[index]!,
     cpu: data.cpu[index]!,
     pid: data.pid[index]!,
@@ -263,14 +299,4 @@ export function eventAt(data: TraceData, index: number): TraceEvent {
     name: row.name,
     fields,
   } as unknown as TraceEvent
-}
-
-function inOrder(cycle: number, cpu: number, nextCycle: number, nextCpu: number): boolean {
-  return cycle < nextCycle || (cycle === nextCycle && cpu <= nextCpu)
-}
-
-function resized(column: Int32Array<ArrayBuffer>, length: number, capacity: number): Int32Array<ArrayBuffer> {
-  const other = new Int32Array(capacity)
-  other.set(column.subarray(0, length))
-  return other
 }

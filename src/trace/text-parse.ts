@@ -67,11 +67,6 @@ export class TextTraceParser {
     return this.#recorder.length
   }
 
-  /** About so many events are to come; a guess saves time. */
-  expect(events: number): void {
-    this.#recorder.reserve(events)
-  }
-
   /** Takes whole lines, each with its line end. */
   push(lines: string): void {
     this.#text = lines
