@@ -1,12 +1,14 @@
 // struct mmu_gather: unhook, flush, free, in this order; how many flushes that takes, and what each covers.
 
 import { describe, expect, test } from 'vitest'
+import type { BugName } from '../src/kernel/bugs.js'
 import type { KernelEra } from '../src/kernel/config.js'
 import { gatherPagesMax, gatherTablesMax } from '../src/kernel/mm/mmu-gather.js'
 import { geometryOf } from '../src/machine/geometry.js'
 import { KernelBench } from './support/kernel-bench.js'
-import { testConfig } from './support/machines.js'
-import { area, dontneed, image, mmap, mprotect, munmap, program, signal, spin, touch } from './support/programs.js'
+import { TEST_COSTS, testConfig } from './support/machines.js'
+import { area, compute, dontneed, image, mmap, mprotect, munmap, program, signal, spin, touch,
+} from './support/programs.js'
 import type { Step } from './support/programs.js'
 import { onCpu, sequence } from './support/sequence.js'
 import { BEGIN, SETTLE, twoCpus } from './support/two-cpus.js'
@@ -181,8 +183,23 @@ describe('two gathers of one mm at a time', () => {
     expect(executed(lines)).toContain('1: flush(4,-1)')
   })
 
-  test('4.6 knows no nesting: each flushes its own range', async () => {
+  test('4.6: each flushes its own range', async () => {
     const lines = await sequence(testConfig({}, { era: 'linux-4.6' }), images)
     expect(executed(lines).sort()).toEqual(['0: flush(3,20)', '0: flush(4,20)', '1: flush(3,20)', '1: flush(4,20)'])
+  })
+
+  test('4.6: all that the call is about, as the other may have cleared it and not flushed yet', async () => {
+    // CPU 0 has cleared its pages and waits for the acknowledgement when CPU 1 begins.
+    const same = image([{ threads: [
+      { comm: 'one', cpus: [0], program: program('one', mmap(0, 60), touch(area(0), 'write'), signal(0), BEGIN,
+        dontneed(area(0, 0, 20))) },
+      { comm: 'two', cpus: [1], program: program('two', spin(0), compute(1000), dontneed(area(0, 10, 20))) },
+    ] }])
+    const of = async (bugs: readonly BugName[], era: KernelEra): Promise<string[]> => {
+      const costs = { ...TEST_COSTS, ipiWire: 20_000 }
+      return executed(await sequence(testConfig({ costs }, { era, bugs }), same)).filter(line => line.startsWith('1'))
+    }
+    const found = Promise.all([of([], 'linux-4.6'), of(['h16-parallel-gather-not-flushed'], 'linux-4.6')])
+    expect(await found).toEqual([['1: flush(3,20)', '1: flush(4,20)'], ['1: flush(3,10)', '1: flush(4,10)']])
   })
 })

@@ -39,8 +39,8 @@ test('every bug has a scenario and every scenario is of a bug', () => {
 function bugTable(): string {
   const rows = BUG_NAMES.map((name) => {
     const { number, title, fix, fixedIn, eras, invariants }: Bug = BUGS[name]
-    return `| H${number} | [${name}](../scenarios/bugs/${name}.yaml) | ${title} | ${fix} (${fixedIn}) | ` +
-      `${eras.join(', ')} | ${invariants.join(', ')} |`
+    return `| H${number} | [${name}](../scenarios/bugs/${name}.yaml) | ${title} | ` +
+      `${fix.replaceAll('|', '\\|')} (${fixedIn}) | ${eras.join(', ')} | ${invariants.join(', ')} |`
   })
   return ['| | switch and scenario | what goes wrong | the fix | kernels | invariant |', '|---|---|---|---|---|---|',
     ...rows, ''].join('\n')

@@ -38,6 +38,7 @@ export const HUNTS: Readonly<Record<BugName, Hunt>> = {
   'h14-invlpg-keeps-globals-with-pcid': { file: 'kernel-buffers.yaml', era: 'linux-6.x' },
   // Elsewhere the flush of the collapse interrupts the walker's CPU, which answers when the walk is over.
   'h15-collapse-without-sync-ipi': { file: 'collapse-and-gup.yaml', era: 'linux-6.x', policy: 'xen' },
+  'h16-parallel-gather-not-flushed': { file: 'dontneed-and-dontneed.yaml', era: 'linux-4.6' },
 }
 
 export interface HuntLimits {

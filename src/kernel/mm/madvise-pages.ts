@@ -125,6 +125,7 @@ function* advise(
       result = -ERRNO.EINVAL
       break
     }
+    if (isEach) gather.asked = { start: vma.vmStart, end: vma.vmEnd }
     yield* work(gather, vma)
     if (!isEach) continue
     yield* finishMmu(k, cpu, gather)

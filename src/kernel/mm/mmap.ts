@@ -210,10 +210,9 @@ export function* unmapRegion(
   k: KernelState, cpu: KernelCpu, mm: Mm, removed: readonly Vma[], isFree: boolean,
 ): KernelOp {
   const gather = gatherMmu(mm, false)
+  gather.asked = { start: removed[0].vmStart, end: removed[removed.length - 1].vmEnd }
   // The frames of a driver are not the gather's to keep.
-  if (isFree && !removed.some(vma => vma.device)) {
-    gather.deferrable = { start: removed[0].vmStart, end: removed[removed.length - 1].vmEnd }
-  }
+  if (isFree && !removed.some(vma => vma.device)) gather.deferrable = gather.asked
   beginUnlink(mm, removed)
   const floor = mm.vmas.endBelow(removed[0].vmStart)
   const ceiling = mm.vmas.startAbove(removed[removed.length - 1].vmEnd, Infinity)

@@ -52,6 +52,8 @@ export interface MmuGather {
   tableSpans: PageSpan[]
   /** The range of a call that only frees memory: the policy may flush it after the call has returned. */
   deferrable: PageSpan | undefined
+  /** What tlb_finish_mmu() of 4.13 is told: all that the call is about, cleared or not. Undefined where it has none. */
+  asked: PageSpan | undefined
 }
 
 /** tlb_gather_mmu() and, with `fullmm`, tlb_gather_mmu_fullmm(). */
@@ -59,7 +61,7 @@ export function gatherMmu(mm: Mm, fullmm: boolean): MmuGather {
   mm.gathersPending += 1
   return {
     mm, fullmm, start: Infinity, end: 0, freedTables: false, stridePages: 0, hugetlb: false, pages: [], tables: [],
-    tableSpans: [], deferrable: undefined,
+    tableSpans: [], deferrable: undefined, asked: undefined,
   }
 }
 
@@ -158,12 +160,18 @@ function freeGathered(k: KernelState, cpu: KernelCpu, gather: MmuGather): number
   return freed * k.costs.freePage
 }
 
-/** tlb_finish_mmu(): the last flush. Another gather of the same mm in parallel forces a full one (6.x). */
+/**
+ * tlb_finish_mmu(): the last flush. With another gather of the same mm in parallel, what this one has found cleared may
+ * be cleared by the other and not flushed: then it flushes all that it was asked for. As the fix was in 4.13: its
+ * range; as it is since 5.2 (7a30df49f63a): everything, with tables.
+ */
 export function* finishMmu(k: KernelState, cpu: KernelCpu, gather: MmuGather): KernelOp {
-  const nested = gather.mm.gathersPending > 1 && k.config.kernel.era === 'linux-6.x'
-  if (nested) {
+  const nested = gather.mm.gathersPending > 1 && !k.bugs.has('h16-parallel-gather-not-flushed')
+  if (nested && k.config.kernel.era === 'linux-6.x') {
     gather.fullmm = true
     gather.freedTables = true
+  } else if (nested && gather.asked !== undefined) {
+    extend(gather, gather.asked.start, gather.asked.end)
   }
   const isEmpty = gather.pages.length + gather.tables.length === 0
   const isDeferred = gather.deferrable !== undefined && !nested && !isEmpty && k.policy.deferFree !== undefined

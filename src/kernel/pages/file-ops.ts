@@ -69,6 +69,7 @@ export function* unmapMappingRange(k: KernelState, cpu: KernelCpu, file: MappedF
     if (start >= vma.vmEnd) continue
     const gather = gatherMmu(mm, false)
     gather.hugetlb = vma.huge
+    gather.asked = { start, end: vma.vmEnd }
     yield* zapRange(k, cpu, gather, start, vma.vmEnd)
     yield* finishMmu(k, cpu, gather)
   }
