@@ -61,6 +61,8 @@ export const MUTATIONS: readonly Mutation[] = [
     find: '    yield* flushMmuTlbonly(k, cpu, gather)\n    const cycles', replace: '    const cycles' },
   { name: 'nested-gather-missed', file: GATHER, what: 'overlapping gathers do not notice each other',
     find: 'gather.mm.gathersPending > 1 &&', replace: 'gather.mm.gathersPending > 9 &&' },
+  { name: 'nested-gather-missed-46', file: GATHER, what: 'the same in 4.6 alone',
+    find: '    extend(gather, gather.asked.start, gather.asked.end)\n', replace: '' },
 
   // ---- generations, slots, masks ----
   { name: 'generation-not-compared', file: FLUSH_6X, what: 'a lazy CPU returns without comparing generations',
@@ -113,6 +115,8 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'KernelOp {\n  if (end < start) yield* k.policy.flushMmRange(k, cpu, mm, { start, end,' },
   { name: 'collapse-not-synced', file: 'kernel/huge/collapse.ts', what: 'collapse does not wait for lockless walkers',
     find: '  yield* removeTableSyncOne(k, cpu)\n', replace: '' },
+  { name: 'sweep-not-flushed', file: 'kernel/tlb/tlb-latr.ts', what: 'LATR clears the bit of a CPU that did not flush',
+    find: 'if (!tlb6x.isLazy) yield* executeFlush(', replace: 'if (tlb6x.isLazy) yield* executeFlush(' },
   { name: 'migration-not-flushed', file: 'kernel/pages/migrate.ts',
     what: 'migration copies a page that may still be written',
     find: '  if (needsFlush && !isLate) yield*', replace: '  if (needsFlush && isLate) yield*' },
