@@ -2,7 +2,7 @@
 // number here; `POLICY_RUNS=1000 npx vitest run test/301` is the long version.
 
 import fc from 'fast-check'
-import { describe, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { simulate } from '../src/engine/simulate.js'
 import { POLICY_NAMES } from '../src/kernel/policies.js'
 import { randomRunOf } from './support/random-programs.js'
@@ -14,7 +14,9 @@ describe(`${RUNS} random programs under each policy keep every invariant`, () =>
   for (const [index, policy] of POLICY_NAMES.entries()) {
     test(policy, { timeout: 3_600_000 }, async () => {
       await fc.assert(fc.asyncProperty(randomRunOf(fc.constant(policy)), async (run) => {
-        await simulate(run.config, run.image, { engine: 'inline', check: true, trace: false })
+        const { result } = await simulate(run.config, run.image, { engine: 'inline', check: true, trace: false })
+        expect(result.stall).toEqual([])
+        expect(result.end).toBe('finished')
       }), { numRuns: RUNS, seed: SEED + index, endOnFailure: true })
     })
   }

@@ -5,12 +5,13 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { PROT_READ } from '../src/kernel/abi.js'
 import type { KernelEra } from '../src/kernel/config.js'
+import type { PerturbationConfig } from '../src/kernel/perturbation.js'
 import { POLICIES, POLICY_NAMES } from '../src/kernel/policies.js'
 import { simulateHere } from '../src/engine/simulate.js'
 import { expectNoLeaks, runWithoutLeaks } from './support/leaks.js'
 import { testConfig } from './support/machines.js'
 import { area, clone, compute, dontneed, execve, exit, exitGroup, fork, image, kill, mmap, mprotect, munmap, program,
-  repeat, signal, sleep, spin, touch, vfork, wait } from './support/programs.js'
+  reclaim, repeat, signal, sleep, spin, touch, vfork, wait } from './support/programs.js'
 import type { Step, ThreadSpec } from './support/programs.js'
 import { randomRunOfAnyPolicy } from './support/random-programs.js'
 
@@ -131,6 +132,25 @@ for (const policy of POLICY_NAMES) {
       touch(area(2), 'write'), compute(20_000))] }), { check: true })
     expect([result.end, result.stall]).toEqual(['finished', []])
     if (defersFrees === undefined) expectNoLeaks(simulation.kernel)
+  })
+
+  // Timings in which mach-1989 once waited for a request to be taken by a CPU that it held itself.
+  test(`${policy}: flushes of a process and batches of reclaim cross in a CPU's handlers, and end`, async () => {
+    const { eras: [era], usesPcid } = POLICIES[policy]!
+    const made = testConfig({ cpus: 3, memoryBytes: 28 * 2 ** 20 },
+      { era: era!, policy, pcid: usesPcid, swapBytes: 2 ** 24 })
+    for (const seed of [13, 22, 27, 55, 77, 79, 84, 99]) {
+      const perturbation: PerturbationConfig = { seed, kinds: ['steps', 'stalls', 'interrupts'] }
+      const { result } = await simulateHere({ ...made, perturbation }, image([
+        { threads: [
+          thread('giver', [1], mmap(0, 64), mmap(1, 2), touch(area(0), 'write'), signal(0), compute(1 + seed),
+            repeat(12, touch(area(1), 'write'), dontneed(area(1)))),
+          thread('reader', [0], spin(0), repeat(10, touch(area(0), 'read'), compute(2000))),
+        ] },
+        { threads: [thread('taker', [2], spin(0), repeat(10, reclaim(4)), compute(1000))] },
+      ]), { check: true })
+      expect([result.end, result.stall]).toEqual(['finished', []])
+    }
   })
 }
 

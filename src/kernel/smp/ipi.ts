@@ -172,9 +172,14 @@ function complete(cpu: KernelCpu, record: CallRecord): void {
   wakeFrame(sender, waiting.frame, cpu.now + 1)
 }
 
+/** Has `sender` asked `target` for something that it has not begun to look at? */
+export function hasRequestOf(target: KernelCpu, sender: KernelCpu): boolean {
+  return target.callQueue.some(record => record.sender === sender)
+}
+
 /** csd_lock(): a CPU has one record for each target; a call that nobody waited for may still occupy it. */
 function* csdLock(cpu: KernelCpu, target: KernelCpu): KernelOp {
-  while (target.callQueue.some(record => record.sender === cpu)) {
+  while (hasRequestOf(target, cpu)) {
     cpu.csdWaiting = { target, frame: cpu.topFrame }
     cpu.waitingFor = `its last request to cpu${target.id}`
     yield WAIT

@@ -18,7 +18,8 @@
 //
 // From the source: the steps above; idle processors are not interrupted and look for actions when they
 // leave idle. Our reading: an action is a generation of 6.x, lazy CPUs are the idle ones, freed tables
-// reach them too, and there is one pmap lock for each mm.
+// reach them too, there is one pmap lock for each mm, and a CPU that has not taken the initiator's last
+// interrupt yet gets no second one.
 //
 // Simplified: the kernel around has changed the entries a moment before the responders are held, where
 // Mach changes them meanwhile; so they are held for less time than there.
@@ -26,7 +27,7 @@
 import type { CpuMask } from '../cpumask.js'
 import type { KernelCpu } from '../cpu.js'
 import { anonymousRequest } from './flush-request.js'
-import { smpCallMany } from '../smp/ipi.js'
+import { hasRequestOf, smpCallMany } from '../smp/ipi.js'
 import { WAIT, wakeFrame } from '../kernel-op.js'
 import type { KernelFrame, KernelOp } from '../kernel-op.js'
 import { Lock } from '../locking/lock.js'
@@ -80,7 +81,10 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
   const targets = ids.map(id => stateOf(k.cpus[id]))
   const pending = new Set(targets.filter(target => target.isActive || info.freedTables))
   const shootdown: Shootdown = { info, initiator: self, targets, pending }
-  const interrupted = ids.filter(id => stateOf(k.cpus[id]).isActive)
+  const held = ids.filter(id => stateOf(k.cpus[id]).isActive)
+  // Who has not taken this CPU's last interrupt yet needs no other: its handler looks who holds it. Waiting here for
+  // the old one to be taken could be for ever, since what holds the target in its handler may be this very shootdown.
+  const interrupted = held.filter(id => !hasRequestOf(k.cpus[id], cpu))
   for (const target of targets) {
     target.heldBy.add(shootdown)
     if (target.isActive || !info.freedTables) continue
@@ -91,7 +95,7 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
     alwaysSend: false, detached: true,
   })
   yield* waitWhile(k, cpu, self, () => pending.size > 0, 'responders to be held')
-  for (const id of interrupted) yield k.cpus[id].socket === cpu.socket ? k.costs.ackTransfer : k.costs.ackTransferRemote
+  for (const id of held) yield k.cpus[id].socket === cpu.socket ? k.costs.ackTransfer : k.costs.ackTransferRemote
   if (needsIt(k, cpu, mask, info)) yield* flushHere(k, cpu, info)
   release(cpu, shootdown)
   lock.release(cpu, true)
