@@ -49,9 +49,9 @@ export function openSimulation(
       case 'reference':
         return order === undefined ? new ReferenceUserSide() : new ObservedUserSide(order, kernelCpus)
       case 'inline':
-        return new WindowedUserSide(shared, machine.cpus, kernelCpus)
+        return new WindowedUserSide(shared, setup, kernelCpus)
       case 'threads':
-        return new ThreadedUserSide(shared, machine.cpus, kernelCpus, { ...setup, startWorker })
+        return new ThreadedUserSide(shared, kernelCpus, { ...setup, startWorker })
     }
   }, {
     trace: setup.trace,

@@ -52,7 +52,8 @@ const ANSWER_POLL_MS = 200
 /** How long the scheduler looks at a worker before it sleeps, milliseconds. */
 const AWAKE_MS = 0.1
 
-type WindowOptions = 'workers' | 'workersAtOnce' | 'parallel' | 'shortestWorkerWindow' | 'grainCycles'
+type WindowOptions =
+  'config' | 'image' | 'workers' | 'workersAtOnce' | 'parallel' | 'shortestWorkerWindow' | 'grainCycles'
 
 export type ThreadOptions = Pick<RunSetup, WindowOptions> & {
   /** A worker would be of use that has not been started yet. */
@@ -77,8 +78,9 @@ export class ThreadedUserSide extends WindowedUserSide {
   readonly #since: Float64Array
   readonly #stretch: Float64Array
 
-  constructor(state: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[], options: ThreadOptions) {
-    super(state, cpus, kernelCpus)
+  constructor(state: SharedState, kernelCpus: () => readonly KernelCpu[], options: ThreadOptions) {
+    super(state, options, kernelCpus)
+    const { cpus } = options.config.machine
     this.#state = state
     this.#options = options
     this.#windows = Array.from({ length: options.workers }, (_, worker) => new WorkerWindow(state, worker))
@@ -98,7 +100,7 @@ export class ThreadedUserSide extends WindowedUserSide {
   override reached(cpu: KernelCpu): boolean {
     if (!this.isRunningAhead(cpu)) return super.reached(cpu)
     this.#collect()
-    if (this.isRunningAhead(cpu)) this.#waitFor(this.#windowOf(cpu.id), this.#nextOther(cpu))
+    if (this.isRunningAhead(cpu) && !this.runAheadNow()) this.#waitFor(this.#windowOf(cpu.id), this.#nextOther(cpu))
     return false
   }
 
@@ -146,8 +148,7 @@ export class ThreadedUserSide extends WindowedUserSide {
     const core = this.cores[id]
     const { clock } = core
     if (this.#running.length >= parallel) return false
-    if (this.bounds[id] - clock < shortestWorkerWindow || core.instruction.op === 'spin') return false
-    if (Math.max(this.#stretch[id], clock - this.#since[id]) < shortestWorkerWindow) return false
+    if (this.#cyclesAhead(id) < shortestWorkerWindow || core.instruction.op === 'spin') return false
     const window = this.#windowOf(id)
     if (!window.isReady) {
       this.#start(id % this.#options.workers)
@@ -162,6 +163,15 @@ export class ThreadedUserSide extends WindowedUserSide {
     this.#last = id
     window.ask(id, clock, limit, isPrivate ? PRIVATE_GRAINS * grainCycles : grainCycles)
     return true
+  }
+
+  /** How many cycles a window of a CPU is likely to have. */
+  #cyclesAhead(id: number): number {
+    const { clock } = this.cores[id]
+    const lately = Math.max(this.#stretch[id], clock - this.#since[id])
+    const event = Math.min(this.bounds[id], this.#firstEventFor(this.kernelCpus()[id]), this.eventFor(id))
+    this.programs[id].look()
+    return Math.min(lately, event - clock, this.programs[id].cycles)
   }
 
   /** How far the window of a CPU may reach while windows of others are run at the same time. */

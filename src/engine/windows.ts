@@ -17,7 +17,8 @@
 //   anything else            at the end of its window              at the start of its window
 //
 // How far windows reach is a matter of speed only. A core does not run past the next step of a CPU
-// in the kernel that could write its tables: such a step is known, and running past it is for nothing.
+// in the kernel that could write its tables: such a step is known, and running past it is for nothing. The same goes
+// for the next system call of a program on the same tables, as far as that can be told (look-ahead.ts).
 // Nor does it run ahead with its first actions after it came from the kernel: programs often go back there at once,
 // and an action that is done in its turn needs no checkpoint, because it is certain.
 
@@ -29,6 +30,8 @@ import { nextKernelCycle } from '../kernel/timeline.js'
 import { Checkpoint } from './checkpoint.js'
 import type { Core } from './core.js'
 import { END_ACCESS, END_DATA, END_LIMIT, END_NONE } from './core.js'
+import { LookAhead } from './look-ahead.js'
+import type { RunSetup } from './protocol.js'
 import type { SharedState } from './shared-state.js'
 import type { UserSide } from './user-side.js'
 
@@ -55,6 +58,9 @@ export class WindowedUserSide implements UserSide {
   /** No window reaches beyond this: {@link boundOf} when it was prepared. */
   protected readonly bounds: Float64Array
   protected readonly checkpoints: readonly Checkpoint[]
+  protected readonly programs: readonly LookAhead[]
+  /** When the program of each CPU is likely to do the next thing that others see. */
+  readonly #events: Float64Array
   /** Windows end here unless something ends them earlier. */
   protected horizon = SHORTEST_WINDOW_CYCLES
   #windowCycles = SHORTEST_WINDOW_CYCLES
@@ -62,13 +68,19 @@ export class WindowedUserSide implements UserSide {
   /** Some window has become END_NONE since prepare() ran the last ones. */
   #isStale = true
 
-  constructor(shared: SharedState, cpus: number, kernelCpus: () => readonly KernelCpu[]) {
+  constructor(
+    shared: SharedState, { config: { machine }, image }: Pick<RunSetup, 'config' | 'image'>,
+    kernelCpus: () => readonly KernelCpu[],
+  ) {
+    const { cpus } = machine
     this.kernelCpus = kernelCpus
     this.ends = new Int32Array(cpus)
     this.#fresh = new Uint8Array(cpus)
     this.#inTurn = new Uint8Array(cpus)
     this.bounds = new Float64Array(cpus)
+    this.#events = new Float64Array(cpus).fill(Infinity)
     this.checkpoints = Array.from({ length: cpus }, (_, id) => new Checkpoint(shared, id))
+    this.programs = Array.from({ length: cpus }, (_, id) => new LookAhead(shared, id, machine, image))
   }
 
   attach(cores: readonly Core[]): void {
@@ -139,6 +151,9 @@ export class WindowedUserSide implements UserSide {
   }
 
   committed(cpu: KernelCpu): void {
+    const program = this.programs[cpu.id]
+    program.look()
+    this.#events[cpu.id] = program.isSeen ? this.cores[cpu.id].clock + program.cycles : Infinity
     this.#leaveAt(cpu.id)
   }
 
@@ -204,7 +219,20 @@ export class WindowedUserSide implements UserSide {
 
   /** A core that enters user mode beyond the horizon still does at least its next action. */
   protected limitFor(id: number): number {
-    return Math.min(Math.max(this.horizon, this.cores[id].clock + 1), this.bounds[id])
+    return Math.min(Math.max(this.horizon, this.cores[id].clock + 1), this.bounds[id], this.eventFor(id))
+  }
+
+  /** The next thing, as far as programs tell, that others do and `id` can see. It may well come later than told. */
+  protected eventFor(id: number): number {
+    const { mm } = this.kernelCpus()[id].current
+    const { clock } = this.cores[id]
+    let first = Infinity
+    for (const other of this.kernelCpus()) {
+      const event = this.#events[other.id]
+      if (event <= clock || event >= first || other.id === id || !other.inUserMode) continue
+      if (mm !== undefined && seesTablesOf(mm, other.current.mm ?? mm)) first = event
+    }
+    return first
   }
 
   /** The first cycle at which a CPU in the kernel may write what the core of `cpu` can see. */
@@ -254,6 +282,18 @@ export class WindowedUserSide implements UserSide {
     if (end === END_LIMIT || core.clock > clock) return false
     this.ends[id] = end
     return true
+  }
+
+  /** Has cores that wait for their turn run ahead instead; false: there is none. */
+  protected runAheadNow(): boolean {
+    let some = false
+    for (const { id, inUserMode } of this.kernelCpus()) {
+      if (!inUserMode || this.#inTurn[id] === 0 || this.ends[id] !== END_NONE) continue
+      this.#inTurn[id] = 0
+      this.#isStale = true
+      some = true
+    }
+    return some
   }
 
   /** The core stands at a certain place: its next window starts here, from a checkpoint of its own. */

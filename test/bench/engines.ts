@@ -13,9 +13,11 @@ import {
 import { against, measure, type BenchCase, type BenchRow, type BenchSuite } from './suite.js'
 
 const PASSES = 7
-// About a tenth of a second each, or what is measured is how threads wake and code gets compiled.
+// Tenths of a second each, or what is measured is how threads wake and code gets compiled.
 const INDEPENDENT_ACCESSES = 64_000_000
-const SHARED_ROUNDS = 320
+const SHARED_ROUNDS = 1280
+/** Three threads compile their code on two cores for the first seconds of a process. */
+const SHARED_WARM_UP = 5
 const STORM_OPERATIONS = 24_000
 const CURVE_OPERATIONS = 6000
 const CURVE_CPUS = [2, 4, 8, 16, 32, 64] as const
@@ -62,7 +64,7 @@ async function sharedRows(): Promise<BenchRow[]> {
     const run = mostlyTouching(SHARED_ROUNDS, event)
     const [inline, threads] = await measure((['inline', 'threads'] as const).map((engine) => bench(
       `2 threads, a ${event} each ${ACCESSES_PER_EVENT} accesses, ${engine}`, run,
-      2 * SHARED_ROUNDS * ACCESSES_PER_EVENT, 'accesses', { engine })), PASSES)
+      2 * SHARED_ROUNDS * ACCESSES_PER_EVENT, 'accesses', { engine })), PASSES, SHARED_WARM_UP)
     rows.push(inline!, against(threads!, inline!))
   }
   return rows
