@@ -2,10 +2,10 @@
 // each of them again. No host time stands in it: the same search prints the same text.
 
 import type { Failure } from '../study/explore.js'
-import { PERTURBATION_KINDS } from '../study/perturb.js'
 import type { SearchResult } from '../study/seed-search.js'
 import type { ShrunkFailure } from '../study/shrink.js'
-import type { ExploreFlags } from './explore.js'
+import { commandFor, shellWord } from './explore-flags.js'
+import type { ExploreFlags } from './explore-flags.js'
 import { counted, grouped } from './text-table.js'
 
 export interface ExploreReport {
@@ -77,28 +77,6 @@ function shrunkCommand({ flags: { output = 'FILE' } }: ExploreReport, { failure,
   const file = output === 'FILE' ? output : shellWord(output)
   if (failure.seed === 0) return `shootdown run ${file} --check`
   return commandFor({ file: output, flags: { expect: failure.kind === 'expectation', perturb: kinds } }, failure.seed)
-}
-
-/** What to type to see the failure of `seed` again; without a seed, up to where the way to it is named. */
-export function commandFor({ file, flags }: {
-  file: string
-  flags: Pick<ExploreFlags, 'bugs' | 'policy' | 'era' | 'cpus' | 'perturb' | 'expect'>
-}, seed: number | undefined): string {
-  const { bugs, policy, era, cpus, perturb, expect } = flags
-  const isEverything = perturb === undefined || perturb.length === PERTURBATION_KINDS.length
-  return [
-    'shootdown explore', shellWord(file), ...(seed === undefined ? [] : [`--seed ${seed}`]),
-    ...(bugs === undefined ? [] : [`--bugs ${bugs.join(',')}`]),
-    ...(policy === undefined ? [] : [`--policy ${policy}`]),
-    ...(era === undefined ? [] : [`--era ${era}`]),
-    ...(cpus === undefined ? [] : [`--cpus ${cpus}`]),
-    ...(isEverything ? [] : [`--perturb ${perturb.join(',')}`]),
-    ...(expect ? [] : ['--no-expect']),
-  ].join(' ')
-}
-
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 function groupsOf(failures: readonly Failure[]): FailureGroup[] {

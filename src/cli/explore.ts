@@ -6,8 +6,8 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { Piscina } from 'piscina'
 import { writeFileAtomic } from '../base/atomic-file.js'
 import { EngineError, UserError } from '../base/errors.js'
-import { BUG_NAMES, type BugName } from '../kernel/bugs.js'
-import { KERNEL_ERAS, type KernelEra } from '../kernel/config.js'
+import { BUG_NAMES } from '../kernel/bugs.js'
+import { KERNEL_ERAS } from '../kernel/config.js'
 import { POLICY_NAMES } from '../kernel/policies.js'
 import { parseScenario, readScenarioText } from '../scenario/parse.js'
 import type { Scenario } from '../scenario/scenario.js'
@@ -16,12 +16,13 @@ import { nearestName, suggestionLines } from '../scenario/suggest.js'
 import { loadTrace } from '../scenario/trace-file.js'
 import type { OrderOutcome, OrderTask } from '../study/exhaust.js'
 import type { ExploreOutcome, ExploreTask } from '../study/explore.js'
-import { PERTURBATION_KINDS, PERTURBATIONS, type PerturbationKind } from '../study/perturb.js'
+import { PERTURBATION_KINDS, PERTURBATIONS } from '../study/perturb.js'
 import { searchSeeds } from '../study/seed-search.js'
 import type { RunTask, SeedTask } from '../study/seed-search.js'
 import { canShrink, failingTree, shrink } from '../study/shrink.js'
 import { EVENT_VOCABULARY } from '../trace/vocabulary.js'
 import { EXIT_DIFFERENT } from './errors.js'
+import type { ExploreFlags } from './explore-flags.js'
 import { runChoices, runExhaustive } from './explore-orders.js'
 import { exploreJson, exploreText, shrunkFile } from './explore-report.js'
 import { interruptible } from './interrupt.js'
@@ -34,27 +35,6 @@ const DEFAULT_SEEDS = 1000
 const MAX_SEEDS = 10_000_000
 const DEFAULT_MAX_RUNS = 10_000
 const DEFAULT_SHRINK_RUNS = 4000
-
-export interface ExploreFlags {
-  seeds: number
-  seed?: number
-  jobs: number
-  bugs?: readonly BugName[]
-  policy?: string
-  era?: KernelEra
-  cpus?: number
-  perturb?: readonly PerturbationKind[]
-  expect: boolean
-  keepGoing?: boolean
-  exhaustive?: boolean
-  maxRuns: number
-  depth?: number
-  choices?: string
-  shrink: boolean
-  shrinkRuns: number
-  output?: string
-  json?: boolean
-}
 
 /** The sub-command, to be added to the program. */
 export function exploreCommand(): Command {

@@ -6,55 +6,20 @@
 
 import {
   MAX_LOOP_DEPTH, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
-  type AccessKind, type Instruction, type LoopInstruction, type MremapInstruction, type Program, type SourceLine,
-  type TraceRecords,
+  type Instruction, type LoopInstruction, type MremapInstruction, type SourceLine,
 } from '../kernel/abi.js'
 import { assert } from '../base/assert.js'
-import { mappedAreas, userAddress, VisibleAreas, type AddressSpace, type AreaSizes } from './address-space.js'
+import { mappedAreas, userAddress, VisibleAreas } from './address-space.js'
+import { compileLoad, compileStore, compileTouch, type AccessContext } from './compile-accesses.js'
+import { callRules, compileCall, expecting } from './compile-calls.js'
+import type { ProgramSet, TaskContext } from './compile-context.js'
+import { compileReplay } from './compile-replay.js'
 import { MAX_COUNT } from './fields.js'
 import { FixedMappings, overlapError, overlapNote } from './fixed-mappings.js'
-import type { Names } from './names.js'
-import { callRules, compileCall, expecting } from './compile-calls.js'
-import { compileRange, rangeOf, WORD_BYTES, type RangeContext, type RawPlace } from './ranges.js'
-import type { ScenarioNote } from './scenario.js'
-import type {
-  RawFork, RawExecve, RawMmap, RawOperation, RawRange, RawRepeat, RawTouch,
-} from './schema-operations.js'
-import { compileReplay } from './compile-replay.js'
+import { compileRange, rangeOf, type RangeContext } from './ranges.js'
+import type { RawFork, RawExecve, RawMmap, RawOperation, RawRange, RawRepeat } from './schema-operations.js'
 import { hex64, parseSize, parseU64, toU64 } from './values.js'
-import type { Path, YamlSource } from './yaml-source.js'
-
-/** What all programs of a scenario share while they are compiled. */
-export interface ProgramSet {
-  source: YamlSource
-  space: AddressSpace
-  names: Names
-  /** Decoded traces by their path as written. */
-  traces: ReadonlyMap<string, TraceRecords>
-  programs: Program[]
-  notes: ScenarioNote[]
-  frequencyGhz: number
-  seed: number
-  /** Checks a `cpu`/`cpus` pair; undefined when neither is given. */
-  cpus: (raw: { cpu?: number | undefined; cpus?: number[] | undefined }, path: Path) => number[] | undefined
-  /** The areas that a process maps, by its name; an error when there is none. */
-  processAreas: (name: string, path: Path) => { index: number; areas: AreaSizes }
-}
-
-/** The task that will run a program. */
-export interface TaskContext {
-  comm: string
-  kernelThread: boolean
-  areas: VisibleAreas
-  fixed: FixedMappings
-  /** Traces that the address space needs, as indices. Children add to their ancestors' set. */
-  traceMappings: Set<number>
-  /** How many tasks run this program: more than one for a child forked in a loop. */
-  copies: number
-  whyUnknown: (area: string) => string | undefined
-  /** A kernel thread that has taken the address space of a process. */
-  borrowed?: boolean
-}
+import type { Path } from './yaml-source.js'
 
 const PROT_BITS = {
   none: PROT_NONE,
@@ -83,12 +48,12 @@ export function compileProgram(set: ProgramSet, task: TaskContext, raw: readonly
   return index
 }
 
-class ProgramCompiler {
-  private readonly set: ProgramSet
-  private readonly task: TaskContext
+class ProgramCompiler implements AccessContext {
+  readonly set: ProgramSet
+  readonly task: TaskContext
+  readonly ranges: RangeContext
   private readonly index: number
   private readonly code: Instruction[] = []
-  private readonly ranges: RangeContext
   private depth = 0
   /** How often the current operation runs: the product of the loops around it. */
   private times = 1
@@ -120,14 +85,14 @@ class ProgramCompiler {
     const source = this.sourceLine(path)
     const { names, source: text } = this.set
     switch (key) {
-      case 'touch': return this.touch(map.touch!, undefined, source, here)
-      case 'read': return this.touch(map.read!, 'read', source, here)
-      case 'write': return this.touch(map.write!, 'write', source, here)
-      case 'exec': return this.touch(map.exec!, 'exec', source, here)
+      case 'touch': return this.emit(compileTouch(this, map.touch!, undefined, source, here))
+      case 'read':
+      case 'write':
+      case 'exec': return this.emit(compileTouch(this, map[key]!, key, source, here))
       case 'spin': return this.emit({ op: 'spin', flag: names.spin(map.spin!, here), source })
       case 'signal': return this.emit({ op: 'signal', flag: names.signal(map.signal!), source })
-      case 'store': return this.store(map.store!, source, here)
-      case 'load': return this.load(map.load!, source, here)
+      case 'store': return this.emit(compileStore(this, map.store!, source, here))
+      case 'load': return this.emit(compileLoad(this, map.load!, source, here))
       case 'mmap': return this.mmap(map.mmap!, source, here)
       case 'munmap': return this.munmap(map.munmap!, source, here)
       case 'mprotect': {
@@ -184,71 +149,6 @@ class ProgramCompiler {
 
   private emit(instruction: Instruction): void {
     this.code.push(instruction)
-  }
-
-  private touch(raw: RawTouch, fixedAccess: AccessKind | undefined, source: SourceLine, path: Path): void {
-    const { space, source: text } = this.set
-    const options = typeof raw === 'object' ? raw : {}
-    const where = compileRange(this.ranges, raw, path, { kind: 'touch' })
-    const pattern = options.pattern ?? 'seq'
-    const stride = options.stride === undefined ? space.pageBytes : parseSize(options.stride)
-    if (stride < 1 || stride > MAX_COUNT) throw text.error('a stride is 1 byte to 2G - 1', [...path, 'stride'])
-    if (options.access !== undefined && options.write !== undefined) {
-      throw text.error('access and write exclude each other', [...path, 'write'],
-        ['"write: true" is short for "access: write"'])
-    }
-    const bytes = this.knownBytes(raw, where)
-    if (pattern === 'random' && bytes !== undefined && bytes < WORD_BYTES) {
-      throw text.error(`a random pattern needs a range of at least ${WORD_BYTES} bytes`, [...path, 'pattern'])
-    }
-    const access = fixedAccess ?? options.access ?? (options.write === true ? 'write' : 'read')
-    const count = this.touchCount(options, bytes, stride, path)
-    this.emit({ op: 'touch', where, access, pattern, stride, count, seed: options.seed ?? this.set.seed, source })
-  }
-
-  /** Length of a range in bytes where it does not depend on the run. */
-  private knownBytes(raw: RawPlace, where: { bytes: number; offset: number }): number | undefined {
-    if (where.bytes > 0) return where.bytes
-    const area = rangeOf(raw).area
-    const whole = area === undefined ? undefined : this.task.areas.exactBytes(area)
-    return whole === undefined ? undefined : whole - where.offset
-  }
-
-  private touchCount(
-    options: { count?: number | undefined; passes?: number | undefined }, bytes: number | undefined, stride: number,
-    path: Path,
-  ): number {
-    const { source } = this.set
-    if (options.passes === undefined) return options.count ?? 0
-    const at = [...path, 'passes']
-    if (options.count !== undefined) throw source.error('count and passes exclude each other', at, ['give one of them'])
-    if (bytes === undefined) {
-      throw source.error('passes needs a known length, and this area is mapped with different sizes', at,
-        ['give "pages" or "bytes"'])
-    }
-    const count = options.passes * Math.ceil(bytes / stride)
-    if (count > MAX_COUNT) {
-      throw source.error(`${count} accesses are too many for one operation`, at, ['put it into a repeat'])
-    }
-    return count
-  }
-
-  private store(raw: Op<'store'>, source: SourceLine, path: Path): void {
-    const where = compileRange(this.ranges, raw, path, { kind: 'word' })
-    this.emit({ op: 'store', where, value: this.word(raw.value, [...path, 'value']), source })
-  }
-
-  private load(raw: Op<'load'>, source: SourceLine, path: Path): void {
-    const where = compileRange(this.ranges, raw, path, { kind: 'word' })
-    const expect = typeof raw === 'object' ? raw.expect : undefined
-    const value = expect === undefined ? {} : { expect: this.word(expect, [...path, 'expect']) }
-    this.emit({ op: 'load', where, source, ...value })
-  }
-
-  private word(raw: number | string, path: Path): { hi: number; lo: number } {
-    const value = parseU64(raw)
-    if (value >> 64n !== 0n) throw this.set.source.error(`${hex64(value)} does not fit into 64 bits`, path)
-    return toU64(value)
   }
 
   private mmap(raw: RawMmap, source: SourceLine, path: Path): void {

@@ -2,7 +2,7 @@
 // addresses. Decoding the file is trace-file.ts.
 
 import type { ReplayInstruction, SourceLine } from '../kernel/abi.js'
-import type { ProgramSet, TaskContext } from './compile-program.js'
+import type { ProgramSet, TaskContext } from './compile-context.js'
 import type { RawOperation } from './schema-operations.js'
 import type { Path } from './yaml-source.js'
 
