@@ -4,6 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import { simulateHere } from '../src/engine/simulate.js'
 import { checkEverything } from '../src/inspect/check.js'
+import { WAIT } from '../src/kernel/kernel-op.js'
 import { publishNextInterrupt } from '../src/kernel/smp/ipi.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { TEST_COSTS, testConfig } from './support/machines.js'
@@ -99,4 +100,18 @@ test('tasks that wait for each other for ever are found on an overcommitted host
     { comm: `t${cpu}`, cpus: [cpu], program: program('t', spin(cpu), signal(1 - cpu)) })) }])
   const { result } = await simulateHere(testConfig({ host: { runCycles: 1000, awayCycles: 3000 } }), programs)
   expect(result.end).toBe('stalled')
+})
+
+test('and so are CPUs that wait in the kernel for ever, which the host takes away and gives back', () => {
+  const programs = image([{ threads: [0, 1].map(cpu => (
+    { comm: `t${cpu}`, cpus: [cpu], program: program('t', compute(20_000), spin(cpu)) })) }])
+  const made = new KernelBench(testConfig({ host: { runCycles: 1000, awayCycles: 3000 } }), programs)
+  made.untilRunning(['t0'])
+  made.enter(0, function* (_k, cpu) {
+    cpu.waitingFor = 'nobody'
+    yield WAIT
+  })
+  expect(() => made.until(() => made.simulation.cycle > 1e6)).toThrow('the run ended: stalled')
+  const [first] = made.simulation.describeStall()
+  expect(first).toMatch(/^cpu0 cycle \d+: t0-1 waits for nobody(, taken away by the host)?$/)
 })

@@ -5,7 +5,8 @@ import { Cluster } from '../src/engine/cluster.js'
 import { simulate } from '../src/engine/simulate.js'
 import { fingerprint } from './support/compare-runs.js'
 import { testConfig } from './support/machines.js'
-import { area, barrier, image, mmap, munmap, program, repeat, signal, sleep, spin, touch } from './support/programs.js'
+import { area, barrier, compute, image, mmap, munmap, program, repeat, signal, sleep, spin, touch,
+} from './support/programs.js'
 
 const cluster = new Cluster()
 afterAll(() => cluster.close())
@@ -52,6 +53,27 @@ describe('a stall', () => {
     expect(await fingerprint(run, { engine: 'inline' })).toEqual(reference)
     const { result } = await simulate(run.config, run.image, { engine: 'inline' })
     expect(result.stall).toEqual(['a-1 sleeps, waiting for barrier barrier0'])
+  })
+
+  // What goes on for ever by itself: scans of khugepaged, turns of the host, both.
+  const scans = { khugepaged: { scanSleepCycles: 20_000, pagesToScan: 4096, maxPtesNone: 511 } }
+  const turns = { host: { runCycles: 7000, awayCycles: 5000 } }
+  test.each([
+    ['khugepaged', {}, scans], ['the host', turns, {}], ['both', turns, scans],
+  ])('is one whatever %s goes on doing', async (_what, machine, kernel) => {
+    const waiting = image([{ threads: [
+      { comm: 'a', cpus: [0], program: program('a', mmap(0, 4), touch(area(0), 'write'), compute(30_000), spin(0)) },
+      { comm: 'b', cpus: [1], program: program('b', signal(1), compute(50_000), barrier(0)) },
+      { comm: 'c', cpus: [2], program: program('c', compute(45_000), spin(2)) },
+      { comm: 'd', cpus: [3], program: program('d', mmap(1, 4), touch(area(1), 'read', { count: 9000 }), spin(3)) },
+    ] }], { barriers: [2] })
+    const run = { config: testConfig({ cpus: 4, ...machine }, kernel), image: waiting }
+    const reference = await fingerprint(run, { engine: 'reference' })
+    expect(reference.end).toBe('stalled')
+    expect(await fingerprint(run, { engine: 'inline' })).toEqual(reference)
+    for (const shortestWorkerWindow of [0, 500]) {
+      expect(await fingerprint(run, { engine: 'threads', cluster, shortestWorkerWindow })).toEqual(reference)
+    }
   })
 })
 

@@ -12,8 +12,8 @@ import type { KernelState } from '../kernel/state.js'
 import { emit } from '../kernel/state.js'
 import { nextInterruptCycle } from '../kernel/smp/ipi.js'
 import { systemCall } from '../kernel/syscalls/syscalls.js'
-import { advanceKernel, describeCpu, enterKernel, interruptUser, isHostStep, nextKernelCycle,
-} from '../kernel/timeline.js'
+import { advanceKernel, describeCpu, enterKernel, hasNothingAhead, interruptUser, isHostStep, nextKernelCycle,
+  waitsForOthers, wakesKhugepaged } from '../kernel/timeline.js'
 import { generalProtection, pageFault } from '../kernel/traps.js'
 import type { RunRecorder } from '../inspect/run-recorder.js'
 import { EVENT } from '../trace/events.js'
@@ -161,8 +161,8 @@ export class Simulation {
     }
     this.#lastCpu = next.id
     next.retime()
-    // Turns of the host go on for ever: without this a deadlock would last for as many as the engine likes.
-    if (isHostStep(next, earliest) && this.#nobodyCanSignal()) {
+    // Turns of the host and scans of khugepaged go on for ever: without this a deadlock would last as long as they.
+    if ((isHostStep(next, earliest) || wakesKhugepaged(kernel, next, earliest)) && this.#isStuckAt(earliest)) {
       this.end = 'stalled'
       return
     }
@@ -267,14 +267,33 @@ export class Simulation {
 
   /** Every program polls a flag, no timer runs and no CPU is at work: no flag can be raised any more. */
   #nobodyCanSignal(): boolean {
-    const { cpus, tasks } = this.kernel
+    const { cpus } = this.kernel
     if (cpus.some(cpu => this.#user.isRunningAhead(cpu))) return false
     const isQuiet = cpus.every(cpu => cpu.inUserMode || isTakenFromUser(cpu)
-      ? this.#polls(cpu) && nextInterruptCycle(cpu) === Infinity
-      : nextKernelCycle(cpu) === Infinity)
-    if (!isQuiet) return false
-    const isRaised = cpus.some(cpu => (cpu.inUserMode || isTakenFromUser(cpu)) && this.#polledFlagIsRaised(cpu))
-    return !isRaised && tasks.some(task => task.state !== 'Z')
+      ? nextInterruptCycle(cpu) === Infinity : nextKernelCycle(cpu) === Infinity)
+    return isQuiet && this.#allPoll()
+  }
+
+  /**
+   * The same, whatever the host and khugepaged go on doing: they wake nobody who waits. Cores that may have run ahead
+   * are brought to `cycle` for it, so that all engines find the same.
+   */
+  #isStuckAt(cycle: number): boolean {
+    const { kernel } = this
+    const isQuiet = kernel.cpus.every(cpu => cpu.inUserMode || isTakenFromUser(cpu)
+      ? hasNothingAhead(kernel, cpu) : waitsForOthers(kernel, cpu))
+    // Who does not poll at the end of its window did not before either.
+    if (!isQuiet || !this.#allPoll(cpu => !this.#user.isRunningAhead(cpu))) return false
+    this.#user.standStill(cycle, this.#lastCpu)
+    return this.#allPoll()
+  }
+
+  /** Programs on these CPUs that are not in the kernel poll flags that are not raised; and somebody is alive. */
+  #allPoll(isAsked = (_cpu: KernelCpu): boolean => true): boolean {
+    const { cpus, tasks } = this.kernel
+    const isWaiting = cpus.every(cpu => !(cpu.inUserMode || isTakenFromUser(cpu)) || !isAsked(cpu)
+      || (this.#polls(cpu) && !this.#polledFlagIsRaised(cpu)))
+    return isWaiting && tasks.some(task => task.state !== 'Z')
   }
 
   #polls(cpu: KernelCpu): boolean {

@@ -7,7 +7,7 @@ import { fail } from '../base/assert.js'
 import type { KernelCpu } from './cpu.js'
 import { doExit } from './sched/exit.js'
 import { preempted, startTurn } from './smp/host.js'
-import { publishNextInterrupt, takeInterrupt } from './smp/ipi.js'
+import { nextInterruptCycle, publishNextInterrupt, takeInterrupt } from './smp/ipi.js'
 import { HALT, newFrame, NOTHING, SWITCH_STACKS, WAIT } from './kernel-op.js'
 import type { KernelFrame, KernelOp } from './kernel-op.js'
 import { afterKernelRoot, beforeUserRoot, loadKernelRoot, loadUserRoot } from './tlb/pti.js'
@@ -64,12 +64,32 @@ export function isHostStep(cpu: KernelCpu, cycle: number): boolean {
   return cpu.vcpu.awayAt <= cycle || (!cpu.inUserMode && cpu.topFrame.isStolen)
 }
 
+/** The next step at `cycle` wakes khugepaged for a scan, and nobody else. */
+export function wakesKhugepaged(k: KernelState, cpu: KernelCpu, cycle: number): boolean {
+  const [timer] = cpu.timers
+  return timer !== undefined && timer.at <= cycle && timer.task === k.khugepaged.task
+}
+
+/** No interrupt comes to this CPU, but for the timer of khugepaged. */
+export function hasNothingAhead(k: KernelState, cpu: KernelCpu): boolean {
+  const timer = cpu.timers.find(({ task }) => task !== k.khugepaged.task)
+  return timer === undefined && nextInterruptCycle(cpu, false) === Infinity
+}
+
+/** A CPU in the kernel waits for other CPUs or is idle, whether the host lets it or not. */
+export function waitsForOthers(k: KernelState, cpu: KernelCpu): boolean {
+  const own = cpu.stack.findLast(frame => !frame.isStolen)
+  const isWaiting = own === undefined || own.waiting || own.halted
+  return isWaiting && (cpu.irqsOff > 0 || hasNothingAhead(k, cpu))
+}
+
 /** What a CPU is doing and what it waits for, for stall reports. */
 export function describeCpu(cpu: KernelCpu): string {
   const task = cpu.isIdle ? 'idle' : `${cpu.current.comm}-${cpu.current.pid}`
   if (cpu.inUserMode) return `cpu${cpu.id}: ${task} in user mode`
-  if (cpu.vcpu.isPreempted) return `cpu${cpu.id} cycle ${cpu.now}: ${task}, taken away by the host`
-  const waiting = cpu.waitingFor === '' ? 'in the kernel' : `waits for ${cpu.waitingFor}`
+  const away = cpu.vcpu.isPreempted ? ', taken away by the host' : ''
+  if (cpu.waitingFor === '' && away !== '') return `cpu${cpu.id} cycle ${cpu.now}: ${task}${away}`
+  const waiting = (cpu.waitingFor === '' ? 'in the kernel' : `waits for ${cpu.waitingFor}`) + away
   return `cpu${cpu.id} cycle ${cpu.now}: ${task} ${cpu.isIdle ? '' : waiting}`.trimEnd()
 }
 

@@ -117,10 +117,10 @@ export function smpSendReschedule(k: KernelState, cpu: KernelCpu, target: Kernel
   postInterrupt(k, cpu, target, cpu.now + wireCycles(k, cpu, target), VECTOR_RESCHEDULE)
 }
 
-/** The cycle at which the next interrupt of this CPU comes, sleep timers, the time slice and ticks included. */
-export function nextInterruptCycle(cpu: KernelCpu): number {
+/** The cycle at which the next interrupt of this CPU comes, sleep timers (if wanted), time slice and ticks included. */
+export function nextInterruptCycle(cpu: KernelCpu, withTimers = true): number {
   let next = Math.min(cpu.mailbox.earliest(), cpu.tickAt)
-  if (cpu.timers.length > 0) next = Math.min(next, cpu.timers[0].at)
+  if (withTimers && cpu.timers.length > 0) next = Math.min(next, cpu.timers[0].at)
   if (!cpu.needResched) next = Math.min(next, cpu.turnAt)
   if (cpu.runQueue.length > 0 && !cpu.isIdle && !cpu.needResched) next = Math.min(next, cpu.sliceEnd)
   return next
