@@ -3,7 +3,10 @@
 import { expect, test } from 'vitest'
 import { simulateHere } from '../src/engine/simulate.js'
 import { knownTablesOf } from '../src/inspect/known-tables.js'
+import { allSlots, forEachEntry } from '../src/inspect/table-walk.js'
+import { FRAME_TABLE, FRAME_USER } from '../src/kernel/pages/frames.js'
 import type { KernelState } from '../src/kernel/state.js'
+import { makeEntryHi, makeEntryLo, PAGE_PRESENT } from '../src/machine/entry.js'
 import { GEOMETRY_NAMES, type GeometryName } from '../src/machine/config.js'
 import { entriesAt, LEVEL_PTE } from '../src/machine/geometry.js'
 import { testConfig } from './support/machines.js'
@@ -62,4 +65,50 @@ test('kernel halves are compared whole, and nothing but they', async () => {
     k.mem.storeLo(pgdPfn, slot, lo)
   }
   expect(known.haveSameKernelHalf(pgdPfn, kernelRoot)).toBe(true)
+})
+
+test('a table is read again after a write of any kind', async () => {
+  const k = await running('x86-64')
+  const { mem } = k
+  const known = knownTablesOf(k)
+  const table = [...k.mms.values()].at(-1)!.pgdPfn
+  const spare = k.frames.allocate(0, 0, FRAME_USER)
+  const before = mem.readFrame(table)
+  const writes: [string, () => void][] = [
+    ['zeroFrame', () => mem.zeroFrame(table)],
+    ['writeFrame', () => mem.writeFrame(table, before)],
+    ['storeWord', () => mem.storeWord(table, 8, 0x40)],
+    ['copyFrame', () => mem.copyFrame(table, spare)],
+    ['store', () => mem.store(table, 3, 0, 7)],
+    ['storeLo', () => mem.storeLo(table, 4, 0x20)],
+  ]
+  for (const [name, write] of writes) {
+    const then = known.slotsOf(table, k.geometry.topLevel)
+    expect(known.slotsOf(table, k.geometry.topLevel), name).toBe(then)
+    write()
+    const now = known.slotsOf(table, k.geometry.topLevel)
+    expect(now, name).not.toBe(then)
+    expect(now, name).toEqual(slotsInMemory(k, table, k.geometry.topLevel))
+  }
+})
+
+test("the kernel's tables are those that a walk finds, before and after one is added", async () => {
+  const k = await running('x86-64')
+  const known = knownTablesOf(k)
+  const walked = (): number[] => {
+    const tables = [k.initMm.pgdPfn]
+    forEachEntry(k, k.initMm, allSlots(k), (entry) => { if (!entry.isLeaf) tables.push(entry.pfn) })
+    return tables
+  }
+  const before = known.kernelTables()
+  expect(before).toEqual(walked())
+  expect(before.length).toBeGreaterThan(2)
+  expect(known.kernelTables()).toBe(before)
+  // A table of the second level gets one more below it.
+  const added = k.frames.allocate(0, 0, FRAME_TABLE)
+  k.mem.zeroFrame(added)
+  k.mem.store(before[1]!, entriesAt(k.geometry, k.geometry.topLevel) - 1,
+    makeEntryLo(added, PAGE_PRESENT, k.geometry.pageShift), makeEntryHi(added, 0, k.geometry.pageShift))
+  expect(known.kernelTables()).toEqual(walked())
+  expect(known.kernelTables()).toContain(added)
 })

@@ -73,7 +73,6 @@ function isQuiet(k: KernelState): boolean {
 
 function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | undefined): void {
   const known = knownTablesOf(k)
-  const range = mm === k.initMm ? allSlots(k) : { from: 0, to: known.firstKernelSlot }
   const isSettled = mm.gathersPending === 0 && !mm.mmapLock.isHeldForWriting && !isAnyTableLocked(mm)
   let tables = 1 << rootOrder(k)
   let rssPages = 0
@@ -83,7 +82,8 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     tables += deposited.length
     for (const table of deposited) addTable(k, mm, table, recount, cycle)
   }
-  forEachEntry(k, mm, range, (entry) => {
+  if (mm === k.initMm) tables += addKernelTables(k, recount, cycle)
+  else forEachEntry(k, mm, { from: 0, to: known.firstKernelSlot }, (entry) => {
     if (!entry.isLeaf) {
       tables += 1
       // What a table holds that several address spaces share is counted once.
@@ -91,7 +91,6 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
       addTable(k, mm, entry.pfn, recount, cycle)
       return !isKnown
     }
-    if (mm === k.initMm) return true
     checkArea(k, mm, entry, cycle)
     if (isSwapPte(entry.lo, entry.hi)) {
       if (isMigrationEntry(entry.lo, entry.hi)) rssPages += entry.pages
@@ -108,15 +107,6 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     }
     return true
   }, { known })
-  if (mm === k.initMm && k.config.kernel.pti) {
-    // What user roots share of the kernel hangs below tables of their own, some of it below the kernel's.
-    forEachEntry(k, mm, range, (entry) => {
-      if (entry.isLeaf || recount.tables.has(entry.pfn)) return false
-      tables += 1
-      addTable(k, mm, entry.pfn, recount, cycle)
-      return true
-    }, { root: userRoot(k, mm), known })
-  }
   const isBelow = tables > mm.tablePages || rssPages > mm.rssPages || swapPages > mm.swapPages
   const isOther = tables !== mm.tablePages || rssPages !== mm.rssPages || swapPages !== mm.swapPages
   if (!isBelow && !(isSettled && isOther)) return
@@ -124,6 +114,24 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     `the tree has ${tables} tables, ${rssPages} pages, ${swapPages} swapped`
   violated(k, 'I29', { mm, cycle },
     isBelow ? `the counters are below what is mapped: ${counts}` : `the counters differ from what is mapped: ${counts}`)
+}
+
+/** The kernel's own tables without the root; nobody counts what their leaves map. Returns how many they are. */
+function addKernelTables(k: KernelState, recount: Recount, cycle: number | undefined): number {
+  const { initMm } = k
+  const known = knownTablesOf(k)
+  const found = known.kernelTables()
+  for (let i = 1; i < found.length; i++) addTable(k, initMm, found[i]!, recount, cycle)
+  let tables = found.length - 1
+  if (!k.config.kernel.pti) return tables
+  // What user roots share of the kernel hangs below tables of their own, some of it below the kernel's.
+  forEachEntry(k, initMm, allSlots(k), (entry) => {
+    if (entry.isLeaf || recount.tables.has(entry.pfn)) return false
+    tables += 1
+    addTable(k, initMm, entry.pfn, recount, cycle)
+    return true
+  }, { root: userRoot(k, initMm), known })
+  return tables
 }
 
 function isAnyTableLocked({ pageTableLocks }: Mm): boolean {

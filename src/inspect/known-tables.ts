@@ -1,25 +1,27 @@
 // Page tables as the last look found them. The checks recount all tables again and again, and between two looks
-// hardly any changes: a table whose bytes are those of the last look has its entries in the same slots.
+// hardly any changes: a table that nobody has written to since the last look has its entries in the same slots.
 //
-// The bytes themselves are compared, nobody has to tell that a table was written. So whatever wrote it - the kernel,
-// a walk that set A or D, a mistake - is seen at the next look.
+// Nobody has to tell that a table was written: the memory itself counts the writes of every frame
+// (PhysMem.versions), and the thread of the scheduler, which checks, is the only one that writes to it. So whatever
+// wrote an entry - the kernel, a walk that set A or D, a program whose page a table should not be in - is seen at
+// the next look.
 
-import { Buffer } from 'node:buffer'
 import { entriesAt } from '../machine/geometry.js'
 import { firstKernelSlot } from '../kernel/mm/pgtable.js'
 import type { KernelState } from '../kernel/state.js'
+import { allSlots, forEachEntry } from './table-walk.js'
 
 interface KnownTable {
-  /** Its frame in simulated memory. */
-  present: Buffer
-  /** The slots in it that a root has for the kernel half. */
-  kernelHalf: Buffer
-  /** The same bytes at the last look. */
-  seen: Buffer
+  /** Version of its frame at the last look; -1: none yet. */
+  version: number
   /** Entries that it had then; tables of another level may have more. */
   entries: number
   /** Slots of the entries that were not zero, ascending. */
   slots: number[]
+  /** The table whose kernel half was found to be the same, and the versions of both then. */
+  twin: number
+  ownVersion: number
+  twinVersion: number
 }
 
 const NO_SLOTS: number[] = []
@@ -40,14 +42,15 @@ export class KnownTables {
   readonly #k: KernelState
   /** By frame; no more than there are frames. */
   readonly #tables = new Map<number, KnownTable>()
-  readonly #tableBytes: number
   /** First slot of a root that belongs to the kernel half. */
   readonly firstKernelSlot: number
+  /** The kernel's tables at the last look, the root first, and their versions then. */
+  #kernelTables: number[] = []
+  #kernelVersions: number[] = []
 
   constructor(k: KernelState) {
     this.#k = k
     this.firstKernelSlot = firstKernelSlot(k)
-    this.#tableBytes = 4 << k.mem.frameWordShift
   }
 
   /** Slots of the entries that are not zero now in the table of `level` in frame `pfn`, ascending. */
@@ -57,8 +60,9 @@ export class KnownTables {
     if (pfn >>> 0 >= mem.frames) return NO_SLOTS
     const entries = entriesAt(geometry, level)
     const table = this.#tableAt(pfn)
-    if (table.entries === entries && table.present.equals(table.seen)) return table.slots
-    table.present.copy(table.seen)
+    const version = mem.versions[pfn]!
+    if (table.entries === entries && table.version === version) return table.slots
+    table.version = version
     table.entries = entries
     // A new list: somebody may be on his way through the old one.
     const slots: number[] = []
@@ -75,25 +79,48 @@ export class KnownTables {
     return slots
   }
 
+  /**
+   * Frames of the kernel's own tables, the root first, tables before what they hold. Which they are is written in
+   * these tables alone: they are those of the last look while nobody has written to one of them.
+   */
+  kernelTables(): readonly number[] {
+    const { mem: { versions }, initMm } = this.#k
+    const tables = this.#kernelTables
+    let isSame = tables[0] === initMm.pgdPfn
+    for (let i = 0; i < tables.length && isSame; i++) isSame = versions[tables[i]!] === this.#kernelVersions[i]
+    if (isSame) return tables
+    const found = [initMm.pgdPfn]
+    forEachEntry(this.#k, initMm, allSlots(this.#k), (entry) => {
+      if (!entry.isLeaf) found.push(entry.pfn)
+    }, { known: this })
+    this.#kernelTables = found
+    this.#kernelVersions = found.map((pfn) => versions[pfn]!)
+    return found
+  }
+
   /** Have the roots in two frames the same kernel half? */
   haveSameKernelHalf(one: number, other: number): boolean {
-    return this.#tableAt(one).kernelHalf.equals(this.#tableAt(other).kernelHalf)
+    const { mem, geometry } = this.#k
+    const table = this.#tableAt(one)
+    const ownVersion = mem.versions[one]!
+    const twinVersion = mem.versions[other]!
+    if (table.twin === other && table.ownVersion === ownVersion && table.twinVersion === twinVersion) return true
+    const first = this.firstKernelSlot << mem.entryWordShift
+    const end = entriesAt(geometry, geometry.topLevel) << mem.entryWordShift
+    const { words } = mem
+    for (let word = first; word < end; word++) {
+      if (words[(one << mem.frameWordShift) + word] !== words[(other << mem.frameWordShift) + word]) return false
+    }
+    table.twin = other
+    table.ownVersion = ownVersion
+    table.twinVersion = twinVersion
+    return true
   }
 
   #tableAt(pfn: number): KnownTable {
     let table = this.#tables.get(pfn)
     if (table === undefined) {
-      const { mem: { words }, geometry } = this.#k
-      const bytes = this.#tableBytes
-      const present = Buffer.from(words.buffer as ArrayBuffer, words.byteOffset + pfn * bytes, bytes)
-      table = {
-        present,
-        kernelHalf: present.subarray(
-          this.firstKernelSlot * geometry.entryBytes, entriesAt(geometry, geometry.topLevel) * geometry.entryBytes),
-        seen: Buffer.alloc(bytes),
-        entries: 0,
-        slots: NO_SLOTS,
-      }
+      table = { version: -1, entries: 0, slots: NO_SLOTS, twin: -1, ownVersion: -1, twinVersion: -1 }
       this.#tables.set(pfn, table)
     }
     return table

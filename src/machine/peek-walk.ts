@@ -73,22 +73,28 @@ export function peekWalk(g: Geometry, mem: PhysMem, rootPfn: number, hi: number,
     const topOfPae = g.name === 'i386-pae' && level === g.topLevel
     result.steps.push({ level, pfn: table, slot, lo: entryLo, hi: entryHi })
     result.leafLevel = level
-    if (isNone(level, g.name === 'x86-64-la57', entryLo, entryHi)) return { ...result, reason: 'none' }
+    if (isNone(level, g.name === 'x86-64-la57', entryLo, entryHi)) return result
     if (!topOfPae) {
       result.writable &&= entryWritable(entryLo)
       result.user &&= entryUser(entryLo)
       result.nx ||= entryNx(entryHi)
     }
     const pfn = entryPfn(entryLo, entryHi & PFN_HI_MASK, g.pageShift)
-    if (!entryPresent(entryLo)) return { ...result, reason: 'notpresent', pfn }
-    if (level === LEVEL_PTE) return { ...result, reason: 'ok', pfn, cacheIndex: cacheIndex(entryLo, false) }
+    if (!entryPresent(entryLo)) return ended(result, 'notpresent', pfn, 0)
+    if (level === LEVEL_PTE) return ended(result, 'ok', pfn, cacheIndex(entryLo, false))
     if (shape.leaf && pmdLeaf(entryLo)) {
       const first = leafPfn(entryLo, entryHi & PFN_HI_MASK, g.pageShift, shape.shift)
       const inside = bitsFrom(hi, lo, g.pageShift) & ((1 << (shape.shift - g.pageShift)) - 1)
-      const pfnInside = (first | inside) >>> 0
-      return { ...result, reason: 'huge', pfn: pfnInside, cacheIndex: cacheIndex(entryLo, true) }
+      return ended(result, 'huge', (first | inside) >>> 0, cacheIndex(entryLo, true))
     }
-    if (isBad(g, level, entryLo, entryHi)) return { ...result, reason: 'bad' }
+    if (isBad(g, level, entryLo, entryHi)) return ended(result, 'bad', 0, 0)
     table = pfn
   }
+}
+
+function ended(result: PeekResult, reason: PeekReason, pfn: number, index: number): PeekResult {
+  result.reason = reason
+  result.pfn = pfn
+  result.cacheIndex = index
+  return result
 }

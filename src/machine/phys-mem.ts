@@ -25,6 +25,11 @@ export class PhysMem {
   declare readonly frameWordShift: number
   /** 1 when an entry is two words, else 0. */
   declare readonly entryWordShift: number
+  /**
+   * How often each installed frame was written to by way of this object, modulo 2^32: who has read a frame can tell
+   * that it is as it was.
+   */
+  declare readonly versions: Uint32Array
   /** Words beyond installed memory by word number, when such memory exists. */
   declare readonly beyond: Map<number, number> | undefined
 
@@ -34,6 +39,7 @@ export class PhysMem {
     this.frameWordShift = g.pageShift - 2
     this.entryWordShift = g.entryBytes === 8 ? 1 : 0
     this.frames = Math.floor(words.length / (1 << this.frameWordShift))
+    this.versions = new Uint32Array(this.frames)
     this.beyond = options.sparseBeyond === true ? new Map() : undefined
     if (words.length > 2 ** 31) fail(`physical memory of ${words.length} words exceeds 8 GiB`)
   }
@@ -69,8 +75,12 @@ export class PhysMem {
   }
 
   storeWord(pfn: number, byteOffset: number, value: number): void {
-    if (pfn >>> 0 < this.frames) this.words[(pfn << this.frameWordShift) + (byteOffset >>> 2)] = value
-    else this.storeBeyond(pfn, byteOffset >>> 2, value)
+    if (pfn >>> 0 < this.frames) {
+      this.words[(pfn << this.frameWordShift) + (byteOffset >>> 2)] = value
+      this.versions[pfn]! += 1
+    } else {
+      this.storeBeyond(pfn, byteOffset >>> 2, value)
+    }
   }
 
   /** Only installed frames can be zeroed and copied. */
@@ -78,6 +88,7 @@ export class PhysMem {
     assert(pfn < this.frames, 'zeroFrame: beyond installed memory')
     const start = this.wordOf(pfn) / 2
     this.pairs.fill(0, start, start + (1 << (this.frameWordShift - 1)))
+    this.versions[pfn]! += 1
   }
 
   /** Copies `count` whole frames; the two ranges do not overlap. */
@@ -85,6 +96,7 @@ export class PhysMem {
     assert(to + count <= this.frames && from + count <= this.frames, 'copyFrame: beyond installed memory')
     const start = this.wordOf(from)
     this.words.copyWithin(this.wordOf(to), start, start + count * (1 << this.frameWordShift))
+    for (let frame = to; frame < to + count; frame++) this.versions[frame]! += 1
   }
 
   /** The words of a frame, copied. */
@@ -98,6 +110,7 @@ export class PhysMem {
   writeFrame(pfn: number, words: Int32Array): void {
     assert(pfn < this.frames, 'writeFrame: beyond installed memory')
     this.words.set(words, this.wordOf(pfn))
+    this.versions[pfn]! += 1
   }
 
   private wordOf(pfn: number): number {
