@@ -183,14 +183,18 @@ export class Simulation {
 
   #lookUpRetimed(): void {
     const { retimed } = this.kernel
+    if (this.#options.check !== undefined) this.#checkOthers()
     for (let cpu = retimed.pop(); cpu !== undefined; cpu = retimed.pop()) {
       cpu.isRetimed = false
       this.#nextCycles[cpu.id] = this.#nextCycle(cpu)
     }
-    if (this.#options.check === undefined) return
+  }
+
+  /** Of CPUs that were not retimed what is remembered is true. */
+  #checkOthers(): void {
     for (const cpu of this.kernel.cpus) {
       // What is remembered of a core that a worker runs is a bound from below, until its window is taken back.
-      if (this.#user.isRunningAhead(cpu)) continue
+      if (cpu.isRetimed || this.#user.isRunningAhead(cpu)) continue
       const cycle = this.#nextCycle(cpu)
       const known = this.#nextCycles[cpu.id]
       if (known !== cycle) fail(`cpu${cpu.id} goes on at cycle ${cycle}, but ${known} is remembered`)

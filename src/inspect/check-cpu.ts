@@ -3,6 +3,9 @@
 // rows, the root and the PCID, none of which a program changes, so it does not matter how far
 // cores have run ahead. What the caches hold is in check-tlb.ts; the rows of the policy check themselves
 // (TlbPolicy.checkCpu).
+//
+// What a row says about its own CPU is looked at when it may have changed (changed-rows.ts), what others send to
+// it at every step.
 
 import type { KernelCpu } from '../kernel/cpu.js'
 import { TLB_NR_DYN_ASIDS } from '../kernel/cpu.js'
@@ -17,11 +20,15 @@ import { violated } from './violation.js'
 const CALL_FUNCTION_SINGLE_VECTOR = 251
 const CALL_FUNCTION_VECTOR = 252
 
-/** Checks the row of one CPU. */
-export function checkCpu(k: KernelState, cpu: KernelCpu, cycle?: number): void {
+/** What a CPU says of itself: its task, its root, what the policy keeps. Its inputs are listed in changed-rows.ts. */
+export function checkRow(k: KernelState, cpu: KernelCpu, cycle?: number): void {
   checkRunning(k, cpu, cycle)
   checkRoot(k, cpu, cycle)
   k.policy.checkCpu(k, cpu, (invariant, mm, text) => violated(k, invariant, { cpu, mm, cycle }, text))
+}
+
+/** What others have sent to a CPU: interrupts and requests. */
+export function checkInterrupts(k: KernelState, cpu: KernelCpu, cycle?: number): void {
   if (cpu.irqsOff === 0 && cpu.nextInterrupt !== nextInterruptCycle(cpu)) {
     violated(k, 'I25', { cpu, cycle },
       `expects its next interrupt at ${cpu.nextInterrupt}, but it comes at ${nextInterruptCycle(cpu)}`)
@@ -107,7 +114,8 @@ function checkRoot(k: KernelState, cpu: KernelCpu, cycle: number | undefined): v
   if (k.geometry.canonical && mmu.pcid !== expected) {
     violated(k, 'I12', { cpu, mm, cycle }, `CR3 has PCID ${mmu.pcid}, the mm's is ${expected}`)
   }
-  if (cpu.inUserMode && rootOwnerOf(k, cpu, expected).isFlushedOnExit) {
+  // Without page-table isolation there is nothing to flush on the way.
+  if (cpu.inUserMode && k.config.kernel.pti && rootOwnerOf(k, cpu, expected).isFlushedOnExit) {
     violated(k, 'I12', { cpu, mm, cycle }, `went to user mode without flushing PCID ${expected}`)
   }
 }

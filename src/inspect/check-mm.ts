@@ -3,6 +3,7 @@
 
 import { entryNx, entryPresent, PAGE_NX_HI } from '../machine/entry.js'
 import { entriesAt, indexAt } from '../machine/geometry.js'
+import type { KernelCpu } from '../kernel/cpu.js'
 import type { Mm } from '../kernel/mm/mm.js'
 import { firstKernelSlot } from '../kernel/mm/pgtable.js'
 import { isInMask } from '../kernel/tlb/mm-cpumask.js'
@@ -33,18 +34,44 @@ interface References {
 /** More records than this are looked up by mm, fewer are gone through. */
 const FEW_RECORDS = 8
 
-interface Counting {
+/** What a CPU and the tasks on it held at the last look at its row. */
+interface Holding {
+  current: Task | undefined
+  next: Task | undefined
+  mm: Mm | undefined
+  activeMm: Mm | undefined
+  oldMm: Mm | undefined
+  nextMm: Mm | undefined
+  nextActiveMm: Mm | undefined
+  dropped: Mm | undefined
+}
+
+/** What is kept of a simulation from one count to the next. */
+export interface Counting {
   /** Of every mm there is, in the order of k.mms. */
   records: References[]
   readonly byMm: Map<Mm, References>
+  /** By CPU. */
+  readonly holdings: readonly Holding[]
+  /** Somebody may hold something else than what is counted in `records`. */
+  isStale: boolean
+  /** Tasks that are counted; address spaces that there were, and ids that had been given. */
+  tasks: number
+  mms: number
+  nextCtxId: number
 }
 
-const countings = new WeakMap<KernelState, Counting>()
+export function newCounting({ cpus }: KernelState): Counting {
+  const holdings = cpus.map((): Holding => ({
+    current: undefined, next: undefined, mm: undefined, activeMm: undefined, oldMm: undefined, nextMm: undefined,
+    nextActiveMm: undefined, dropped: undefined,
+  }))
+  return { records: [], byMm: new Map(), holdings, isStale: true, tasks: 0, mms: 0, nextCtxId: 0 }
+}
 
 /** Checks the counters of every mm. */
-export function checkMms(k: KernelState, cycle?: number): void {
-  const counting = startCounting(k)
-  countReferences(k, counting, cycle)
+export function checkMms(k: KernelState, counting: Counting, cycle?: number): void {
+  if (!isAsCounted(k, counting)) countReferences(k, counting, cycle)
   for (const record of counting.records) {
     const { mm } = record
     checkUsers(k, mm, record.tasks, record.lazy, cycle)
@@ -104,34 +131,53 @@ function isSame(k: KernelState, one: number, other: number, slot: number, ignore
     && ((k.mem.loadHi(one, slot) ^ k.mem.loadHi(other, slot)) & ~ignoredHi) === 0
 }
 
+/**
+ * After a step that may have changed the row of `cpu` (changed-rows.ts): does it or do its tasks hold other address
+ * spaces now? What a task holds is written by the CPU that runs it or is switching to it, in a step of this CPU; a CPU
+ * that is switching from it has another task afterwards. What all others hold need not be looked at.
+ */
+export function noteHolders(counting: Counting, cpu: KernelCpu): void {
+  const held = counting.holdings[cpu.id]!
+  const { current, switchingTo: next, droppedMm } = cpu
+  if (current === held.current && next === held.next && droppedMm === held.dropped && current.mm === held.mm
+    && current.activeMm === held.activeMm && current.oldMm === held.oldMm
+    && (next === undefined || (next.mm === held.nextMm && next.activeMm === held.nextActiveMm))) return
+  counting.isStale = true
+  held.current = current
+  held.next = next
+  held.dropped = droppedMm
+  held.mm = current.mm
+  held.activeMm = current.activeMm
+  held.oldMm = current.oldMm
+  held.nextMm = next?.mm
+  held.nextActiveMm = next?.activeMm
+}
+
+/** Are the records those of the mms and tasks that there are, and has nobody come to hold anything else? */
+function isAsCounted(k: KernelState, { records, isStale, tasks, mms, nextCtxId }: Counting): boolean {
+  if (isStale || tasks !== k.tasks.length || mms !== k.mms.size || nextCtxId !== k.nextCtxId) return false
+  for (const { mm } of records) if (mm.isFreed) return false
+  return true
+}
+
 /** A record for every mm there is, with nothing counted. */
-function startCounting(k: KernelState): Counting {
-  let counting = countings.get(k)
-  if (counting === undefined) {
-    counting = { records: [], byMm: new Map() }
-    countings.set(k, counting)
+function startCounting(k: KernelState, counting: Counting): void {
+  const { byMm } = counting
+  // A violation may end the count.
+  counting.isStale = true
+  if (counting.mms !== k.mms.size || counting.nextCtxId !== k.nextCtxId) {
+    counting.records = [...k.mms.values()].map((mm) =>
+      ({ mm, tasks: 0, lazy: 0, pins: 0, generation: byMm.get(mm)?.generation ?? 0 }))
+    byMm.clear()
+    for (const record of counting.records) byMm.set(record.mm, record)
+    counting.mms = k.mms.size
+    counting.nextCtxId = k.nextCtxId
   }
-  const { records } = counting
-  let count = 0
-  for (const mm of k.mms.values()) {
-    const record = records[count]
-    if (record === undefined || record.mm !== mm) return renewRecords(k, counting)
+  for (const record of counting.records) {
     record.tasks = 0
     record.lazy = 0
     record.pins = 0
-    count += 1
   }
-  return count === records.length ? counting : renewRecords(k, counting)
-}
-
-/** Address spaces came or went. */
-function renewRecords(k: KernelState, counting: Counting): Counting {
-  const { byMm } = counting
-  counting.records = [...k.mms.values()].map((mm) =>
-    ({ mm, tasks: 0, lazy: 0, pins: 0, generation: byMm.get(mm)?.generation ?? 0 }))
-  byMm.clear()
-  for (const record of counting.records) byMm.set(record.mm, record)
-  return counting
 }
 
 /** The record of an mm; undefined when there is no such mm any more. */
@@ -142,12 +188,15 @@ function recordOf({ records, byMm }: Counting, mm: Mm): References | undefined {
 }
 
 function countReferences(k: KernelState, counting: Counting, cycle: number | undefined): void {
+  startCounting(k, counting)
   for (const task of k.tasks) countTask(k, counting, task, cycle)
   for (const { idleTask, droppedMm } of k.cpus) {
     countTask(k, counting, idleTask, cycle)
     const dropped = droppedMm === undefined ? undefined : recordOf(counting, droppedMm)
     if (dropped !== undefined) dropped.lazy += 1
   }
+  counting.tasks = k.tasks.length
+  counting.isStale = false
 }
 
 function countTask(k: KernelState, counting: Counting, task: Task, cycle: number | undefined): void {

@@ -14,6 +14,7 @@ import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { checkFreedFrames, checkFreedTables, describeTlbEntry } from './check-tlb.js'
 import { compareTlbEntry, flushesBeforeUser, runsMm } from './tlb-verdict.js'
+import { heldEntries } from './held-entries.js'
 import type { CleanKernelRange, CleanRange, Watch } from './watch.js'
 import { isPutOff, watchOf } from './watch.js'
 import { violated } from './violation.js'
@@ -23,42 +24,19 @@ export function checkPromises(k: KernelState, cycle?: number): void {
   const watch = watchOf(k)
   if (watch === undefined) return
   const ranges = watch.takeClean()
-  const held = new HeldEntries(k)
   for (const cpu of k.cpus) {
-    for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
+    for (const range of watch.takeDeferred(cpu)) checkRange(k, watch, cpu, heldEntries(k, cpu).tlb, range, cycle)
     for (const range of ranges) {
       const isDue = !isPutOff(cpu, range) && !flushesBeforeUser(k, cpu) && runsMm(k, cpu, range.mm)
-      if (isDue) checkRange(k, watch, cpu, held.of(cpu), range, cycle)
+      if (isDue) checkRange(k, watch, cpu, heldEntries(k, cpu).tlb, range, cycle)
       else if (hasRootOf(k, cpu, range.mm)) watch.defer(cpu, range)
     }
   }
   for (const range of watch.takeCleanKernel()) for (const cpu of k.cpus) {
-    checkKernelRange(k, watch, cpu, held.of(cpu), range, cycle)
+    checkKernelRange(k, watch, cpu, heldEntries(k, cpu).tlb, range, cycle)
   }
-  if (watch.takeFreedFrames()) for (const cpu of k.cpus) checkFreedFrames(k, cpu, held.of(cpu), cycle)
+  if (watch.takeFreedFrames()) for (const cpu of k.cpus) checkFreedFrames(k, cpu, heldEntries(k, cpu).tlb, cycle)
   if (watch.takeFreedTables().length > 0) for (const cpu of k.cpus) checkFreedTables(k, cpu, cycle)
-}
-
-/** What TLBs hold now, each read once, whatever the promises are about it. */
-class HeldEntries {
-  readonly #k: KernelState
-  /** By CPU. */
-  readonly #entries: TlbEntry[][] = []
-
-  constructor(k: KernelState) {
-    this.#k = k
-  }
-
-  of({ id }: KernelCpu): readonly TlbEntry[] {
-    let entries = this.#entries[id]
-    if (entries === undefined) {
-      const held: TlbEntry[] = []
-      this.#k.platform.mmu(id).forEachTlbEntry((entry) => held.push(entry))
-      this.#entries[id] = held
-      entries = held
-    }
-    return entries
-  }
 }
 
 function checkRange(

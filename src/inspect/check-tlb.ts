@@ -17,6 +17,7 @@ import { hasRootOf, rootOwnerOf } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
 import { vpnOf } from '../kernel/state.js'
 import { isVmallocVpn } from '../kernel/mm/vmalloc.js'
+import { heldEntries } from './held-entries.js'
 import { flushesBeforeUser, isUpToDate, judgePagingCacheEntry, judgeTlbEntry, runsMm } from './tlb-verdict.js'
 import { violated } from './violation.js'
 
@@ -27,17 +28,10 @@ export function checkTlbs(k: KernelState, cycle?: number): void {
 
 /** Checks the TLBs of one CPU that stands at the present cycle. Returns how many entries there were. */
 export function checkTlbsOf(k: KernelState, cpu: KernelCpu, cycle?: number): number {
-  const mmu = k.platform.mmu(cpu.id)
-  let entries = 0
-  mmu.forEachTlbEntry((entry) => {
-    entries += 1
-    checkEntry(k, cpu, entry, cycle)
-  })
-  mmu.forEachPagingCacheEntry((entry) => {
-    entries += 1
-    checkPagingCacheEntry(k, cpu, entry, cycle)
-  })
-  return entries
+  const { tlb, upper } = heldEntries(k, cpu)
+  for (const entry of tlb) checkEntry(k, cpu, entry, cycle)
+  for (const entry of upper) checkPagingCacheEntry(k, cpu, entry, cycle)
+  return tlb.length + upper.length
 }
 
 function checkEntry(k: KernelState, cpu: KernelCpu, entry: TlbEntry, cycle: number | undefined): void {
@@ -107,13 +101,12 @@ function checkPagingCacheEntry(
 
 /** The same for tables that were just given back, and nothing else. */
 export function checkFreedTables(k: KernelState, cpu: KernelCpu, cycle: number | undefined): void {
-  const mmu = k.platform.mmu(cpu.id)
   const check = (what: string) => (entry: PagingCacheEntry): void => {
     const { mm } = rootOwnerOf(k, cpu, entry.pcid)
     checkTableIsLive(k, cpu, entry, mm, what, cycle)
   }
-  mmu.forEachPagingCacheEntry(check('paging-cache entry'))
-  mmu.latchedTops().forEach(check('latched top entry'))
+  heldEntries(k, cpu).upper.forEach(check('paging-cache entry'))
+  k.platform.mmu(cpu.id).latchedTops().forEach(check('latched top entry'))
 }
 
 function checkTableIsLive(

@@ -20,9 +20,11 @@
 // allows. The turns count steps, so two runs check the same things at the same steps.
 
 import type { KernelState } from '../kernel/state.js'
-import { checkCpu, checkSlots } from './check-cpu.js'
+import { ChangedRows } from './changed-rows.js'
+import { checkInterrupts, checkRow, checkSlots } from './check-cpu.js'
 import { checkFrames } from './check-frames.js'
-import { checkKernelHalves, checkMms } from './check-mm.js'
+import type { Counting } from './check-mm.js'
+import { checkKernelHalves, checkMms, newCounting, noteHolders } from './check-mm.js'
 import { checkTlbsOf } from './check-tlb.js'
 
 export { checkFrames } from './check-frames.js'
@@ -35,6 +37,8 @@ const TABLE_UNITS = 64
 const TLB_UNITS = 256
 const TLB_ENTRY_UNITS = 16
 const FRAMES_PER_UNIT = 64
+/** Steps between two looks at the rows of all CPUs, whatever changed-rows.ts says. */
+const STEPS_PER_ALL_ROWS = 64
 
 /** When each of the dear checks comes next, in steps. */
 interface Turns {
@@ -45,18 +49,20 @@ interface Turns {
   frames: number
   /** CPU whose TLB was looked at last. */
   cpu: number
+  changed: ChangedRows
+  counting: Counting
 }
 
 const turnsOf = new WeakMap<KernelState, Turns>()
 
 /** To be called after every step. `cycle`: the present one, for messages. */
 export function checkInvariants(k: KernelState, cycle?: number): void {
-  for (const cpu of k.cpus) checkCpu(k, cpu, cycle)
   const turns = turnsFor(k)
   turns.step += 1
+  checkRows(k, turns, cycle)
   checkSlots(k, k.cpus[turns.step % k.cpus.length]!, cycle)
   if (turns.step >= turns.mms) {
-    checkMms(k, cycle)
+    checkMms(k, turns.counting, cycle)
     turns.mms = turns.step + steps(k.cpus.length + k.tasks.length + k.mms.size)
   }
   if (turns.step >= turns.kernelHalves) {
@@ -70,14 +76,32 @@ export function checkInvariants(k: KernelState, cycle?: number): void {
   }
 }
 
+/** Rows that may have changed, and now and then all of them: nothing but time is lost by that. */
+function checkRows(k: KernelState, { step, changed, counting }: Turns, cycle: number | undefined): void {
+  const isAllDue = step % STEPS_PER_ALL_ROWS === 0
+  if (isAllDue) counting.isStale = true
+  const areAll = changed.areAll(k) || isAllDue
+  for (const cpu of k.cpus) {
+    if (!areAll && !changed.includes(cpu)) continue
+    changed.noteLook(cpu)
+    noteHolders(counting, cpu)
+    checkRow(k, cpu, cycle)
+    checkInterrupts(k, cpu, cycle)
+  }
+}
+
 /** Everything at once, when every core stands at the present cycle: at the end of a run, or at a stop for a look. */
 export function checkEverything(k: KernelState, cycle?: number): void {
+  const { changed, counting } = turnsFor(k)
   for (const cpu of k.cpus) {
-    checkCpu(k, cpu, cycle)
+    changed.noteLook(cpu)
+    checkRow(k, cpu, cycle)
+    checkInterrupts(k, cpu, cycle)
     checkSlots(k, cpu, cycle)
     checkTlbsOf(k, cpu, cycle)
   }
-  checkMms(k, cycle)
+  counting.isStale = true
+  checkMms(k, counting, cycle)
   checkKernelHalves(k, cycle)
   checkFrames(k, cycle)
 }
@@ -95,7 +119,10 @@ function checkKernelModeTlb(k: KernelState, turns: Turns, cycle: number | undefi
 function turnsFor(k: KernelState): Turns {
   let turns = turnsOf.get(k)
   if (turns === undefined) {
-    turns = { step: 0, mms: 0, kernelHalves: 0, tlbs: 0, frames: 0, cpu: -1 }
+    turns = {
+      step: 0, mms: 0, kernelHalves: 0, tlbs: 0, frames: 0, cpu: -1,
+      changed: new ChangedRows(k.cpus.length), counting: newCounting(k),
+    }
     turnsOf.set(k, turns)
   }
   return turns

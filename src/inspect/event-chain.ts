@@ -19,7 +19,7 @@ import type { TraceData } from '../trace/recorder.js'
 import { formatEvent } from '../trace/text.js'
 import { describeSwapEntry, isSwapPte } from '../kernel/reclaim/swap-entry.js'
 import { leafWords } from './leaf-words.js'
-import type { EntryWrite } from './watch.js'
+import type { EntryWrite } from './entry-writes.js'
 
 interface Line {
   cycle: number

@@ -13,32 +13,11 @@ import type { ChainSubject, KernelObserver } from '../kernel/observer.js'
 import type { KernelState } from '../kernel/state.js'
 import { FLUSH_ALL } from '../kernel/tlb/tlb-policy.js'
 import type { FlushTlbInfo } from '../kernel/tlb/tlb-policy.js'
+import { EntryWrites, placeOf } from './entry-writes.js'
+import type { Moment } from './entry-writes.js'
 import { eventChain } from './event-chain.js'
 import { allSlots, forEachEntry } from './table-walk.js'
 import { violated } from './violation.js'
-
-/** A write of a page-table entry. */
-export interface EntryWrite {
-  cycle: number
-  cpu: number
-  pid: number
-  comm: string
-  mm: Mm
-  level: number
-  /** First base page that the entry covers, and how many. */
-  vpn: number
-  pages: number
-  oldLo: number
-  oldHi: number
-  lo: number
-  hi: number
-}
-
-/** When an entry was written: the cycle, and the how-manieth write of all, for what happens in one cycle. */
-export interface Moment {
-  cycle: number
-  number: number
-}
 
 /**
  * A promise that was just made: no CPU may use anything older than cycle `since` for [start, end) of `mm`. Entries
@@ -83,38 +62,27 @@ interface MmWatch {
   readonly staleBits: Map<number, number>
 }
 
-/** Writes of entries that are kept for the story. */
-const WRITES_KEPT = 4096
 const REQUESTS_KEPT = 256
 const DEFERRED_KEPT = 64
-/** More entries than any table has. */
-const SLOTS = 4096
 /** What gives a range up for good; others may leave entries behind. */
-/** Never written. */
-const AT_BOOT: Moment = { cycle: 0, number: -1 }
 const CLEAN_CALLS = new Set(['munmap', 'mprotect', 'madvise dontneed'])
-
-const watches = new WeakMap<KernelState, Watch>()
 
 /** The observer of a run with checks; undefined without. */
 export function watchOf(k: KernelState): Watch | undefined {
-  return watches.get(k)
+  const { observer } = k
+  return observer instanceof Watch ? observer : undefined
 }
 
 /** Starts watching; to be called once, after boot. */
 export function watch(k: KernelState): Watch {
   const made = new Watch(k)
-  watches.set(k, made)
   k.observer = made
   return made
 }
 
 export class Watch implements KernelObserver {
   readonly #k: KernelState
-  readonly #writes: EntryWrite[] = []
-  readonly #lastWrite = new Map<number, Moment>()
-  /** Entries written so far. */
-  #written = 0
+  readonly #writes: EntryWrites
   readonly #places = new Map<number, TablePlace>()
   readonly #mms = new WeakMap<Mm, MmWatch>()
   /** Generation of the next mm when the CPU announced its switch. */
@@ -123,6 +91,7 @@ export class Watch implements KernelObserver {
   #cleanKernel: CleanKernelRange[] = []
   #freedTables: number[] = []
   #freedFrames = false
+  #frees = 0
   /** By CPU. */
   readonly #deferred: CleanRange[][] = []
   /** Promises in them. */
@@ -130,8 +99,10 @@ export class Watch implements KernelObserver {
 
   constructor(k: KernelState) {
     this.#k = k
+    this.#writes = new EntryWrites(k.initMm)
     k.frames.onFree = () => {
       this.#freedFrames = true
+      this.#frees += 1
     }
   }
 
@@ -161,6 +132,11 @@ export class Watch implements KernelObserver {
     const freed = this.#freedFrames
     this.#freedFrames = false
     return freed
+  }
+
+  /** How often frames were given back so far. */
+  get frees(): number {
+    return this.#frees
   }
 
   /** There is something for check-ranges.ts to look at now. */
@@ -196,7 +172,7 @@ export class Watch implements KernelObserver {
 
   /** When this entry last became or ceased to be what a TLB may hold. */
   lastWrite(table: number, slot: number): Moment {
-    return this.#lastWrite.get(table * SLOTS + slot) ?? AT_BOOT
+    return this.#writes.lastChange(table, slot)
   }
 
   /** May a CPU that runs `mm` have a slot of only this generation? While a request is open or a batch was bumped. */
@@ -210,7 +186,7 @@ export class Watch implements KernelObserver {
   storyOf(subject: ChainSubject): string[] {
     const { mm, vpn } = subject
     const writes = mm === undefined || vpn === undefined
-      ? [] : this.#writes.filter(each => each.mm === mm && each.vpn <= vpn && vpn < each.vpn + each.pages)
+      ? [] : this.#writes.of(mm, vpn)
     return eventChain(this.#k, writes, subject)
   }
 
@@ -223,12 +199,22 @@ export class Watch implements KernelObserver {
     const vpn = place.vpn + slot * pages
     // What hardware did not see before and does not see now (a migration entry that is dropped) is no change to a TLB.
     if (entryPresent(oldLo) || entryPresent(lo)) {
-      this.#lastWrite.set(table * SLOTS + slot, { cycle: cpu.now, number: ++this.#written })
+      this.#writes.noteChange(table, slot, cpu.now)
     }
     const { pid, comm } = cpu.current
-    this.#remember({
-      cycle: cpu.now, cpu: cpu.id, pid, comm, mm, level: place.level, vpn, pages, oldLo, oldHi, lo, hi,
-    })
+    const write = this.#writes.next()
+    write.cycle = cpu.now
+    write.cpu = cpu.id
+    write.pid = pid
+    write.comm = comm
+    write.mm = mm
+    write.level = place.level
+    write.vpn = vpn
+    write.pages = pages
+    write.oldLo = oldLo
+    write.oldHi = oldHi
+    write.lo = lo
+    write.hi = hi
     const isLeaf = place.level === LEVEL_PTE || k.geometry.levels[place.level]!.leaf
     const wasTable = place.level !== LEVEL_PTE && entryPresent(oldLo) && !(isLeaf && pmdLeaf(oldLo))
     const isTable = place.level !== LEVEL_PTE && entryPresent(lo) && !(isLeaf && pmdLeaf(lo))
@@ -273,7 +259,7 @@ export class Watch implements KernelObserver {
 
   kernelRangeFlushed(cpu: KernelCpu, start: number, end: number, begin: number): void {
     const by = `the flush of kernel pages by cpu${cpu.id}`
-    this.#cleanKernel.push({ start, end, since: begin, written: this.#written, by })
+    this.#cleanKernel.push({ start, end, since: begin, written: this.#writes.changes, by })
     // Places in tables are numbered without the sign of their address.
     const { vaBits, pageShift } = this.#k.geometry
     const first = start % 2 ** (vaBits - pageShift)
@@ -326,7 +312,7 @@ export class Watch implements KernelObserver {
   }
 
   #promise(mm: Mm, start: number, end: number, since: number, by: string, waitFor?: ReadonlySet<number>): void {
-    this.#clean.push({ mm, start, end, since, written: this.#written, by, waitFor })
+    this.#clean.push({ mm, start, end, since, written: this.#writes.changes, by, waitFor })
   }
 
   #stateOf(mm: Mm): MmWatch {
@@ -336,11 +322,6 @@ export class Watch implements KernelObserver {
       this.#mms.set(mm, state)
     }
     return state
-  }
-
-  #remember(write: EntryWrite): void {
-    if (this.#writes.length >= 2 * WRITES_KEPT) this.#writes.splice(0, WRITES_KEPT)
-    this.#writes.push(write)
   }
 
   /** Where a table hangs; found by a walk of the tree when it was made before the watch began. */
@@ -379,7 +360,7 @@ export class Watch implements KernelObserver {
     const k = this.#k
     const { pageShift } = k.geometry
     const { vpn } = write
-    const key = write.table * SLOTS + write.slot
+    const key = placeOf(write.table, write.slot)
     const { cleared } = this.#stateOf(mm)
     const old = entryPfn(write.oldLo, write.oldHi & PFN_HI_MASK, pageShift)
     const pfn = entryPfn(write.lo, write.hi & PFN_HI_MASK, pageShift)

@@ -155,7 +155,8 @@ export class KernelCpu {
 
   /**
    * When its next step comes may have changed: it has done one, somebody has woken a frame, sent an interrupt or held
-   * it up, or its core stands elsewhere. The engine looks at nobody else's time.
+   * it up, or its core stands elsewhere. The engine looks at nobody else's time. Whoever writes to what another CPU
+   * keeps here (its queues, flags, timers) calls this as well: checks look at no other rows (inspect/changed-rows.ts).
    */
   retime(): void {
     if (this.isRetimed) return

@@ -4,7 +4,8 @@
 import { entryPfn, PAGE_PRESENT } from './entry.js'
 import type { Geometry } from './geometry.js'
 import {
-  ATTR_CACHE_INDEX_MASK, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN,
+  ATTR_CACHE_INDEX_MASK, ATTR_CACHE_INDEX_SHIFT, ATTR_LEVEL_SHIFT, COUNTER_L1D_LOOKUPS, COUNTER_L1I_LOOKUPS,
+  COUNTER_WALK_STEPS, ENTRY_ATTR, ENTRY_KEY_HI, ENTRY_KEY_LO, ENTRY_PFN,
   KEY_CLASS_MASK, KEY_CLASS_SHIFT, KEY_GLOBAL, KEY_PAGE_MASK, KEY_PCID_MASK, KEY_PCID_SHIFT, RESTRICT_CLEAN,
   RESTRICT_NX, RESTRICT_READ_ONLY, RESTRICT_SUPERVISOR, WORD_PAE_LATCH,
 } from './mmu-state.js'
@@ -37,6 +38,16 @@ export interface PagingCacheEntry {
   lo: number
   pcid: number
   pfn: number
+}
+
+/**
+ * Two states that are certain (nobody will put the core back behind them) and have the same number hold the same
+ * entries in the same order. An access that changes what is cached counts a lookup and, if it walks, steps; what else
+ * changes it drops something (`drops`: TlbLevels). Whoever runs accesses elsewhere keeps the counters (access-runs/,
+ * the workers of an engine) and drops nothing. Power on, which sets the counters back, comes before all states.
+ */
+export function contentsStamp(drops: number, counters: Float64Array): number {
+  return drops + counters[COUNTER_L1I_LOOKUPS]! + counters[COUNTER_L1D_LOOKUPS]! + counters[COUNTER_WALK_STEPS]!
 }
 
 /** The TLB entry whose first word is `words[at]`. */

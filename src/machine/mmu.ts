@@ -127,9 +127,7 @@ export class Mmu {
     computeDenyMasks(this.words)
   }
 
-  get rootPfn(): number {
-    return this.words[WORD_ROOT_PFN]! >>> 0
-  }
+  get rootPfn(): number { return this.words[WORD_ROOT_PFN]! >>> 0 }
 
   get pcid(): number {
     return (this.words[WORD_TAG]! & KEY_PCID_MASK) >>> KEY_PCID_SHIFT
@@ -234,10 +232,12 @@ export class Mmu {
     }
   }
 
+  /** Whether what is cached may have changed: {@link dump.contentsStamp}. */
+  get contentsStamp(): number { return dump.contentsStamp(this.tlbs.drops, this.counters) }
+
   /** Visits every valid TLB entry: L1I, L1D, STLB; sets ascending, youngest first. */
   forEachTlbEntry(visit: (entry: dump.TlbEntry) => void): void {
-    const { geometry, words } = this
-    this.tlbs.forEach((level, at) => visit(dump.describeTlbEntry(geometry, words, level, at)))
+    this.tlbs.forEach((level, at) => visit(dump.describeTlbEntry(this.geometry, this.words, level, at)))
   }
 
   /** Visits every paging-cache entry, the top level first, youngest first. */

@@ -12,6 +12,8 @@ export class TlbLevels {
   declare readonly l1i: TlbLevel
   declare readonly l1d: TlbLevel
   declare readonly stlb: TlbLevel
+  /** How often entries were to be dropped. Who drops what paging caches hold drops something here as well. */
+  drops = 0
   /** First word behind them. */
   declare readonly end: number
   declare private readonly words: Int32Array
@@ -39,6 +41,7 @@ export class TlbLevels {
 
   /** Drops what translates this address, whatever its size: entries tagged `tag`, and global ones if asked. */
   dropPage(hi: number, lo: number, tag: number, globals: boolean): void {
+    this.drops += 1
     this.l1i.dropPage(hi, lo, tag, globals)
     this.l1d.dropPage(hi, lo, tag, globals)
     this.stlb.dropPage(hi, lo, tag, globals)
@@ -46,12 +49,14 @@ export class TlbLevels {
 
   /** Drops the entries that are not global: of the PCID in `tag`, or of all PCIDs when `tag` is undefined. */
   dropNonGlobal(tag: number | undefined): void {
+    this.drops += 1
     this.l1i.dropNonGlobal(tag)
     this.l1d.dropNonGlobal(tag)
     this.stlb.dropNonGlobal(tag)
   }
 
   clear(): void {
+    this.drops += 1
     this.l1i.clear()
     this.l1d.clear()
     this.stlb.clear()

@@ -31,6 +31,7 @@ export function* setCpusAllowed(k: KernelState, cpu: KernelCpu, target: Task, cp
     return
   }
   on.needResched = true
+  on.retime()
   if (on !== cpu) smpSendReschedule(k, cpu, on)
   target.affinityWaiters.push(self)
   let here = cpu

@@ -111,6 +111,7 @@ function migrate(k: KernelState, cpu: KernelCpu, task: Task, target: KernelCpu):
   if (index >= 0) {
     leaveQueue(k, from, task)
     from.runQueue.splice(index, 1)
+    from.retime()
     publishNextInterrupt(k, from)
   }
   emit(k, cpu, EVENT.schedMigrateTask, task.commId, task.pid, task.cpu, target.id)
@@ -199,6 +200,7 @@ export function wakeUp(k: KernelState, cpu: KernelCpu, task: Task): boolean {
     const index = owner.timers.length === 0 ? -1 : owner.timers.findIndex(timer => timer.task === task)
     if (index >= 0) {
       owner.timers.splice(index, 1)
+      owner.retime()
       publishNextInterrupt(k, owner)
     }
   }
@@ -244,11 +246,13 @@ function join(k: KernelState, target: KernelCpu, task: Task, reason: JoinReason)
   joinQueue(k, target, task, reason)
   task.cpu = target.id
   target.runQueue.push(task)
+  target.retime()
 }
 
 /** check_preempt_curr(): `target` must hear that `task` has joined its queue. */
 function kick(k: KernelState, cpu: KernelCpu, target: KernelCpu, task: Task): void {
   const { running } = target
+  target.retime()
   if (running.isIdle) {
     // On its way to idle: the idle loop looks at the queue before it halts.
     if (target.switchingTo !== undefined) return

@@ -75,6 +75,7 @@ export function* smpCallMany(
     emit(k, cpu, EVENT.csdQueueCpu, id)
     if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
     target.callQueue.push({ sender: cpu, func, completion, sync, early })
+    target.retime()
   }
   const vector = send.length === 1 ? VECTOR_CALL_FUNCTION_SINGLE : VECTOR_CALL_FUNCTION
   const commands = callCommands(k, cpu, send, options.alwaysSend)
@@ -191,12 +192,12 @@ function* csdLock(cpu: KernelCpu, target: KernelCpu): KernelOp {
 export function wakePoller(k: KernelState, target: KernelCpu, cycle: number): boolean {
   if (!target.isPolling) return false
   target.needResched = true
+  target.retime()
   const idle = target.stack[0]
   if (idle.halted) {
     wakeTurn(k, target, cycle)
     idle.halted = false
     idle.resumeAt = cycle
-    target.retime()
   }
   return true
 }
@@ -227,6 +228,7 @@ function postInterrupt(
   k: KernelState, cpu: KernelCpu, target: KernelCpu, arrival: number, vector: number,
 ): void {
   target.mailbox.post(arrival, vector, cpu.id)
+  target.retime()
   publishNextInterrupt(k, target)
 }
 

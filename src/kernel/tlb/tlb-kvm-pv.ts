@@ -49,6 +49,7 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
     // The compare-and-swap fails when the host has given the CPU back meanwhile.
     if (!target.vcpu.isPreempted) continue
     target.vcpu.flushOnEntry = true
+    target.retime()
     running.clear(id)
     k.counters.hostFlushes += 1
     emit(k, cpu, EVENT.flushSkip, id, k.trace.intern('preempted'))

@@ -153,6 +153,7 @@ function saveState(
     emit(k, cpu, EVENT.flushSkip, id, k.trace.intern('deferred'))
     const target = k.cpus[id]
     target.tickAt = Math.min(target.tickAt, (Math.floor(cpu.now / tick) + 1) * tick)
+    target.retime()
     publishNextInterrupt(k, target)
   }
   return { state, lazy }
