@@ -10,8 +10,8 @@ import { POLICIES, POLICY_NAMES } from '../src/kernel/policies.js'
 import { simulateHere } from '../src/engine/simulate.js'
 import { expectNoLeaks, runWithoutLeaks } from './support/leaks.js'
 import { testConfig } from './support/machines.js'
-import { area, clone, compute, dontneed, execve, exit, exitGroup, fork, image, kill, mmap, mprotect, munmap, program,
-  reclaim, repeat, signal, sleep, spin, touch, vfork, wait } from './support/programs.js'
+import { area, clone, compute, dontneed, execve, exit, exitGroup, fork, image, kill, mmap, modifyLdt, mprotect, munmap,
+  program, reclaim, repeat, signal, sleep, spin, touch, vfork, wait } from './support/programs.js'
 import type { Step, ThreadSpec } from './support/programs.js'
 import { randomRunOfAnyPolicy } from './support/random-programs.js'
 
@@ -149,6 +149,22 @@ for (const policy of POLICY_NAMES) {
         ] },
         { threads: [thread('taker', [2], spin(0), repeat(10, reclaim(4)), compute(1000))] },
       ]), { check: true })
+      expect([result.end, result.stall]).toEqual(['finished', []])
+    }
+  })
+
+  // Timings in which it once relied on the interrupt of a sender that it held before that was sent.
+  test(`${policy}: flushes and other calls of a process cross between queueing and sending, and end`, async () => {
+    const { eras: [era], usesPcid } = POLICIES[policy]!
+    const made = testConfig({ cpus: 3 }, { era: era!, policy, pcid: usesPcid })
+    for (const seed of [11, 47, 49, 52, 57, 63, 80, 83]) {
+      const perturbation: PerturbationConfig = { seed, kinds: ['steps', 'stalls', 'interrupts'] }
+      const { result } = await simulateHere({ ...made, perturbation }, image([{ threads: [
+        thread('giver', [0], mmap(0, 8), mmap(1, 2), touch(area(0), 'write'), signal(0), compute(1 + seed),
+          repeat(12, touch(area(1), 'write'), dontneed(area(1)))),
+        thread('other', [1], spin(0), repeat(12, modifyLdt(8), modifyLdt(16))),
+        thread('reader', [2], spin(0), repeat(20, touch(area(0), 'read'), compute(2000))),
+      ] }]), { check: true })
       expect([result.end, result.stall]).toEqual(['finished', []])
     }
   })

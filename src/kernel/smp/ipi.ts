@@ -46,6 +46,8 @@ export interface CallOptions {
    * CPU that polls in its idle loop gets one as well.
    */
   alwaysSend: boolean
+  /** Everyone gets one from this sender: who has queued a request before it may not have sent its interrupt yet. */
+  sendsItself?: boolean
   /** The sender goes on when the interrupts are sent. */
   detached?: boolean
   /** The sender goes on when all targets are in their handlers. */
@@ -73,7 +75,8 @@ export function* smpCallMany(
     const target = k.cpus[id]
     if (target.callQueue.length > 0) yield* csdLock(cpu, target)
     emit(k, cpu, EVENT.csdQueueCpu, id)
-    if (target.callQueue.length === 0 || (options.alwaysSend && targets.length > 1)) send.push(id)
+    const isFirst = target.callQueue.length === 0
+    if (isFirst || options.sendsItself === true || (options.alwaysSend && targets.length > 1)) send.push(id)
     target.callQueue.push({ sender: cpu, func, completion, sync, early })
     target.retime()
   }

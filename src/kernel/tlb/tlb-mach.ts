@@ -91,8 +91,9 @@ function* flushTlbMulti(k: KernelState, cpu: KernelCpu, mask: CpuMask, info: Flu
     target.actions.push(shootdown)
     wake(target, cpu)
   }
+  // Another sender may be held by this shootdown between its queueing and its sending.
   yield* smpCallMany(k, cpu, interrupted, target => holdAndFlush(k, target, info), {
-    alwaysSend: false, detached: true,
+    alwaysSend: false, sendsItself: true, detached: true,
   })
   yield* waitWhile(k, cpu, self, () => pending.size > 0, 'responders to be held')
   for (const id of held) yield k.cpus[id].socket === cpu.socket ? k.costs.ackTransfer : k.costs.ackTransferRemote
