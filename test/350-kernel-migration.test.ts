@@ -6,10 +6,12 @@ import type { KernelConfig, KernelEra } from '../src/kernel/config.js'
 import { entryPfn } from '../src/machine/entry.js'
 import type { Mm } from '../src/kernel/mm/mm.js'
 import { $slot, findLeaf } from '../src/kernel/mm/pgtable.js'
+import { checkFrames } from '../src/inspect/check-frames.js'
+import { steppedRun } from './support/checked-run.js'
 import { KernelBench } from './support/kernel-bench.js'
 import { TEST_COSTS, testConfig } from './support/machines.js'
 import { area, compute, dontneed, fork, gupFast, image, load, migrate, mmap, mprotect, munmap, numaHint, program,
-  signal, spin, store, sync, touch, wait } from './support/programs.js'
+  mremap, signal, spin, store, sync, touch, wait } from './support/programs.js'
 import type { ProcessSpec, Step } from './support/programs.js'
 import { neighbours, shootdowns } from './support/two-cpus.js'
 
@@ -127,6 +129,27 @@ describe.each(ERAS)('migration of %s', (era) => {
     const bench = alone(era, mmap(0, 2), touch(area(0), 'write'), mprotect(area(0), 1), migrate(area(0)),
       touch(area(0), 'read'), mprotect(area(0), 3), store(area(0), 4n), load(area(0), 4n))
     expect(bench.k.failures).toEqual([])
+  })
+
+  test('mremap carries migration entries elsewhere: none is forgotten, whenever it comes', () => {
+    let carried = 0
+    const costs = { ...TEST_COSTS, ptePerPage: 500 }
+    for (let pause = 0; pause < 12_000; pause += 250) {
+      const { simulation, finish } = steppedRun(testConfig({ costs }, { era }), image([{ threads: [
+        { comm: 'a', cpus: [0], program: program('a', mmap(0, 4), store(area(0), 5n), touch(area(0), 'write'),
+          signal(0), migrate(area(0)), signal(1)) },
+        { comm: 'b', cpus: [1], program: program('b', spin(0), compute(pause),
+          mremap(area(0), 4, { at: { hi: 0, lo: 0x2000_0000 } }), spin(1), touch(area(0), 'read'), load(area(0), 5n)) },
+      ] }]), ({ kernel, cycle }) => {
+        checkFrames(kernel, cycle)
+        for (const entries of kernel.migration.entries.values()) {
+          if (entries.some(({ vpn }) => vpn >= 0x2_0000 && vpn < 0x2_0004)) carried += 1
+        }
+      })
+      expect([pause, finish(), simulation.kernel.failures]).toEqual([pause, 'finished', []])
+      expect(simulation.kernel.migration.entries.size).toBe(0)
+    }
+    expect(carried).toBeGreaterThan(0)
   })
 
   test('mprotect waits for a page whose flush is under way: after it nobody can write', () => {

@@ -13,6 +13,7 @@ import { PROT_WRITE } from '../kernel/abi.js'
 import { FRAME_KERNEL, FRAME_TABLE, FRAME_USER } from '../kernel/pages/frames.js'
 import { PAGE_SPECIAL } from '../kernel/mm/leaf.js'
 import type { Mm } from '../kernel/mm/mm.js'
+import { isMigrating } from '../kernel/pages/migration-entries.js'
 import { cachePlace } from '../kernel/pages/page-cache.js'
 import { rootOrder, userRoot } from '../kernel/tlb/pti.js'
 import type { KernelState } from '../kernel/state.js'
@@ -93,7 +94,7 @@ function checkTree(k: KernelState, mm: Mm, recount: Recount, cycle: number | und
     }
     checkArea(k, mm, entry, cycle)
     if (isSwapPte(entry.lo, entry.hi)) {
-      if (isMigrationEntry(entry.lo, entry.hi)) rssPages += entry.pages
+      if (isMigrationEntry(entry.lo, entry.hi)) rssPages += countMigrating(k, mm, entry, cycle)
       else swapPages += countSwapped(entry, recount)
       return true
     }
@@ -144,6 +145,16 @@ function countSwapped(entry: TableEntry, recount: Recount): number {
   const slot = swapValue(entry.lo, entry.hi)
   recount.swapped.set(slot, (recount.swapped.get(slot) ?? 0) + 1)
   return 1
+}
+
+/** A migration entry: whoever moves the page will replace it. Without an area it is about to be zapped. */
+function countMigrating(k: KernelState, mm: Mm, { vpn, lo, hi, pages }: TableEntry, cycle: number | undefined): number {
+  const frame = swapValue(lo, hi)
+  if (mm.vmas.find(vpn) !== undefined && !isMigrating(k, mm, vpn, frame)) {
+    violated(k, 'I29', { mm, vpn, cycle },
+      `the migration entry for frame ${frame} was forgotten: nobody will replace it`)
+  }
+  return pages
 }
 
 /** An entry lies in an area and permits no more than it; an area goes first, its entries while a gather is open. */

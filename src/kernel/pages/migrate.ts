@@ -28,7 +28,7 @@ import { isActive, isolate as isolateLru, lruMove, putback, setPageDirty } from 
 import type { Mm } from '../mm/mm.js'
 import { cachePlace, keepDirty } from './page-cache.js'
 import { lockPage, trylockPage, unlockPage } from '../locking/page-lock.js'
-import { migrationStarts, takeMigrationEntry } from './migration-entries.js'
+import { migrationEnds, migrationStarts, nextMigrationEntry } from './migration-entries.js'
 import { forEachLeaf, setEntry } from '../mm/pgtable.js'
 import type { RmapEntry } from './rmap.js'
 import { pageAddRmap, pageRemoveRmap, rmapWalk } from './rmap.js'
@@ -317,10 +317,11 @@ function* removeMigrationEntries(k: KernelState, cpu: KernelCpu, old: number, to
   const file = cachePlace(k, to)?.file
   if (file !== undefined) yield* file.rmapLock.acquire(cpu, false)
   for (;;) {
-    // A fork may add entries on the way.
-    const entry = takeMigrationEntry(k, old)
+    // A fork may add entries on the way, and until its table is locked mremap may carry this one elsewhere.
+    const entry = nextMigrationEntry(k, old)
     if (entry === undefined) break
     const at = yield* lockEntry(k, cpu, entry, (lo, hi) => isMigrationEntry(lo, hi) && swapValue(lo, hi) === old)
+    migrationEnds(k, old)
     if (at === undefined) continue
     const { mm, vpn } = entry
     const vma = mm.vmas.find(vpn) ?? mm.unlinking.find(area => area.vmStart <= vpn && vpn < area.vmEnd)

@@ -29,10 +29,19 @@ export function migrationMoved(k: KernelState, mm: Mm, from: number, to: number,
   if (entry !== undefined) entry.vpn = to
 }
 
-/** The next of a frame's entries; undefined: there are no more. */
-export function takeMigrationEntry(k: KernelState, pfn: number): RmapEntry | undefined {
+/** The next of a frame's entries; undefined: there are no more. It stays on the list until {@link migrationEnds}. */
+export function nextMigrationEntry(k: KernelState, pfn: number): RmapEntry | undefined {
+  return k.migration.entries.get(pfn)?.[0]
+}
+
+/** The entry that {@link nextMigrationEntry} has named stands in for its frame no more, or is gone. */
+export function migrationEnds(k: KernelState, pfn: number): void {
   const entries = k.migration.entries.get(pfn)
-  const entry = entries?.shift()
+  entries?.shift()
   if (entries?.length === 0) k.migration.entries.delete(pfn)
-  return entry
+}
+
+/** Will somebody replace the entry of `mm` for page `vpn`, which stands in for frame `pfn`? */
+export function isMigrating(k: KernelState, mm: Mm, vpn: number, pfn: number): boolean {
+  return k.migration.entries.get(pfn)?.some(each => each.vpn === vpn && each.mm === mm) === true
 }
