@@ -19,8 +19,11 @@ export interface Fingerprint {
   memory: string
 }
 
+/** Ten times what the longest random program needs: one that never ends fails, instead of the test. */
+export const STEPS_MAX = 20_000_000
+
 export async function fingerprint(run: RandomRun, options: SimulateOptions): Promise<Fingerprint> {
-  const { result, memory } = await simulate(run.config, run.image, options)
+  const { result, memory } = await simulate(run.config, run.image, { stepLimit: STEPS_MAX, ...options })
   return {
     end: result.end,
     cycle: result.cycle,
