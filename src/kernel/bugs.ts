@@ -2,8 +2,8 @@
 // the fix out at the place where the real one sits; everything else stays. A scenario turns them on
 // with `bugs: [...]`; scenarios/bugs/ has one for each, docs/bugs.md the table.
 //
-// Both eras have all fixes otherwise, also those that came after 4.6: as stable kernels do, except that longterm
-// 4.4 and 4.9 never got that of H16.
+// Both eras have all fixes otherwise, also those that came after 4.6, as stable kernels do (but we saw no tree based
+// on longterm 4.4 or 4.9 with that of H16).
 
 import type { KernelEra } from './config.js'
 
