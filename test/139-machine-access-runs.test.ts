@@ -26,6 +26,14 @@ const RECORDS = 64
 /** Page numbers that programs use: near each other, far apart, and in the next large page. */
 const PAGES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 17, 511, 512, 513, 1024, 1025]
 const FIRST_ADDRESS = 0x4000_0000
+/**
+ * Upper words of addresses: of pages, and of an access that may be meant for others. The lower half, the upper one,
+ * what is not canonical in 48 bits, and bits that would be the class, the global bit or the PCID in a key.
+ */
+const UPPER_WORDS = [
+  [0, 0], [0x7fff, 0], [0xffff_8000, 0xffff_8000], [0xffff_8000, 0x8000], [0x8000, 0x8000], [0, 0x0200_0000],
+  [0, 0x0800_0000], [0, 0x1000_0000], [0xffff_ffff, 0xffff_ffff],
+] as const
 
 interface Mapping {
   page: number
@@ -41,8 +49,9 @@ type Pattern =
 
 interface Story {
   options: MachineOptions
+  upper: readonly [pages: number, others: number]
   mappings: Mapping[]
-  runs: { pattern: Pattern; cycles: number; isArmed: boolean }[]
+  runs: { pattern: Pattern; isElsewhere: boolean; cycles: number; isArmed: boolean }[]
 }
 
 const lesser = <T>(value: T): fc.Arbitrary<T> => fc.constant(value)
@@ -103,9 +112,11 @@ const someStory: fc.Arbitrary<Story> = fc.record({
     costs: fc.record({ access: fc.constantFrom(0, 1, 5), stlbHit: fc.constantFrom(0, 7), walkStep: lesser(30) }),
     memoryBytes: lesser(MEMORY_BYTES),
   }),
+  upper: fc.constantFrom(...UPPER_WORDS),
   mappings: fc.array(someMapping, { minLength: 1, maxLength: 24 }),
   runs: fc.array(fc.record({
     pattern: somePattern,
+    isElsewhere: fc.boolean(),
     cycles: fc.oneof(lesser(Infinity), fc.integer({ min: 1, max: 3000 })),
     isArmed: fc.boolean(),
   }), { minLength: 1, maxLength: 6 }),
@@ -114,11 +125,11 @@ const someStory: fc.Arbitrary<Story> = fc.record({
 test('WebAssembly and the MMU agree access by access', () => {
   let inWasm = 0
   let all = 0
-  fc.assert(fc.property(someStory, ({ options, mappings, runs }) => {
-    const here = new Bench(options, mappings, false)
-    const there = new Bench(options, mappings, true)
-    for (const { pattern, cycles, isArmed } of runs) {
-      for (const bench of [here, there]) bench.begin(isArmed)
+  fc.assert(fc.property(someStory, ({ options, upper, mappings, runs }) => {
+    const here = new Bench(options, mappings, false, upper[0])
+    const there = new Bench(options, mappings, true, upper[0])
+    for (const { pattern, isElsewhere, cycles, isArmed } of runs) {
+      for (const bench of [here, there]) bench.begin(isArmed, upper[isElsewhere ? 1 : 0])
       const stop = here.run[RUN_CLOCK]! + cycles
       for (let faults = 0; faults < 4; faults++) {
         const status = here.goOn(pattern, stop)
@@ -156,12 +167,15 @@ function layoutOf(machine: MachineConfig) {
 class Bench {
   run!: Float64Array
   inWasm = 0
+  /** Upper word of the addresses of the present pattern. */
+  #hi = 0
   readonly #machine: TestMachine
   readonly #runs: AccessRuns | undefined
   #records!: Int32Array
   #undo!: Int32Array
 
-  constructor(options: MachineOptions, mappings: readonly Mapping[], isWasm: boolean) {
+  /** `hi`: upper word of the pages, on machines that have one. */
+  constructor(options: MachineOptions, mappings: readonly Mapping[], isWasm: boolean, hi = 0) {
     let runs: AccessRuns | undefined
     const place = (machine: MachineConfig): MachineViews => {
       const layout = layoutOf(machine)
@@ -181,7 +195,8 @@ class Bench {
     for (const { page, level, flags, tables } of mappings) {
       const leafLevel = g.levels[level]!.leaf && !g.levels[level]!.folded ? level : LEVEL_NAMES.length - 1
       try {
-        this.#machine.map(BigInt(addressOf(page)), 64 + page * 512, { level: leafLevel, flags, tables })
+        const upper = g.vaBits > 32 ? BigInt(hi >>> 0) << 32n : 0n
+        this.#machine.map(upper | BigInt(addressOf(page)), 64 + page * 512, { level: leafLevel, flags, tables })
       } catch {
         // A large page is where the table should be.
       }
@@ -189,7 +204,8 @@ class Bench {
     this.#machine.mmu.loadCr3(this.#machine.root, 0, false)
   }
 
-  begin(isArmed: boolean): void {
+  begin(isArmed: boolean, hi: number): void {
+    this.#hi = hi
     this.run[RUN_POSITION] = 0
     if (isArmed) this.#machine.words[WORD_UNDO] = UNDO_ARMED
   }
@@ -239,17 +255,18 @@ class Bench {
 
   #runWasm(runs: AccessRuns, pattern: Pattern, stop: number, end: number): void {
     if (pattern.kind === 'records') {
-      writeRecords(this.#records, pattern)
+      writeRecords(this.#records, pattern, this.#hi)
       runs.replay(stop, end, this.#records.byteOffset)
       return
     }
     const start = addressOf(pattern.page)
     const { access } = pattern
     if (pattern.kind === 'random') {
-      runs.touchRandom(stop, end, access, 0, start | 0, pattern.slots, pattern.seed)
+      runs.touchRandom(stop, end, access, this.#hi | 0, start | 0, pattern.slots, pattern.seed)
     } else {
       const { length, stride } = pattern
-      runs.touchStrided(stop, end, access, 0, start | 0, length, stride, (this.run[RUN_POSITION]! * stride) % length)
+      const offset = (this.run[RUN_POSITION]! * stride) % length
+      runs.touchStrided(stop, end, access, this.#hi | 0, start | 0, length, stride, offset)
     }
   }
 
@@ -258,7 +275,8 @@ class Bench {
     const { mmu, g } = this.#machine
     const position = this.run[RUN_POSITION]!
     const { address, access, taken } = accessAt(pattern, position, g.pageBytes)
-    const status = mmu.translate(Math.floor(address / 2 ** 32), address | 0, access, true, mayWrite)
+    const upper = pattern.kind === 'records' ? this.#hi & 0xffff : this.#hi
+    const status = mmu.translate((upper + Math.floor(address / 2 ** 32)) | 0, address | 0, access, true, mayWrite)
     if (status !== TRANSLATED) return status
     this.run[RUN_LAST_START] = this.run[RUN_CLOCK]!
     this.run[RUN_CLOCK]! += mmu.cycles
@@ -295,10 +313,10 @@ function accessAt(
   return { address, access, taken: address + size > start + pageBytes ? 1 : 2 }
 }
 
-function writeRecords(words: Int32Array, pattern: Pattern & { kind: 'records' }): void {
+function writeRecords(words: Int32Array, pattern: Pattern & { kind: 'records' }, hi: number): void {
   for (const [index, { page, offset, size, kind }] of pattern.records.entries()) {
     words[index * 2] = addressOf(page) + offset
-    words[index * 2 + 1] = (kind << 30) | (size << 16)
+    words[index * 2 + 1] = (kind << 30) | (size << 16) | (hi & 0xffff)
   }
 }
 

@@ -9,7 +9,7 @@
 
 import { ACCESS_EXEC } from '../../mmu-layout'
 import {
-  PLAN_ACCESS_CYCLES, PLAN_FRONT_SHIFT, PLAN_KINDS, PLAN_SHORT_RECORDS, RUN_CLOCK, RUN_POSITION,
+  PLAN_ACCESS_CYCLES, PLAN_FRONT_PAGES, PLAN_FRONT_SHIFT, PLAN_KINDS, PLAN_SHORT_RECORDS, RUN_CLOCK, RUN_POSITION,
 } from '../plan-layout'
 import { frontTag, word } from './arrays'
 import {
@@ -17,6 +17,7 @@ import {
   skipHits, skipHits4k,
 } from './records'
 import { begin, finish, NOT_HERE, toRun } from './run'
+import { nextPlace, placeAfter, placeOf, skipRandom, skipStrided } from './touches'
 import { isHit, translate, translateMiss } from './translate'
 
 /** Accesses `stride` apart from `offset` on, that start over at `length`, up to position `end`. */
@@ -54,40 +55,37 @@ function touch(
   let last: i32 = 0
   begin(plan, mmu)
   const tag = frontTag(plan, mmu)
-  while (done < most && spent < budget) {
-    const limit = limitOf(done, most, budget - spent, hitCycles)
-    const from = done
-    while (done < limit && isHit(plan, mmu, base + at, kind, shift, tag)) {
+  const pages = load<u64>(plan + PLAN_FRONT_PAGES * 4)
+  const isNear = base >> shift < pages && base + (isRandom ? past << 3 : past) - 1 >> shift < pages
+  let cycles = hitCycles
+  while (done < most && spent < budget && cycles != NOT_HERE) {
+    if (isNear) {
+      const limit = limitOf(done, most, budget - spent, hitCycles)
+      const hits = isRandom
+        ? skipRandom(mmu, kind, base, <u32>step, <u32><u64>first + done, limit - done, past, tag, shift)
+        : skipStrided(mmu, kind, base, at, step, limit - done, past, tag, shift)
+      if (hits > 0) {
+        done += hits
+        spent += hits * hitCycles
+        last = hitCycles
+        at = isRandom ? placeOf(<u32>step, <u32><u64>first + done, past) : placeAfter
+      }
+      if (done == limit) continue
+    }
+
+    // Any other access, and those behind it up to the next hit.
+    do {
+      cycles = isHit(plan, mmu, base + at, kind, shift, tag)
+        ? hitCycles
+        : translateMiss(plan, mmu, base + at, access, kind, shift)
+      if (cycles == NOT_HERE) break
+      spent += cycles
+      last = cycles
       done++
       at = isRandom ? placeOf(<u32>step, <u32><u64>first + done, past) : nextPlace(at, step, past)
-    }
-    if (done > from) {
-      spent += (done - from) * hitCycles
-      last = hitCycles
-    }
-    if (done == limit) continue
-    const cycles = translateMiss(plan, mmu, base + at, access, kind, shift)
-    if (cycles == NOT_HERE) break
-    spent += cycles
-    last = cycles
-    done++
-    at = isRandom ? placeOf(<u32>step, <u32><u64>first + done, past) : nextPlace(at, step, past)
+    } while (cycles != hitCycles && done < most && spent < budget)
   }
   finish(counters, run, done, access == ACCESS_EXEC ? done : 0, done, spent, last)
-}
-
-@inline
-function nextPlace(at: u64, step: u64, past: u64): u64 {
-  let next = at + step
-  while (next >= past) next -= past
-  return next
-}
-
-/** One of `slots` places of eight bytes. No hash reaches a slot beyond 2^32. */
-@inline
-function placeOf(seed: u32, position: u32, slots: u64): u64 {
-  const drawn = hash(seed, position)
-  return <u64>(slots >> 32 == 0 ? drawn % <u32>slots : drawn) << 3
 }
 
 /** Recorded accesses (kernel/abi.ts, TraceRecords), whose record 0 would be at `records`. `end` is even. */
@@ -181,21 +179,4 @@ function limitOf(done: i32, most: i32, cycles: i32, hitCycles: i32): i32 {
 /** Kinds are numbered as in records: fetch, load, store. */
 function kindOf(access: i32): i32 {
   return access == ACCESS_EXEC ? 0 : access + 1
-}
-
-/** base/prng.ts, hash32(). */
-@inline
-function hash(a: u32, b: u32): u32 {
-  let h = mixIn(mixIn(0x2f0b4c47, a), b)
-  h ^= h >> 16
-  h *= 0x85ebca6b
-  h ^= h >> 13
-  h *= 0xc2b2ae35
-  return h ^ h >> 16
-}
-
-@inline
-function mixIn(seed: u32, word: u32): u32 {
-  const h = rotl(seed ^ rotl(word * 0xcc9e2d51, 15) * 0x1b873593, 13)
-  return h * 5 + 0xe6546b64
 }
