@@ -34,7 +34,7 @@ const PRIVATE_GRAINS = 16
 /** How far a CPU runs ahead of those that see its tables, in grains: as far as its marks reach. */
 const AHEAD_GRAINS = MARKS - 2
 /** How far it runs ahead of all others. */
-const PRIVATE_AHEAD_CYCLES = 2 ** 22
+const PRIVATE_AHEAD_CYCLES = 2 ** 23
 
 /**
  * So many workers start with the run, or as many as can run at once: each costs tens of milliseconds of a host's core,

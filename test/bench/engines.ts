@@ -14,7 +14,7 @@ import { against, measure, type BenchCase, type BenchRow, type BenchSuite } from
 
 const PASSES = 7
 // Tenths of a second each, or what is measured is how threads wake and code gets compiled.
-const INDEPENDENT_ACCESSES = 64_000_000
+const INDEPENDENT_ACCESSES = 256_000_000
 const SHARED_ROUNDS = 1280
 /** Three threads compile their code on two cores for the first seconds of a process. */
 const SHARED_WARM_UP = 5
