@@ -66,8 +66,9 @@ export function isHostStep(cpu: KernelCpu, cycle: number): boolean {
 
 /** The next step at `cycle` wakes khugepaged for a scan, and nobody else. */
 export function wakesKhugepaged(k: KernelState, cpu: KernelCpu, cycle: number): boolean {
-  const [timer] = cpu.timers
-  return timer !== undefined && timer.at <= cycle && timer.task === k.khugepaged.task
+  if (cpu.timers.length === 0) return false
+  const timer = cpu.timers[0]
+  return timer.at <= cycle && timer.task === k.khugepaged.task
 }
 
 /** No interrupt comes to this CPU, but for the timer of khugepaged. */

@@ -27,8 +27,8 @@ const cluster = new Cluster()
 export async function benchEngines(): Promise<BenchSuite> {
   try {
     const rows = [
-      ...await independentRows(), ...await sharedRows(), ...await stormRows(), ...await curve(),
-      ...await recordingRows(),
+      ...await stormRows(), ...await curve(), ...await recordingRows(), ...await independentRows(),
+      ...await sharedRows(),
     ]
     const notes = [`${availableParallelism()} host cores; the same work in every row of a group`]
     return { name: 'engines', notes, rows }
