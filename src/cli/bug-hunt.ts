@@ -26,7 +26,7 @@ const TABLE_RULE = `|${'---|'.repeat(8)}`
 const SEEDS = 10_000
 const SEEDS_WHEN_FOUND = 1000
 const ORDERS = 150
-const SHRINK_RUNS = 300
+const SHRINK_RUNS = 2000
 
 interface Flags {
   update?: boolean
