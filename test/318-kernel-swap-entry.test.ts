@@ -12,6 +12,7 @@ import { mprotect, munmap } from '../src/kernel/mm/mmap.js'
 import type { Mm } from '../src/kernel/mm/mm.js'
 import { isPageLocked, lockPage, trylockPage, unlockPage, waitOnPageLocked } from '../src/kernel/locking/page-lock.js'
 import { $slot, findLeaf, setEntry } from '../src/kernel/mm/pgtable.js'
+import { migrationStarts } from '../src/kernel/pages/migration-entries.js'
 import { pageAddRmap, pageRemoveRmap } from '../src/kernel/pages/rmap.js'
 import * as swp from '../src/kernel/reclaim/swap-entry.js'
 import { pageTableLock } from '../src/kernel/mm/zap.js'
@@ -107,12 +108,14 @@ function migrating(bench: KernelBench, type: number, during: (mm: Mm) => KernelO
     const entry = swp.makeMigrationEntry(type, pfn)
     const lock = pageTableLock(mm, at.table)
     yield* lock.acquire(cpu, true)
+    migrationStarts(k, mm, VPN, pfn)
     setEntry(k, cpu, mm, at.table, at.slot, entry.lo, entry.hi)
     pageRemoveRmap(k, mm, VPN, pfn)
     yield* k.policy.flushPage(k, cpu, mm, VPN)
     lock.release(cpu, true)
     yield* during(mm)
     yield* lock.acquire(cpu, true)
+    k.migration.entries.delete(pfn)
     if (swp.isMigrationEntry(leaf(bench, mm).lo, leaf(bench, mm).hi)) {
       setEntry(k, cpu, mm, at.table, at.slot, at.lo, at.hi)
       pageAddRmap(k, mm, VPN, pfn)

@@ -25,6 +25,8 @@ const STEPS_PER_FULL_CHECK = 16
 export class KernelBench {
   readonly simulation: Simulation
   readonly #shared: SharedState
+  /** Of a run that is over. */
+  #result: RunResult | undefined
   /** Events of the trace that were there at the last {@link mark}. */
   #marked = 0
 
@@ -95,11 +97,13 @@ export class KernelBench {
 
   finish(): RunResult {
     while (this.simulation.run(10_000) === 'running');
-    return collectResult(this.simulation, this.#shared)
+    this.#result = collectResult(this.simulation, this.#shared)
+    return this.#result
   }
 
   events(): TraceEvent[] {
-    return [...eventsOf(this.simulation.trace.finish())]
+    // A result takes the trace with it.
+    return [...eventsOf(this.#result?.trace ?? this.simulation.trace.finish())]
   }
 
   /** From here on, for {@link sinceMark}. */
