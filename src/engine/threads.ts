@@ -24,7 +24,7 @@ import type { SharedState } from './shared-state.js'
 import { END_RUNNING, WindowedUserSide } from './windows.js'
 import { isStillTime, WorkerWindow } from './worker-window.js'
 
-/** Windows that are expected to have fewer cycles are run by the scheduler: ten microseconds of accesses that hit. */
+/** Windows that are expected to have fewer cycles are run by the scheduler: some 25 microseconds of hits. */
 export const WORKER_WINDOW_CYCLES = 20_000
 
 /** Cycles between two looks of a window at the rest of the world; it also leaves a mark there. */
@@ -148,7 +148,7 @@ export class ThreadedUserSide extends WindowedUserSide {
     const core = this.cores[id]
     const { clock } = core
     if (this.#running.length >= parallel) return false
-    if (this.#cyclesAhead(id) < shortestWorkerWindow || core.instruction.op === 'spin') return false
+    if (core.instruction.op === 'spin' || this.#isShort(id, shortestWorkerWindow)) return false
     const window = this.#windowOf(id)
     if (!window.isReady) {
       this.#start(id % this.#options.workers)
@@ -165,13 +165,15 @@ export class ThreadedUserSide extends WindowedUserSide {
     return true
   }
 
-  /** How many cycles a window of a CPU is likely to have. */
-  #cyclesAhead(id: number): number {
+  /** Is a window of a CPU likely to have fewer cycles? What is found out soonest goes first: most windows are short. */
+  #isShort(id: number, cycles: number): boolean {
     const { clock } = this.cores[id]
-    const lately = Math.max(this.#stretch[id], clock - this.#since[id])
-    const event = Math.min(this.bounds[id], this.#firstEventFor(this.kernelCpus()[id]), this.eventFor(id))
-    this.programs[id].look()
-    return Math.min(lately, event - clock, this.programs[id].cycles)
+    const past = clock + cycles
+    if (this.bounds[id] < past || Math.max(this.#stretch[id], clock - this.#since[id]) < cycles) return true
+    if (this.eventFor(id) < past || this.#firstEventFor(this.kernelCpus()[id]) < past) return true
+    const program = this.programs[id]
+    program.look()
+    return program.cycles < cycles
   }
 
   /** How far the window of a CPU may reach while windows of others are run at the same time. */
