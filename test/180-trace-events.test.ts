@@ -44,8 +44,9 @@ test('context flags survive packing, for every combination', () => {
       const flags = {
         irqsOff: (bits & 1) !== 0, needResched: (bits & 2) !== 0, hardIrq: (bits & 4) !== 0, preemptDepth,
       }
-      expect(unpackFlags(packFlags(flags))).toEqual(flags)
-      expect(flagCharacters(packFlags(flags))).toBe(
+      const packed = packFlags(flags.irqsOff, flags.needResched, flags.hardIrq, preemptDepth)
+      expect(unpackFlags(packed)).toEqual(flags)
+      expect(flagCharacters(packed)).toBe(
         (flags.irqsOff ? 'd' : '.') + (flags.needResched ? 'N' : '.') + (flags.hardIrq ? 'h' : '.')
         + (preemptDepth ? preemptDepth.toString(16) : '.') + '.')
     }
@@ -53,9 +54,9 @@ test('context flags survive packing, for every combination', () => {
 })
 
 test('the flags that the captures show can all be written', () => {
-  expect(flagCharacters(packFlags({ irqsOff: true, hardIrq: true, preemptDepth: 1 }))).toBe('d.h1.')
-  expect(flagCharacters(packFlags({ irqsOff: true, needResched: true, hardIrq: true, preemptDepth: 1 }))).toBe('dNh1.')
-  expect(flagCharacters(packFlags({ preemptDepth: 2 }))).toBe('...2.')
+  expect(flagCharacters(packFlags(true, false, true, 1))).toBe('d.h1.')
+  expect(flagCharacters(packFlags(true, true, true, 1))).toBe('dNh1.')
+  expect(flagCharacters(packFlags(false, false, false, 2))).toBe('...2.')
   expect(flagCharacters(0)).toBe('.....')
 })
 

@@ -162,7 +162,7 @@ function oneOfEach(): ReturnType<TraceRecorder['finish']> {
     [EVENT.flushSkip]: [1, text],
   }
   for (const row of EVENTS) {
-    recorder.record(row.id, row.id * 1000, 1, 101, writer, packFlags({ irqsOff: true, preemptDepth: 2 }),
+    recorder.record(row.id, row.id * 1000, 1, 101, writer, packFlags(true, false, false, 2),
       ...(words[row.id] ?? []) as [])
   }
   return recorder.finish()
@@ -174,10 +174,8 @@ function written(records: readonly FtraceRecord[]): string[] {
   const id = (text: string | undefined): number => recorder.intern(text ?? '')
   for (const { comm, pid, cpu, flags, timeUs, event, fields } of records) {
     const row = EVENTS.find((known) => known.name === event)!
-    const packed = packFlags({
-      irqsOff: flags[0] === 'd', needResched: flags[1] !== '.', hardIrq: /[hH]/.test(flags[2]!),
-      preemptDepth: flags[3] === '.' ? 0 : parseInt(flags[3]!, 16),
-    })
+    const packed = packFlags(
+      flags[0] === 'd', flags[1] !== '.', /[hH]/.test(flags[2]!), flags[3] === '.' ? 0 : parseInt(flags[3]!, 16))
     const words: number[] = []
     const pushAddress = (text: string | undefined): void => {
       const value = BigInt(text?.startsWith('0x') ? text : 0)

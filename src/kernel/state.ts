@@ -6,7 +6,7 @@ import type { Geometry } from '../machine/geometry.js'
 import type { Mmu } from '../machine/mmu.js'
 import type { PhysMem } from '../machine/phys-mem.js'
 import type { Costs } from '../machine/costs.js'
-import { FLAG_HARD_IRQ, FLAG_IRQS_OFF, FLAG_NEED_RESCHED, PREEMPT_MAX, PREEMPT_SHIFT } from '../trace/flags.js'
+import { packFlags } from '../trace/flags.js'
 import type { TraceRecorder } from '../trace/recorder.js'
 import type { ProgramImage, SourceLine } from './abi.js'
 import type { BugName } from './bugs.js'
@@ -167,8 +167,7 @@ export function emit(
   k: KernelState, cpu: KernelCpu, kind: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0,
 ): void {
   if (!k.trace.enabled) return
-  const flags = (cpu.irqsOff > 0 ? FLAG_IRQS_OFF : 0) | (cpu.needResched ? FLAG_NEED_RESCHED : 0)
-    | (cpu.inInterrupt ? FLAG_HARD_IRQ : 0) | (Math.min(cpu.preemptCount, PREEMPT_MAX) << PREEMPT_SHIFT)
+  const flags = packFlags(cpu.irqsOff > 0, cpu.needResched, cpu.inInterrupt, cpu.preemptCount)
   const task = cpu.current
   k.trace.record(kind, cpu.now, cpu.id, task.pid, task.commId, flags, a, b, c, d, e, f)
 }

@@ -8,13 +8,13 @@
 // Simplified: no softirqs and no NMIs run here, so `s`, `H`, `z` and `Z` never appear, and
 // need-resched is always the full `N` (task flag and preempt bit set together).
 
-export const FLAG_IRQS_OFF = 1 << 0
-export const FLAG_NEED_RESCHED = 1 << 1
-export const FLAG_HARD_IRQ = 1 << 2
-/** The preempt depth is `(flags >> PREEMPT_SHIFT) & 15`; add `1 << PREEMPT_SHIFT` per level. */
-export const PREEMPT_SHIFT = 4
+const FLAG_IRQS_OFF = 1 << 0
+const FLAG_NEED_RESCHED = 1 << 1
+const FLAG_HARD_IRQ = 1 << 2
+/** The preempt depth is `(flags >> PREEMPT_SHIFT) & PREEMPT_MAX`. */
+const PREEMPT_SHIFT = 4
 /** Deeper nesting shows as this. */
-export const PREEMPT_MAX = 15
+const PREEMPT_MAX = 15
 export const MIGRATE_SHIFT = 8
 
 export interface ContextFlags {
@@ -25,12 +25,10 @@ export interface ContextFlags {
   preemptDepth: number
 }
 
-/** Hot callers add the FLAG_ constants themselves; this is for everybody else. */
-export function packFlags(flags: Partial<ContextFlags>): number {
-  return (flags.irqsOff ? FLAG_IRQS_OFF : 0)
-    | (flags.needResched ? FLAG_NEED_RESCHED : 0)
-    | (flags.hardIrq ? FLAG_HARD_IRQ : 0)
-    | (Math.min(flags.preemptDepth ?? 0, PREEMPT_MAX) << PREEMPT_SHIFT)
+/** Not from {@link ContextFlags}: every event of a trace would make an object for it. */
+export function packFlags(irqsOff: boolean, needResched: boolean, hardIrq: boolean, preemptDepth: number): number {
+  return (irqsOff ? FLAG_IRQS_OFF : 0) | (needResched ? FLAG_NEED_RESCHED : 0) | (hardIrq ? FLAG_HARD_IRQ : 0)
+    | (Math.min(preemptDepth, PREEMPT_MAX) << PREEMPT_SHIFT)
 }
 
 export function unpackFlags(packed: number): ContextFlags {
